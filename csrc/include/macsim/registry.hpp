@@ -1,0 +1,58 @@
+// Registry: which rule answers to which operator.
+// Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#ifndef MACSIM_REGISTRY_HPP
+#define MACSIM_REGISTRY_HPP
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "macsim/diag.hpp"
+#include "macsim/rule.hpp"
+
+namespace macsim {
+
+/// A rule as found for one spelling: positions of the canonical slots in the node's inputs.
+struct Match {
+  std::shared_ptr<const Rule> rule;
+  std::int64_t since = 1, until = INT64_MAX;
+  std::vector<std::int32_t> position;   ///< input position of each canonical slot; -1: this spelling has none
+  std::vector<bool> host;               ///< by input position: a host-side number
+  bool host_rest = false;               ///< the same for repeated inputs past the end of `host`
+  std::vector<std::string> names;       ///< by input position, for messages
+};
+
+/// A table of rules. A value: copy it, extend it, pass it. Reading from several threads is safe.
+class Registry {
+ public:
+  /// Every built-in row. Immutable; built once, on first use.
+  static const Registry& builtin();
+  Registry() = default;
+
+  /// Adds a row; bad_request when a spelling already has an owner for some version, or the row is malformed.
+  Status add(Rule rule);
+  /// Adds a row, taking over its spellings from their owners.
+  Status replace(Rule rule);
+  /// `op` ("acme::Conv") behaves as `like` ("onnx::Conv").
+  Status alias(std::string_view op, std::string_view like);
+  /// nullptr: nobody answers to it. `op` is "dialect::Name".
+  const Match* find(std::string_view op, std::int64_t version) const;
+  /// All rows, in order of families.
+  const std::vector<std::shared_ptr<const Rule>>& rules() const noexcept { return rules_; }
+  /// Every spelling, sorted.
+  std::vector<std::string> spellings() const;
+  /// Up to `most` spellings close to `op`, nearest first.
+  std::vector<std::string> near(std::string_view op, std::size_t most) const;
+
+ private:
+  Status enter(std::shared_ptr<const Rule> rule, bool take_over);
+  std::vector<std::shared_ptr<const Rule>> rules_;
+  std::unordered_map<std::string, std::vector<Match>> matches_;
+};
+
+}  // namespace macsim
+
+#endif  // MACSIM_REGISTRY_HPP

@@ -1,0 +1,137 @@
+"""Truth rows: one node in, the output types and the work that it must have, worked out by hand.
+
+A row is a `case(...)`; `check(case)` builds a one-node ONNX model, counts it, and compares everything that the row states.
+Shapes are tuples of ints and names. `values` gives the contents of an input (then it becomes an initializer).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+import macsim
+
+Dim = int | str
+_NAMES = {
+    "f64": "DOUBLE", "f32": "FLOAT", "f16": "FLOAT16", "bf16": "BFLOAT16",
+    "i64": "INT64", "i32": "INT32", "i16": "INT16", "i8": "INT8", "i4": "INT4",
+    "u64": "UINT64", "u32": "UINT32", "u16": "UINT16", "u8": "UINT8", "u4": "UINT4",
+    "bool": "BOOL", "c64": "COMPLEX64", "c128": "COMPLEX128", "string": "STRING",
+    "f8e4m3fn": "FLOAT8E4M3FN", "f8e5m2": "FLOAT8E5M2", "f4e2m1": "FLOAT4E2M1",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class T:
+    """A tensor: dtype, shape, and whether it is stored in the model (a weight) with these values."""
+
+    dtype: str
+    shape: tuple[Dim, ...] | None
+    weight: bool = False
+    values: Any = None
+
+
+def f32(*shape: Dim) -> T:
+    return T("f32", shape)
+
+
+def t(dtype: str, *shape: Dim) -> T:
+    return T(dtype, shape)
+
+
+def weight(dtype: str, *shape: int) -> T:
+    """A tensor stored in the model whose contents do not matter."""
+    return T(dtype, shape, weight=True)
+
+
+def const(dtype: str, values: Any) -> T:
+    """A small tensor stored in the model whose contents matter (a shape, axes, a ratio)."""
+    return T(dtype, tuple(np.shape(values)), weight=True, values=values)
+
+
+@dataclass(frozen=True)
+class Case:
+    op: str
+    inputs: list[T | None]
+    outputs: list[T | None]
+    attrs: dict[str, Any] = field(default_factory=dict)
+    domain: str = ""
+    version: int | None = None
+    work: dict[str, Any] = field(default_factory=dict)
+    read: Any = None
+    weights: Any = None
+    written: Any = None
+    trust: str = "exact"
+    id: str = ""
+
+    def __str__(self) -> str:
+        return self.id or f"{self.domain + '::' if self.domain else ''}{self.op}-{self.version or 'latest'}"
+
+
+def case(op: str, inputs: list[T | None], outputs: list[T | None] | T, *, work: dict[str, Any] | None = None, **kw: Any) -> Case:
+    """A truth row. `work` lists every kind of work that is not zero: numbers, or text such as "batch*64"."""
+    return Case(op, inputs, outputs if isinstance(outputs, list) else [outputs], work=work or {}, **kw)
+
+
+def model_of(c: Case) -> onnx.ModelProto:
+    """The one-node model of a row."""
+    feeds, stored, names = [], [], []
+    for i, tensor in enumerate(c.inputs):
+        if tensor is None:
+            names.append("")
+            continue
+        names.append(f"in{i}")
+        kind = getattr(TensorProto, _NAMES[tensor.dtype])
+        if tensor.values is not None:
+            array = np.asarray(tensor.values, dtype=helper.tensor_dtype_to_np_dtype(kind))
+            stored.append(numpy_helper.from_array(array, f"in{i}"))
+        elif tensor.weight:
+            proto = TensorProto(name=f"in{i}", data_type=kind, dims=[int(d) for d in tensor.shape or ()])
+            proto.data_location = TensorProto.EXTERNAL
+            proto.external_data.add(key="location", value="absent.bin")
+            stored.append(proto)
+        else:
+            feeds.append(helper.make_tensor_value_info(f"in{i}", kind, tensor.shape))
+    outs = [f"out{i}" if tensor is not None else "" for i, tensor in enumerate(c.outputs)]
+    node = helper.make_node(c.op, names, outs, name="node", domain=c.domain, **c.attrs)
+    declared = [onnx.ValueInfoProto(name=o) for o in outs if o]
+    graph = helper.make_graph([node], "g", feeds, declared, stored)
+    version = c.version or (onnx.defs.onnx_opset_version() if not c.domain else 1)
+    opsets = [helper.make_opsetid(c.domain, version)]
+    if c.domain:
+        opsets.append(helper.make_opsetid("", onnx.defs.onnx_opset_version()))
+    return helper.make_model(graph, opset_imports=opsets, ir_version=10)
+
+
+def _expr(value: Any) -> Any:
+    return macsim.Expr(value) if isinstance(value, str) else value
+
+
+def check(c: Case) -> None:
+    """Counts the row's model and compares types, work, traffic and trust with what the row states."""
+    report = macsim.count(model_of(c))
+    rows = [row for row in report.rows if row.name == "node"]
+    assert len(rows) == 1, [row.name for row in report.rows]
+    row = rows[0]
+    wanted = [tensor for tensor in c.outputs if tensor is not None]
+    assert len(row.outputs) == len(wanted)
+    for got, want in zip(row.outputs, wanted, strict=True):
+        assert got.dtype == want.dtype, (got.name, got.dtype, want.dtype)
+        if want.shape is None:
+            assert got.shape is None
+        else:
+            assert got.shape is not None, f"{got.name}: rank unknown"
+            assert [_expr(d) for d in got.shape] == [_expr(d) for d in want.shape], (got.name, got.shape, want.shape)
+    work = {kind: amount for kind, amount in row.work.items() if amount != 0}
+    assert work == {kind: _expr(amount) for kind, amount in c.work.items()}, (work, c.work)
+    assert row.trust == c.trust, (row.trust, row.because, [str(d) for d in report.diagnostics])
+    for column in ("read", "weights", "written"):
+        want = getattr(c, column)
+        if want is not None:
+            assert getattr(row, column) == _expr(want), (column, getattr(row, column), want)
+    if not work and row.trust == "exact":
+        assert row.because, "a zero needs a stated reason"
