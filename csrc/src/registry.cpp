@@ -1,0 +1,192 @@
+// Which rule answers to which operator: adding, replacing, aliases, and the nearest names to an unknown one.
+// Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#include "macsim/registry.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "rules/families.hpp"
+
+namespace macsim {
+namespace {
+
+struct Slot {
+  std::string_view name;
+  bool host = false, repeated = false;
+};
+
+std::vector<Slot> split_slots(std::string_view text) {
+  std::vector<Slot> out;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find(' '), text.size());
+    std::string_view word = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    if (word.empty()) continue;
+    Slot slot;
+    if (word.front() == '#') {
+      slot.host = true;
+      word.remove_prefix(1);
+    }
+    if (word.size() > 3 && word.substr(word.size() - 3) == "...") {
+      slot.repeated = true;
+      word.remove_suffix(3);
+    }
+    slot.name = word;
+    out.push_back(slot);
+  }
+  return out;
+}
+
+Match match_for(std::shared_ptr<const Rule> rule, const Binding& binding) {
+  Match match;
+  match.since = binding.since;
+  match.until = binding.until;
+  const std::vector<Slot> canonical = split_slots(rule->slots);
+  const std::vector<Slot> spelled = split_slots(binding.slots.empty() ? rule->slots : binding.slots);
+  for (const Slot& slot : canonical) {
+    const auto at = std::find_if(spelled.begin(), spelled.end(), [&](const Slot& s) { return s.name == slot.name; });
+    match.position.push_back(at == spelled.end() ? -1 : static_cast<std::int32_t>(at - spelled.begin()));
+  }
+  for (const Slot& slot : spelled) {
+    const auto at = std::find_if(canonical.begin(), canonical.end(), [&](const Slot& s) { return s.name == slot.name; });
+    match.host.push_back(slot.host || (at != canonical.end() && at->host));
+    match.names.emplace_back(slot.name);
+  }
+  match.host_rest = !spelled.empty() && spelled.back().repeated && match.host.back();
+  match.rule = std::move(rule);
+  return match;
+}
+
+// Edits to turn one word into the other, capitals ignored; stops counting past `limit`.
+std::size_t distance(std::string_view a, std::string_view b, std::size_t limit) {
+  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
+  if (a.size() > b.size() + limit || b.size() > a.size() + limit) return limit + 1;
+  std::vector<std::size_t> row(b.size() + 1);
+  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t above = row[j];
+      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (lower(a[i - 1]) == lower(b[j - 1]) ? 0U : 1U)});
+      diagonal = above;
+    }
+  }
+  return row[b.size()];
+}
+
+std::string_view bare(std::string_view op) {
+  const std::size_t at = op.rfind("::");
+  return at == std::string_view::npos ? op : op.substr(at + 2);
+}
+
+}  // namespace
+
+const Registry& Registry::builtin() {
+  static const Registry built = [] {
+    Registry registry;
+    using Family = std::vector<Rule> (*)();
+    constexpr Family kFamilies[] = {
+        rules::contraction_family, rules::conv_family,     rules::attention_family, rules::rnn_family,
+        rules::moe_family,         rules::norm_family,     rules::pool_family,      rules::elementwise_family,
+        rules::reduce_family,      rules::quant_family,    rules::resize_family,    rules::signal_family,
+        rules::view_family,        rules::move_family,     rules::shape_family,     rules::random_family,
+        rules::control_family,     rules::sequence_family, rules::text_family,      rules::ml_family,
+        rules::train_family,       rules::contrib_family};
+    for (const Family family : kFamilies) {
+      for (Rule& rule : family()) {
+        // A refused row would be a mistake in the table; tests/cpp/test_registry.cpp finds it.
+        (void)static_cast<bool>(registry.add(std::move(rule)));
+      }
+    }
+    return registry;
+  }();
+  return built;
+}
+
+Status Registry::add(Rule rule) { return enter(std::make_shared<const Rule>(std::move(rule)), false); }
+
+Status Registry::replace(Rule rule) { return enter(std::make_shared<const Rule>(std::move(rule)), true); }
+
+Status Registry::enter(std::shared_ptr<const Rule> rule, bool take_over) {
+  if (rule->name.empty()) return {Code::bad_request, "a rule needs a name"};
+  for (const Binding& binding : rule->spelled) {
+    if (binding.op.find("::") == std::string::npos || bare(binding.op).empty()) {
+      return {Code::bad_request, "'" + binding.op + "' is not a spelling: write \"dialect::Name\""};
+    }
+    const auto owners = matches_.find(binding.op);
+    if (take_over || owners == matches_.end()) continue;
+    for (const Match& owner : owners->second) {
+      if (binding.since <= owner.until && owner.since <= binding.until) {
+        return {Code::bad_request, "'" + binding.op + "' already belongs to rule '" + owner.rule->name + "'; use replace"};
+      }
+    }
+  }
+  for (const Binding& binding : rule->spelled) {
+    std::vector<Match>& owners = matches_[binding.op];
+    if (take_over) {
+      owners.erase(std::remove_if(owners.begin(), owners.end(),
+                                  [&](const Match& owner) {
+                                    return binding.since <= owner.until && owner.since <= binding.until;
+                                  }),
+                   owners.end());
+    }
+    owners.push_back(match_for(rule, binding));
+  }
+  rules_.push_back(std::move(rule));
+  return {};
+}
+
+Status Registry::alias(std::string_view op, std::string_view like) {
+  if (op.find("::") == std::string_view::npos) {
+    return {Code::bad_request, "'" + std::string(op) + "' is not a spelling: write \"dialect::Name\""};
+  }
+  const auto from = matches_.find(std::string(like));
+  if (from == matches_.end()) {
+    std::string text = "no rule answers to '" + std::string(like) + "'";
+    const auto names = near(like, 3);
+    if (!names.empty()) text += "; the nearest:";
+    for (const std::string& name : names) text += " " + name;
+    return {Code::bad_request, std::move(text)};
+  }
+  std::vector<Match> copy = from->second;
+  // The alias's dialect has versions of its own: the newest meaning answers to all of them.
+  Match newest = *std::max_element(copy.begin(), copy.end(), [](const Match& a, const Match& b) { return a.until < b.until; });
+  newest.since = 0;
+  newest.until = INT64_MAX;
+  matches_[std::string(op)] = {std::move(newest)};
+  return {};
+}
+
+const Match* Registry::find(std::string_view op, std::int64_t version) const {
+  const auto owners = matches_.find(std::string(op));
+  if (owners == matches_.end()) return nullptr;
+  for (const Match& match : owners->second) {
+    if (version >= match.since && version <= match.until) return &match;
+  }
+  return nullptr;
+}
+
+std::vector<std::string> Registry::spellings() const {
+  std::vector<std::string> out;
+  out.reserve(matches_.size());
+  for (const auto& [op, owners] : matches_) out.push_back(op);
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+std::vector<std::string> Registry::near(std::string_view op, std::size_t most) const {
+  const std::string_view name = bare(op);
+  const std::size_t limit = std::max<std::size_t>(2, name.size() / 3);
+  std::vector<std::pair<std::size_t, std::string>> found;
+  for (const auto& [spelled, owners] : matches_) {
+    const std::size_t apart = distance(name, bare(spelled), limit);
+    if (apart <= limit) found.emplace_back(apart, spelled);
+  }
+  std::sort(found.begin(), found.end());
+  std::vector<std::string> out;
+  for (std::size_t i = 0; i < found.size() && i < most; ++i) out.push_back(std::move(found[i].second));
+  return out;
+}
+
+}  // namespace macsim

@@ -1,0 +1,343 @@
+// The ledger: rows, totals, groups, and what binding does to them.
+// Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#include "macsim/report.hpp"
+
+#include <algorithm>
+#include <unordered_map>
+
+#include "walk.hpp"
+
+namespace macsim {
+namespace {
+
+const Count& zero() noexcept {
+  static const Count none;
+  return none;
+}
+
+bool counts_as_integer(DType dtype) noexcept {
+  const DTypeClass kind = class_of(dtype);
+  return kind == DTypeClass::integer || kind == DTypeClass::boolean || kind == DTypeClass::string;
+}
+
+Type bound(const Type& type, const Bindings& sizes) {
+  Type out = type;
+  if (!sizes.empty()) {
+    for (Dim& dim : out.shape) dim = dim.bind(sizes);
+  }
+  return out;
+}
+
+// A function's inputs and a body's captures are what they are outside.
+Role role_of(const Analysis& found, const Frame& frame, ValueId id) {
+  if (!frame.origins.empty() && frame.origins[id] != nullptr) return Role::weight;
+  const Role role = frame.graph->values[id].role;
+  if (role == Role::input && frame.graph != &found.model->bodies.front()) return Role::activation;
+  return role == Role::capture ? Role::activation : role;
+}
+
+std::string op_name(const Op& op) { return op.dialect == "onnx" ? std::string(op.name) : op.full(); }
+
+}  // namespace
+
+std::string_view name_of(Work work) noexcept { return name_of(static_cast<Column>(work)); }
+
+std::string_view name_of(Trust trust) noexcept {
+  constexpr std::string_view kNames[] = {"exact", "bound", "estimate", "unknown"};
+  return kNames[static_cast<std::size_t>(trust)];
+}
+
+std::string_view name_of(Column column) noexcept {
+  constexpr std::string_view kNames[kColumns] = {"mac",  "add",  "mul",   "div",     "compare", "exp",     "log",
+                                                 "sqrt", "trig", "logic", "convert", "read",    "weights", "written"};
+  return kNames[static_cast<std::size_t>(column)];
+}
+
+// Rows. ------------------------------------------------------------------------------------------------------------
+
+std::size_t Report::rows() const noexcept { return data_->found->node.size(); }
+
+namespace {
+const Node& node_of(const Analysis& found, std::size_t i) { return found.frames[found.frame[i]].graph->nodes[found.node[i]]; }
+}  // namespace
+
+std::string_view Report::name(std::size_t i) const { return node_of(*data_->found, i).name; }
+std::string Report::op(std::size_t i) const {
+  return op_name(data_->found->model->ops[node_of(*data_->found, i).op]);
+}
+std::string Report::rule(std::size_t i) const {
+  const Match* match = data_->found->matches[node_of(*data_->found, i).op];
+  return match == nullptr ? std::string() : match->rule->name;
+}
+std::string Report::scope(std::size_t i) const { return scope_of(*data_->found, i); }
+std::string Report::path(std::size_t i) const {
+  const Analysis& found = *data_->found;
+  return path_of(found.frames, *found.model, found.frame[i], found.node[i]);
+}
+Trust Report::trust(std::size_t i) const { return data_->found->trust[i]; }
+std::string_view Report::because(std::size_t i) const { return data_->found->because[i]; }
+DType Report::compute(std::size_t i) const { return data_->found->dtypes[i][0]; }
+std::array<DType, 3> Report::mac_dtypes(std::size_t i) const {
+  const auto& dtypes = data_->found->dtypes[i];
+  return {dtypes[1], dtypes[2], dtypes[3]};
+}
+Count Report::times(std::size_t i) const {
+  return data_->found->frames[data_->found->frame[i]].times.bind(data_->bound);
+}
+const Count& Report::at(Column column, std::size_t i) const {
+  const auto& values = data_->columns[static_cast<std::size_t>(column)];
+  return i < values.size() ? values[i] : zero();
+}
+
+namespace {
+
+// Adds up the kinds of work that are arithmetic on floats (or on integers): 2 a mac, 1 each of the others.
+template <class At>
+Count operations(const std::array<DType, 4>& dtypes, bool integers, const At& at) {
+  Count sum;
+  if (counts_as_integer(dtypes[1]) == integers) sum += 2 * at(Column::mac);
+  if (counts_as_integer(dtypes[0]) != integers) return sum;
+  constexpr Column kArithmetic[] = {Column::add, Column::mul, Column::div,  Column::compare,
+                                    Column::exp, Column::log, Column::sqrt, Column::trig};
+  for (const Column column : kArithmetic) {
+    if (!at(column).is(0)) sum += at(column);
+  }
+  return sum;
+}
+
+}  // namespace
+
+Count Report::flops(std::size_t i) const {
+  return operations(data_->found->dtypes[i], false, [&](Column c) -> const Count& { return at(c, i); });
+}
+Count Report::int_ops(std::size_t i) const {
+  return operations(data_->found->dtypes[i], true, [&](Column c) -> const Count& { return at(c, i); });
+}
+
+std::vector<Tensor> Report::inputs(std::size_t i) const {
+  const Analysis& found = *data_->found;
+  const Frame& frame = found.frames[found.frame[i]];
+  const Node& node = node_of(found, i);
+  const Match* match = found.matches[node.op];
+  std::vector<Tensor> out;
+  std::size_t position = 0;
+  for (const ValueId id : frame.graph->inputs_of(node)) {
+    const std::size_t at = position++;
+    if (id == kNone) continue;
+    std::string_view slot;
+    if (match != nullptr && !match->names.empty()) slot = match->names[std::min(at, match->names.size() - 1)];
+    out.push_back({frame.graph->values[id].name, slot, bound(frame.types[id], data_->bound), role_of(found, frame, id)});
+  }
+  return out;
+}
+
+std::vector<Tensor> Report::outputs(std::size_t i) const {
+  const Analysis& found = *data_->found;
+  const Frame& frame = found.frames[found.frame[i]];
+  std::vector<Tensor> out;
+  for (const ValueId id : frame.graph->outputs_of(node_of(found, i))) {
+    if (id == kNone) continue;
+    out.push_back({frame.graph->values[id].name, {}, bound(frame.types[id], data_->bound), role_of(found, frame, id)});
+  }
+  return out;
+}
+
+// Sums. ------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+void add_row(Total& total, const Report::Data& data, std::size_t i) {
+  const Analysis& found = *data.found;
+  const auto at = [&](Column column) -> const Count& {
+    const auto& values = data.columns[static_cast<std::size_t>(column)];
+    return i < values.size() ? values[i] : zero();
+  };
+  ++total.rows;
+  total.trust = std::max(total.trust, found.trust[i]);
+  if (found.trust[i] == Trust::unknown) ++total.unknown;
+  bool whole = true;
+  for (std::size_t c = 0; c < kColumns; ++c) {
+    const Count& amount = at(static_cast<Column>(c));
+    if (amount.is(0)) continue;
+    if (amount.defined()) {
+      total.sum[c] += amount;
+    } else {
+      whole = false;
+    }
+  }
+  const auto known = [&](Column column) -> const Count& {
+    const Count& amount = at(column);
+    return amount.defined() ? amount : zero();
+  };
+  if (whole || found.trust[i] == Trust::unknown) {
+    total.flops += operations(found.dtypes[i], false, known);
+    total.int_ops += operations(found.dtypes[i], true, known);
+  }
+}
+
+}  // namespace
+
+Total Report::total() const {
+  Total total;
+  for (std::size_t i = 0; i < rows(); ++i) add_row(total, *data_, i);
+  return total;
+}
+
+namespace {
+
+std::string first_levels(const std::string& scope, int depth) {
+  if (depth < 0) return scope;
+  std::size_t end = 0;
+  for (int level = 0; level < depth; ++level) {
+    const std::size_t dot = scope.find('.', end);
+    if (dot == std::string::npos) return scope;
+    end = dot + 1;
+  }
+  return end == 0 ? std::string() : scope.substr(0, end - 1);
+}
+
+}  // namespace
+
+std::vector<std::uint32_t> Report::groups(Key key, int depth) const {
+  std::vector<std::uint32_t> out(rows());
+  std::unordered_map<std::string, std::uint32_t> seen;
+  std::unordered_map<std::uint64_t, std::uint32_t> by_number;  // of what a row has by number: no text is made for each
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const Analysis& found = *data_->found;
+    std::uint64_t number = i;
+    const bool numbered = key == Key::op || key == Key::rule || key == Key::dtype;
+    if (key == Key::op || key == Key::rule) number = node_of(found, i).op;
+    if (key == Key::dtype) number = static_cast<std::uint64_t>(found.dtypes[i][this->at(Column::mac, i).is(0) ? 0 : 1]);
+    if (numbered) {
+      const auto known = by_number.find(number);
+      if (known != by_number.end()) {
+        out[i] = known->second;
+        continue;
+      }
+    }
+    std::string name;
+    switch (key) {
+      case Key::op: name = op(i); break;
+      case Key::node: name = path(i); break;
+      case Key::scope: name = first_levels(scope(i), depth); break;
+      case Key::dtype: name = std::string(name_of(static_cast<DType>(number))); break;
+      case Key::rule: name = rule(i); break;
+    }
+    if (key == Key::node) {
+      out[i] = static_cast<std::uint32_t>(i);
+      continue;
+    }
+    out[i] = seen.try_emplace(std::move(name), static_cast<std::uint32_t>(seen.size())).first->second;
+    if (numbered) by_number.emplace(number, out[i]);
+  }
+  return out;
+}
+
+std::vector<std::pair<std::string, Total>> Report::by(Key key, int depth) const {
+  const std::vector<std::uint32_t> group = groups(key, depth);
+  std::vector<std::pair<std::string, Total>> out;
+  for (std::size_t i = 0; i < group.size(); ++i) {
+    if (group[i] == out.size()) {
+      std::string name;
+      switch (key) {
+        case Key::op: name = op(i); break;
+        case Key::node: name = path(i); break;
+        case Key::scope: name = first_levels(scope(i), depth); break;
+        case Key::dtype:
+          name = std::string(macsim::name_of(data_->found->dtypes[i][this->at(Column::mac, i).is(0) ? 0 : 1]));
+          break;
+        case Key::rule: name = rule(i); break;
+      }
+      out.emplace_back(std::move(name), Total());
+    }
+    add_row(out[group[i]].second, *data_, i);
+  }
+  return out;
+}
+
+// The model's edges. -----------------------------------------------------------------------------------------------
+
+std::vector<Tensor> Report::graph_inputs() const {
+  const Analysis& found = *data_->found;
+  const Frame& top = found.frames.front();
+  std::vector<Tensor> out;
+  for (const ValueId id : top.graph->inputs) {
+    if (top.graph->values[id].stored != kNone) continue;
+    out.push_back({top.graph->values[id].name, {}, bound(top.types[id], data_->bound), Role::input});
+  }
+  return out;
+}
+
+std::vector<Tensor> Report::graph_outputs() const {
+  const Analysis& found = *data_->found;
+  const Frame& top = found.frames.front();
+  std::vector<Tensor> out;
+  for (const ValueId id : top.graph->outputs) {
+    out.push_back({top.graph->values[id].name, {}, bound(top.types[id], data_->bound), top.graph->values[id].role});
+  }
+  return out;
+}
+
+ContentsPtr Report::output_contents(std::size_t i) const {
+  const Frame& top = data_->found->frames.front();
+  const ValueId id = top.graph->outputs[i];
+  return top.known[id] == kNone ? nullptr : top.contents[top.known[id]];
+}
+
+Count Report::parameters() const { return data_->found->parameters; }
+Count Report::weight_bytes() const { return data_->found->weight_bytes; }
+const std::vector<Diagnostic>& Report::diagnostics() const { return data_->found->diagnostics; }
+const Model& Report::model() const { return *data_->found->model; }
+
+// Symbols. ---------------------------------------------------------------------------------------------------------
+
+std::vector<Unbound> Report::unbound() const {
+  std::set<std::string, std::less<>> free;
+  const auto add = [&](const Expr& e) {
+    if (e.is_constant() || !e.defined()) return;
+    for (std::string& symbol : e.symbols()) free.insert(std::move(symbol));
+  };
+  const Total sum = total();
+  for (const Count& count : sum.sum) add(count);
+  for (const Tensor& tensor : graph_inputs()) {
+    for (const Dim& dim : tensor.type.shape) add(dim);
+  }
+  for (const Tensor& tensor : graph_outputs()) {
+    for (const Dim& dim : tensor.type.shape) add(dim);
+  }
+  std::vector<Unbound> out;
+  for (const std::string& name : free) {
+    const auto why = data_->found->symbols.find(name);
+    out.push_back({name, why == data_->found->symbols.end() ? std::string() : why->second});
+  }
+  return out;
+}
+
+Result<Report> Report::bind(const Bindings& sizes) const {
+  const Analysis& found = *data_->found;
+  for (const auto& [name, size] : sizes) {
+    if (size < 0) return Status(Code::bad_request, "the size of '" + name + "' is negative: " + std::to_string(size));
+    if (found.symbols.find(name) == found.symbols.end()) {
+      std::string text = "nothing is called '" + name + "'; to bind:";
+      for (const Unbound& one : unbound()) text += " " + one.name;
+      return Status(Code::bad_request, std::move(text));
+    }
+    if (size == 0 && found.positive.find(name) != found.positive.end()) {
+      return Status(Code::bad_request, "'" + name + "' cannot be 0: a simplification took it to be at least 1; give it with "
+                                       "shapes= or dims= before counting");
+    }
+  }
+  auto data = std::make_shared<Data>();
+  data->found = data_->found;
+  data->bound = data_->bound;
+  for (const auto& [name, size] : sizes) data->bound.emplace(name, size);
+  for (std::size_t c = 0; c < kColumns; ++c) {
+    data->columns[c].reserve(data_->columns[c].size());
+    for (const Count& count : data_->columns[c]) {
+      data->columns[c].push_back(count.is_constant() ? count : count.bind(sizes));
+    }
+  }
+  return Report(std::move(data));
+}
+
+}  // namespace macsim

@@ -1,0 +1,531 @@
+// Goes through a model once: for every node, the types of its outputs, then its cost, then its row.
+// Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#include "walk.hpp"
+
+#include <algorithm>
+
+#include "rules/support.hpp"
+
+namespace macsim {
+namespace {
+
+constexpr std::size_t kMostDepth = 400;      // bodies and functions inside each other
+constexpr std::size_t kMostTold = 50;        // remarks of one code
+constexpr std::size_t kStepsPerNode = 64;    // expansion: a small multiple of the file...
+constexpr std::size_t kFreeSteps = 200'000;  // ...above what any real model of loops and functions takes
+
+}  // namespace
+
+Walk::Walk(ModelPtr model, const Registry& registry, const Options& options)
+    : model_(std::move(model)),
+      registry_(registry),
+      options_(options),
+      found_(std::make_shared<Analysis>()),
+      frames_(found_->frames),
+      call_(*this),
+      outputs_(*this) {
+  found_->model = model_;
+  for (const auto& [name, size] : options.dims) sizes_.emplace(name, Expr(size));
+  most_steps_ = std::min(options.most_rows, kFreeSteps + kStepsPerNode * model_->node_total);
+}
+
+Status Walk::run() {
+  found_->diagnostics = model_->notes;
+  found_->matches.reserve(model_->ops.size());
+  for (const Op& op : model_->ops) {
+    const Match* match = op.function == kNone ? registry_.find(op.full(), op.version) : nullptr;
+    found_->matches.push_back(match);
+    if (match != nullptr) found_->rules.push_back(match->rule);
+  }
+  Frame& top = frames_.emplace_back();
+  top.graph = &model_->bodies.front();
+  open(top);
+  if (Status status = prepare_inputs(top); !status) return status;
+  const std::size_t nodes = top.graph->nodes.size();
+  rows_.node.reserve(nodes);
+  rows_.frame.reserve(nodes);
+  rows_.trust.reserve(nodes);
+  rows_.because.reserve(nodes);
+  rows_.dtypes.reserve(nodes);
+  used_.assign(top.graph->stored.size(), false);
+  walk(0);
+  finish_diagnostics();
+  return {};
+}
+
+std::shared_ptr<Analysis> Walk::take(Rows& rows) {
+  Count elements, bytes;
+  const auto add = [&](const Stored& stored) {
+    elements += rules::numel(stored.type.shape);
+    bytes += rules::bytes(stored.type);
+  };
+  for (std::size_t i = 0; i < used_.size(); ++i) {
+    if (used_[i]) add(frames_.front().graph->stored[i]);
+  }
+  for (const Stored* stored : used_inside_) add(*stored);
+  found_->parameters = elements;
+  found_->weight_bytes = bytes;
+  found_->node = std::move(rows_.node);
+  found_->frame = std::move(rows_.frame);
+  found_->trust = std::move(rows_.trust);
+  found_->because = std::move(rows_.because);
+  found_->dtypes = std::move(rows_.dtypes);
+  rows.columns = std::move(rows_.columns);
+  // Matches live in the registry, which may go before the report does.
+  found_->kept_matches.reserve(found_->matches.size());
+  for (const Match*& match : found_->matches) {
+    if (match != nullptr) match = &found_->kept_matches.emplace_back(*match);
+  }
+  return std::move(found_);
+}
+
+// Frames. ----------------------------------------------------------------------------------------------------------
+
+void Walk::open(Frame& frame) {
+  const Graph& graph = *frame.graph;
+  frame.types.resize(graph.values.size());
+  frame.known.assign(graph.values.size(), kNone);
+  for (ValueId id = 0; id < graph.values.size(); ++id) {
+    if (graph.values[id].stored != kNone) frame.types[id] = graph.stored[graph.values[id].stored].type;
+  }
+}
+
+void Walk::walk(std::uint32_t frame) {
+  const std::size_t nodes = frames_[frame].graph->nodes.size();
+  for (NodeId id = 0; id < nodes; ++id) {
+    if (++steps_ > most_steps_ && frame != 0) {
+      if (!told_too_large_) {
+        told_too_large_ = true;
+        remark(Code::too_large, "stopped expanding functions and loops after " + std::to_string(most_steps_) + " nodes");
+      }
+      return;
+    }
+    step(frame, id);
+  }
+}
+
+void Walk::step(std::uint32_t frame, NodeId id) {
+  const Node& node = frames_[frame].graph->nodes[id];
+  here_ = Place{frame, &node, id, found_->matches[node.op], false, false};
+  const Op& op = model_->ops[node.op];
+  if (op.function != kNone) return expand(op);
+  if (here_.match == nullptr) return unknown_op();
+  infer();
+  if (here_.match->rule->control != nullptr) return;  // its bodies have their own rows
+  count();
+}
+
+void Walk::expand(const Op& op) {
+  const Function& function = model_->functions[op.function];
+  Body body{function.body, std::string(here_.node->name.empty() ? op.name : here_.node->name), {}, 1, Trust::exact, {}};
+  for (std::size_t i = 0; i < here_.node->inputs; ++i) body.arguments.push_back(part_at(i));
+  auto results = run_body(body);
+  if (!results) return unknown_op();
+  for (std::size_t i = 0; i < results->size(); ++i) set_output(i, std::move((*results)[i]));
+  merge_claims();
+}
+
+std::optional<std::vector<Part>> Walk::run_body(const Body& body) {
+  if (depth_ >= kMostDepth || exhausted()) {
+    if (!told_too_large_) {
+      told_too_large_ = true;
+      remark(Code::too_large, depth_ >= kMostDepth ? "bodies and functions are nested more than " +
+                                                         std::to_string(kMostDepth) + " deep"
+                                                   : "the limit of " + std::to_string(most_steps_) + " nodes is reached");
+    }
+    return std::nullopt;
+  }
+  const Place saved = here_;
+  const auto index = static_cast<std::uint32_t>(frames_.size());
+  Frame& inner = frames_.emplace_back();
+  Frame& outer = frames_[saved.frame];
+  inner.graph = &model_->bodies[body.body];
+  inner.outer = saved.frame;
+  inner.caller = saved.node;
+  inner.label = body.label;
+  inner.times = outer.times * body.times;
+  inner.floor = std::max(outer.floor, body.floor);
+  inner.because = body.floor == Trust::exact ? outer.because : body.because;
+  const Op& op = model_->ops[saved.node->op];
+  inner.function = op.function == kNone ? nullptr : &model_->functions[op.function];
+  inner.function_frame = inner.function != nullptr ? index : outer.function_frame;
+  open(inner);
+  const Graph& graph = *inner.graph;
+  inner.origins.assign(graph.values.size(), nullptr);
+  for (ValueId id = 0; id < graph.values.size(); ++id) {
+    if (graph.values[id].stored != kNone) inner.origins[id] = &graph.stored[graph.values[id].stored];
+  }
+  const auto know = [&](ValueId id, ContentsPtr contents) {
+    if (contents == nullptr) return;
+    inner.known[id] = static_cast<std::uint32_t>(inner.contents.size());
+    inner.contents.push_back(std::move(contents));
+  };
+  for (const Graph::Capture& capture : graph.captures) {
+    inner.types[capture.inner] = outer.types[capture.outer];
+    inner.origins[capture.inner] = stored(saved.frame, capture.outer);
+    if (outer.known[capture.outer] != kNone) know(capture.inner, outer.contents[outer.known[capture.outer]]);
+  }
+  for (std::size_t i = 0; i < graph.inputs.size() && i < body.arguments.size(); ++i) {
+    const ValueId id = graph.inputs[i];
+    Type type = body.arguments[i].type;
+    const std::uint32_t claim = graph.values[id].claim;
+    if (type.dtype == DType::unknown && !type.ranked && type.kind == Kind::tensor && claim != kNone) {
+      type = resolved(graph.claims[claim], graph, graph.values[id].name);
+    }
+    inner.types[id] = std::move(type);
+    know(id, body.arguments[i].contents);
+    if (i < saved.node->inputs && inner.function != nullptr) {
+      const ValueId from = input_id(i);
+      if (from != kNone) inner.origins[id] = stored(saved.frame, from);
+    }
+  }
+  ++depth_;
+  walk(index);
+  --depth_;
+  std::vector<Part> results;
+  results.reserve(graph.outputs.size());
+  for (const ValueId id : graph.outputs) {
+    contents(index, id);  // decodes a stored result, so that it is known outside
+    const Frame& done = frames_[index];
+    results.push_back({done.types[id], done.known[id] == kNone ? nullptr : done.contents[done.known[id]]});
+  }
+  here_ = saved;
+  return results;
+}
+
+std::uint32_t Walk::body_of(std::string_view attribute) const {
+  const Attr* found = attr(attribute);
+  return found != nullptr && found->kind == Attr::Kind::body ? found->first : kNone;
+}
+
+Part Walk::part_at(std::size_t position) const {
+  const ValueId id = input_id(position);
+  if (id == kNone) return {};
+  const_cast<Walk*>(this)->contents(here_.frame, id);
+  const Frame& in = frame();
+  return {in.types[id], in.known[id] == kNone ? nullptr : in.contents[in.known[id]]};
+}
+
+void Walk::set_output(std::size_t i, Part part) {
+  outputs_.set(i, std::move(part.type));
+  outputs_.know(i, std::move(part.contents));
+}
+
+Walk::Mark Walk::mark() const {
+  return {rows_.size(), frames_.size(), found_->diagnostics.size(), steps_, symbols_made_};
+}
+
+void Walk::undo(const Mark& mark) {
+  rows_.node.resize(mark.rows);
+  rows_.frame.resize(mark.rows);
+  rows_.trust.resize(mark.rows);
+  rows_.because.resize(mark.rows);
+  rows_.dtypes.resize(mark.rows);
+  for (auto& column : rows_.columns) {
+    if (column.size() > mark.rows) column.resize(mark.rows);
+  }
+  while (frames_.size() > mark.frames) frames_.pop_back();
+  found_->diagnostics.resize(mark.diagnostics);
+}
+
+Count Walk::macs_since(const Mark& mark) const {
+  Count sum;
+  const auto& macs = rows_.columns[static_cast<std::size_t>(Column::mac)];
+  for (std::size_t i = mark.rows; i < macs.size(); ++i) {
+    if (macs[i].defined()) sum += macs[i];
+  }
+  return sum;
+}
+
+bool Walk::unknown_since(const Mark& mark) const {
+  return std::any_of(rows_.trust.begin() + static_cast<std::ptrdiff_t>(mark.rows), rows_.trust.end(),
+                     [](Trust trust) { return trust == Trust::unknown; });
+}
+
+// One node. --------------------------------------------------------------------------------------------------------
+
+void Walk::infer() {
+  const Node& node = *here_.node;
+  Frame& in = frame();
+  bool stored = node.outputs != 0;
+  for (const ValueId id : in.graph->outputs_of(node)) {
+    stored = stored && id != kNone && in.graph->values[id].stored != kNone;
+  }
+  if (stored) return;  // a Constant: the source gave its type and contents
+  const Rule& rule = *here_.match->rule;
+  const Status status = rule.control != nullptr ? rule.control(*this, call_, outputs_)
+                        : rule.infer            ? rule.infer(call_, outputs_)
+                                                : Status();
+  if (!status) remark(status.code(), std::string(status.text()));
+  if (here_.missed) {
+    for (const ValueId id : in.graph->outputs_of(node)) {
+      if (id == kNone) continue;
+      in.types[id].ranked = false;
+      in.types[id].shape.clear();
+      in.known[id] = kNone;
+    }
+  }
+  merge_claims();
+}
+
+void Walk::merge_claims() {
+  const Node& node = *here_.node;
+  Frame& in = frame();
+  const Graph& graph = *in.graph;
+  if (graph.claims.empty()) return;
+  for (const ValueId id : graph.outputs_of(node)) {
+    if (id == kNone || graph.values[id].claim == kNone) continue;
+    const Type& stated = graph.claims[graph.values[id].claim];
+    Type& type = in.types[id];
+    if (type.kind != stated.kind) {
+      if (type.kind == Kind::tensor && type.dtype == DType::unknown) type = stated;
+      continue;
+    }
+    if (type.dtype == DType::unknown) type.dtype = stated.dtype;
+    if (type.kind != Kind::tensor || !stated.ranked || !trust_claims_) continue;
+    if (stated.dtype != DType::unknown && type.dtype != stated.dtype) {
+      remark(Code::shape_conflict, "output '" + std::string(graph.values[id].name) + "' is " +
+                                       std::string(name_of(type.dtype)) + ", the file says " +
+                                       std::string(name_of(stated.dtype)));
+    }
+    if (!type.ranked) {
+      type = resolved(stated, graph, graph.values[id].name);
+      continue;
+    }
+    bool differs = type.shape.size() != stated.shape.size();
+    for (std::size_t axis = 0; axis < type.shape.size() && !differs; ++axis) {
+      Dim& dim = type.shape[axis];
+      const Dim& says = stated.shape[axis];
+      if (says.is_constant()) {
+        if (dim.is_constant()) {
+          differs = dim != says;
+        } else if (!dim.defined() || here_.fresh) {
+          dim = says;
+        }
+      } else if (!dim.defined() && says.defined()) {
+        dim = sizes_.empty() ? says : says.substitute(sizes_);
+        for (const std::string& symbol : dim.symbols()) {
+          found_->symbols.emplace(symbol, "a size that the file states for '" + std::string(graph.values[id].name) + "'");
+        }
+      }
+    }
+    if (differs) {
+      remark(Code::shape_conflict, "output '" + std::string(graph.values[id].name) + "' is " + rules::text(type.shape) +
+                                       ", the file says " + rules::text(stated.shape));
+    }
+  }
+}
+
+void Walk::count() {
+  Cost cost;
+  here_.missed = false;
+  const Rule& rule = *here_.match->rule;
+  bool unknown = false;
+  if (!rule.cost) {
+    unknown = true;
+    cost.because = "the rule has no cost";
+  } else if (const Status status = rule.cost(call_, cost); !status) {
+    remark(status.code(), std::string(status.text()));
+    unknown = true;
+    cost.because = "the rule failed on these inputs";
+  }
+  if (here_.missed) {
+    unknown = true;
+    cost.because = "a rank is unknown";
+    remark(Code::needs_shape, "the rank of an input is unknown");
+  }
+  fill_traffic(cost);
+  push(cost, unknown);
+}
+
+// All data inputs are read once and all outputs written once, at the outermost level of memory.
+void Walk::fill_traffic(Cost& cost) {
+  const Node& node = *here_.node;
+  const Frame& in = frame();
+  const Graph& graph = *in.graph;
+  const bool fill = !cost.read || !cost.weights;
+  Count read, weights, written;
+  bool text = false;
+  for (std::size_t i = 0; i < node.inputs; ++i) {
+    const ValueId id = graph.edges[node.first_edge + i];
+    if (id == kNone) continue;
+    if (here_.match != nullptr) {
+      const bool host = i < here_.match->host.size() ? here_.match->host[i] : here_.match->host_rest;
+      if (host) continue;
+    }
+    const Stored* from = stored(here_.frame, id);
+    if (from != nullptr) use(from);
+    if (!fill) continue;
+    const Type& type = in.types[id];
+    if (type.kind != Kind::tensor || type.dtype == DType::string) {
+      text = true;
+      continue;
+    }
+    (from != nullptr ? weights : read) += rules::bytes(type);
+  }
+  if (!cost.read) cost.read = std::move(read);
+  if (!cost.weights) cost.weights = std::move(weights);
+  if (!cost.written) {
+    for (const ValueId id : graph.outputs_of(node)) {
+      if (id == kNone) continue;
+      const Type& type = in.types[id];
+      if (type.kind != Kind::tensor || type.dtype == DType::string) {
+        text = true;
+        continue;
+      }
+      written += rules::bytes(type);
+    }
+    cost.written = std::move(written);
+  }
+  if (text && cost.trust == Trust::exact && (fill || cost.written->is(0) == false)) {
+    cost.trust = Trust::estimate;
+    cost.because = "the bytes of texts, sequences and maps are not counted";
+  }
+}
+
+void Walk::use(const Stored* stored) {
+  const auto& top = frames_.front().graph->stored;
+  if (!top.empty() && stored >= top.data() && stored < top.data() + top.size()) {
+    used_[static_cast<std::size_t>(stored - top.data())] = true;
+  } else {
+    used_inside_.insert(stored);
+  }
+}
+
+void Walk::push(Cost& cost, bool unknown) {
+  const Frame& in = frame();
+  if (unknown) cost.work.fill(Count::undefined());
+  const std::size_t row = rows_.size();
+  const auto put = [&](std::size_t column, Count& amount) {
+    if (amount.is(0)) return;
+    if (!in.times.is(1)) amount *= in.times;
+    auto& values = rows_.columns[column];
+    values.resize(row);
+    values.push_back(std::move(amount));
+  };
+  bool whole = true;
+  for (std::size_t w = 0; w < kWorks; ++w) {
+    whole = whole && cost.work[w].defined();
+    put(w, cost.work[w]);
+  }
+  whole = whole && cost.read->defined() && cost.weights->defined() && cost.written->defined();
+  put(static_cast<std::size_t>(Column::read), *cost.read);
+  put(static_cast<std::size_t>(Column::weights), *cost.weights);
+  put(static_cast<std::size_t>(Column::written), *cost.written);
+  Trust trust = std::max(cost.trust, in.floor);
+  if (in.floor > cost.trust) cost.because = in.because;
+  if (!whole && !unknown) {
+    cost.because = "a size is unknown";
+    remark(Code::needs_shape, "a size that the count needs is unknown, or a count does not fit 128 bits");
+  }
+  if (!whole) trust = Trust::unknown;
+  const Type* first = here_.node->inputs != 0 ? &call_.in(0) : nullptr;
+  const Type& y = call_.out(0);
+  const DType fallback = first != nullptr && first->dtype != DType::unknown ? first->dtype : y.dtype;
+  const auto or_else = [](DType a, DType b) { return a != DType::unknown ? a : b; };
+  rows_.node.push_back(here_.id);
+  rows_.frame.push_back(here_.frame);
+  rows_.trust.push_back(trust);
+  rows_.because.push_back(cost.because);
+  rows_.dtypes.push_back({or_else(cost.compute, fallback), or_else(cost.lhs, fallback),
+                          or_else(cost.rhs, here_.match != nullptr ? call_.in(1).dtype : DType::unknown),
+                          or_else(cost.accumulate, y.dtype)});
+}
+
+void Walk::unknown_op() {
+  Frame& in = frame();
+  const auto [at, added] = unknown_.try_emplace(here_.node->op, here_.id, 0);
+  ++at->second.second;
+  if (added) {
+    const Op& op = model_->ops[here_.node->op];
+    std::string text = "operator " + op.full() + " (version " + std::to_string(op.version) + ") is not known";
+    const auto near = registry_.near(op.full(), 3);
+    if (!near.empty()) {
+      text += "; the nearest known:";
+      for (const std::string& name : near) text += " " + name;
+    }
+    remark(Code::unknown_op, std::move(text));
+  }
+  for (const ValueId id : in.graph->outputs_of(*here_.node)) {
+    if (id == kNone) continue;
+    const std::uint32_t claim = in.graph->values[id].claim;
+    if (claim != kNone) in.types[id] = resolved(in.graph->claims[claim], *in.graph, in.graph->values[id].name);
+  }
+  Cost cost;
+  cost.because = "no rule is known for this operator";
+  fill_traffic(cost);
+  push(cost, true);
+}
+
+// Symbols, remarks. ------------------------------------------------------------------------------------------------
+
+Type Walk::resolved(const Type& claim, const Graph& graph, std::string_view name) {
+  (void)graph;
+  Type type = claim;
+  for (Dim& dim : type.shape) {
+    if (dim.is_constant() || !dim.defined()) continue;
+    if (!sizes_.empty()) dim = dim.substitute(sizes_);
+  }
+  note_symbols(type, name);
+  return type;
+}
+
+void Walk::note_symbols(const Type& type, std::string_view value) {
+  for (std::size_t axis = 0; axis < type.shape.size(); ++axis) {
+    const Type& fixed = type;
+    if (fixed.shape[axis].is_constant()) continue;
+    for (const std::string& symbol : fixed.shape[axis].symbols()) {
+      found_->symbols.emplace(symbol, "size of '" + std::string(value) + "', axis " + std::to_string(axis));
+    }
+  }
+}
+
+Dim Walk::symbol(std::string_view what, std::string_view why) {
+  here_.fresh = true;
+  std::string name = path_of(frames_, *model_, here_.frame, here_.id);
+  name += '.';
+  name += what;
+  ++symbols_made_;
+  const auto size = sizes_.find(name);
+  if (size != sizes_.end()) return size->second;
+  found_->symbols.emplace(name, std::string(why));
+  return Expr::symbol(name);
+}
+
+std::string Walk::where() const {
+  if (here_.node == nullptr) return {};
+  return path_of(frames_, *model_, here_.frame, here_.id) + " (" + std::string(model_->ops[here_.node->op].name) + ")";
+}
+
+void Walk::remark(Code code, std::string text) {
+  if (++told_[static_cast<std::uint16_t>(code)] > kMostTold) return;
+  const CodeInfo* info = explain(code);
+  Diagnostic note;
+  note.code = code;
+  note.severity = info != nullptr ? info->severity : Severity::warning;
+  note.node = here_.node != nullptr && here_.frame == 0 ? here_.id : kNone;
+  note.where = where();
+  note.text = std::move(text);
+  note.hint = info != nullptr ? std::string(info->hint) : std::string();
+  found_->diagnostics.push_back(std::move(note));
+}
+
+void Walk::finish_diagnostics() {
+  for (Diagnostic& note : found_->diagnostics) {
+    if (note.code != Code::unknown_op || note.node == kNone) continue;
+    const auto at = unknown_.find(frames_.front().graph->nodes[note.node].op);
+    if (at != unknown_.end() && at->second.second > 1) {
+      note.text += " (" + std::to_string(at->second.second) + " nodes)";
+    }
+  }
+  for (const auto& [number, times] : told_) {
+    if (times <= kMostTold) continue;
+    Diagnostic more;
+    more.code = static_cast<Code>(number);
+    more.severity = Severity::note;
+    more.text = std::to_string(times - kMostTold) + " more of " + code_text(more.code) + " are not listed";
+    found_->diagnostics.push_back(std::move(more));
+  }
+}
+
+}  // namespace macsim

@@ -1,0 +1,176 @@
+// The walker: goes through a model once, in order, infers every type and counts every node. Private.
+// Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "macsim/report.hpp"
+
+namespace macsim {
+
+/// One execution of a graph or body: the types of its values, and what is known of their contents.
+struct Frame {
+  const Graph* graph = nullptr;
+  std::uint32_t outer = kNone;           ///< the frame that runs this one, into Analysis::frames
+  const Node* caller = nullptr;          ///< the node of `outer` that runs it
+  const Function* function = nullptr;    ///< when this is a function's body
+  std::uint32_t function_frame = kNone;  ///< the nearest enclosing frame of a function (itself, perhaps)
+  std::string label;                     ///< "then_branch", "body[3]": its part of a path; empty for the model's graph
+  Count times = 1;                       ///< how often it runs
+  Trust floor = Trust::exact;            ///< rows in it are not better than this
+  std::string_view because;              ///< why not
+
+  std::vector<Type> types;               ///< by value
+  std::vector<std::uint32_t> known;      ///< by value: into `contents`; kNone
+  std::vector<ContentsPtr> contents;
+  std::vector<const Stored*> origins;    ///< by value: the stored tensor behind it; empty for the model's graph
+};
+
+/// The rows, one array a quantity. A column that is shorter than the rows ends in zeros.
+struct Rows {
+  std::vector<std::uint32_t> node, frame;
+  std::vector<Trust> trust;
+  std::vector<std::string_view> because;
+  std::vector<std::array<DType, 4>> dtypes;  ///< compute, lhs, rhs, accumulate
+  std::array<std::vector<Count>, kColumns> columns;
+  std::size_t size() const noexcept { return node.size(); }
+};
+
+/// Everything that analysis found and that binding does not change.
+struct Analysis {
+  ModelPtr model;
+  std::vector<const Match*> matches;                  ///< by Model::ops; null: unknown
+  std::vector<std::shared_ptr<const Rule>> rules;     ///< keeps the rules that were used alive
+  std::vector<Match> kept_matches;
+  std::deque<Frame> frames;                           ///< [0] is the model's graph
+  std::vector<std::uint32_t> node, frame;             ///< by row
+  std::vector<Trust> trust;
+  std::vector<std::string_view> because;
+  std::vector<std::array<DType, 4>> dtypes;
+  std::deque<std::string> kept;                       ///< texts of rules that are not literals
+  Count parameters, weight_bytes;
+  std::map<std::string, std::string, std::less<>> symbols;  ///< every symbol and what it stands for
+  std::set<std::string, std::less<>> positive;        ///< symbols that were taken to be at least 1
+  std::vector<Diagnostic> diagnostics;
+};
+
+struct Report::Data {
+  std::shared_ptr<const Analysis> found;
+  std::array<std::vector<Count>, kColumns> columns;
+  Bindings bound;
+};
+
+/// A part of a body's result or argument.
+using Part = Contents::Part;
+
+/// Which node is being looked at.
+struct Place {
+  std::uint32_t frame = 0;
+  const Node* node = nullptr;
+  NodeId id = 0;
+  const Match* match = nullptr;
+  bool missed = false;   ///< a rule asked for a shape whose rank nobody knows
+  bool fresh = false;    ///< a rule made a symbol
+};
+
+class Walk {
+ public:
+  Walk(ModelPtr model, const Registry& registry, const Options& options);
+  Status run();
+  std::shared_ptr<Analysis> take(Rows& rows);
+
+  // For control rules. --------------------------------------------------------------------------------------------
+  /// Everything that a trial run of a body may have added, to be undone.
+  struct Mark {
+    std::size_t rows, frames, diagnostics, steps;
+    std::uint64_t symbols;
+  };
+  Mark mark() const;
+  void undo(const Mark& mark);
+  struct Body {
+    std::uint32_t body;
+    std::string label;
+    std::vector<Part> arguments;
+    Count times = 1;
+    Trust floor = Trust::exact;
+    std::string_view because;
+  };
+  /// Runs a body as seen from the current node; its results are the body's outputs. nullopt: the limits are reached.
+  std::optional<std::vector<Part>> run_body(const Body& body);
+  std::uint32_t body_of(std::string_view attribute) const;   ///< kNone: there is no such attribute
+  Part part_at(std::size_t position) const;                   ///< an input of the current node
+  Count macs_since(const Mark& mark) const;
+  bool unknown_since(const Mark& mark) const;
+  bool fresh_since(const Mark& mark) const { return symbols_made_ != mark.symbols; }
+  void set_output(std::size_t i, Part part);
+  Dim symbol(std::string_view what, std::string_view why);
+  void remark(Code code, std::string text);
+  const Call& call() const noexcept { return call_; }
+
+ private:
+  friend class Call;
+  friend class Outputs;
+
+  Status prepare_inputs(Frame& frame);
+  Status give(Frame& frame, ValueId id, const Given& given);
+  void open(Frame& frame);
+  void walk(std::uint32_t frame);
+  void step(std::uint32_t frame, NodeId id);
+  void expand(const Op& op);
+  void infer();
+  void merge_claims();
+  void count();
+  void fill_traffic(Cost& cost);
+  void push(Cost& cost, bool unknown);
+  void unknown_op();
+  void finish_diagnostics();
+  Type resolved(const Type& claim, const Graph& graph, std::string_view name);
+  void note_symbols(const Type& type, std::string_view value);
+  const Stored* stored(std::uint32_t frame, ValueId id) const;
+  const Contents* contents(std::uint32_t frame, ValueId id);
+  const Attr* attr(std::string_view name) const;
+  const Attr* attr_in(std::uint32_t frame, const Node& node, std::string_view name) const;
+  std::string where() const;
+  bool exhausted() const noexcept { return steps_ > most_steps_; }
+  void use(const Stored* stored);
+
+  Frame& frame() { return frames_[here_.frame]; }
+  const Frame& frame() const { return frames_[here_.frame]; }
+  ValueId input_id(std::size_t position) const;
+  std::int32_t position(std::size_t slot) const;
+
+  ModelPtr model_;
+  const Registry& registry_;
+  const Options& options_;
+  std::shared_ptr<Analysis> found_;
+  std::deque<Frame>& frames_;
+  Rows rows_;
+  Place here_;
+  Call call_;
+  Outputs outputs_;
+  std::map<std::string, Expr, std::less<>> sizes_;   ///< what symbols of the file stand for now
+  bool trust_claims_ = true;                         ///< false: a given shape contradicts the file
+  std::size_t steps_ = 0, most_steps_ = 0, depth_ = 0;
+  std::uint64_t symbols_made_ = 0;
+  bool told_too_large_ = false;
+  std::vector<bool> used_;                           ///< stored tensors of the model's graph that were read as data
+  std::unordered_set<const Stored*> used_inside_;    ///< the same for those of bodies
+  std::unordered_map<std::uint32_t, std::pair<NodeId, std::size_t>> unknown_;  ///< by op: first node, how many
+  std::unordered_map<std::uint16_t, std::size_t> told_;                        ///< by code: how many
+};
+
+/// "encoder.layers.0": the modules around a row, from what its node says or from its name.
+std::string scope_of(const Analysis& found, std::size_t row);
+/// Bodies and functions around a node, then its name (or its operator and number).
+std::string path_of(const std::deque<Frame>& frames, const Model& model, std::uint32_t frame, NodeId node);
+
+}  // namespace macsim
