@@ -22,6 +22,7 @@ using Bindings = std::map<std::string, std::int64_t, std::less<>>;
 enum class Truth : std::uint8_t { no, yes, depends };
 
 namespace detail {
+class Compiler;
 struct Poly;  // a sum of coefficient * product of atoms; reference counted, immutable
 void retain(const Poly* poly) noexcept;
 void release(const Poly* poly) noexcept;
@@ -45,8 +46,10 @@ class Expr {
   template <class Integer, class = std::enable_if_t<std::is_integral_v<Integer>>>
   Expr(Integer value) noexcept : word_(pack(static_cast<std::int64_t>(value))) {
     const auto held = static_cast<std::int64_t>(value);
-    if (std::is_unsigned_v<Integer> && held < 0) word_ = 0;  // 2^63 and more: not a size anyone has
-    else if (!fits(held)) word_ = big(held);
+    if (std::is_unsigned_v<Integer> && held < 0)
+      word_ = 0;  // 2^63 and more: not a size anyone has
+    else if (!fits(held))
+      word_ = big(held);
   }
   Expr(const Expr& other) noexcept : word_(other.word_) {
     if (shared()) detail::retain(poly());
@@ -86,7 +89,7 @@ class Expr {
     return wide_constant();
   }
   /// True when the value is exactly this integer.
-  bool is(std::int64_t value) const noexcept { return word_ == pack(value) && fits(value); }
+  bool is(std::int64_t value) const noexcept { return fits(value) ? word_ == pack(value) : wide_constant() == value; }
   /// The value as a double (rounded to nearest), when it is an integer without symbols, of whatever size.
   std::optional<double> real() const noexcept;
   /// The names of the symbols in it, sorted, each once.
@@ -191,6 +194,7 @@ class Program {
   void evaluate(const std::int64_t* sizes, std::size_t n, std::int64_t* out, double* real, std::uint8_t* ok) const;
 
  private:
+  friend class detail::Compiler;
   struct Step {
     std::uint8_t op;
     std::uint32_t a, b;
