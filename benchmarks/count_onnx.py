@@ -109,7 +109,9 @@ def main() -> None:
                     table.add_row(label, tool, str(figure["said"]), "", "")
                     continue
                 seconds = float(figure["seconds"] or 0)
-                table.add_row(label, tool, f"{seconds:.6f}", f"{seconds / nodes * 1e9:,.0f}", f"{figure['peak_mb']:,.0f}")
+                table.add_row(
+                    label, tool, f"{seconds:.6f}", f"{seconds / nodes * 1e9:,.0f}", f"{figure['peak_mb']:,.0f}"
+                )
             table.add_section()
     Console(width=110).print(table)
 

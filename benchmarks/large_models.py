@@ -78,7 +78,13 @@ def write_inline(path: Path, gigabytes: float) -> int:
     payload = rows * 4096 * 4
 
     def head(name: str, dims: tuple[int, int]) -> bytes:
-        return b"".join(_number(1, d) for d in dims) + _number(2, 1) + _field(8, name.encode()) + _varint(9 << 3 | 2) + _varint(payload)
+        return (
+            b"".join(_number(1, d) for d in dims)
+            + _number(2, 1)
+            + _field(8, name.encode())
+            + _varint(9 << 3 | 2)
+            + _varint(payload)
+        )
 
     nodes = _node("MatMul", ["x", "w0"], "h", "/MatMul_0") + _node("MatMul", ["h", "w1"], "y", "/MatMul_1")
     rest = _input(11, "x", "batch", rows) + _input(12, "y", "batch", rows)

@@ -72,7 +72,9 @@ class Case:
         return self.id or f"{self.domain + '::' if self.domain else ''}{self.op}-{self.version or 'latest'}"
 
 
-def case(op: str, inputs: list[T | None], outputs: list[T | None] | T, *, work: dict[str, Any] | None = None, **kw: Any) -> Case:
+def case(
+    op: str, inputs: list[T | None], outputs: list[T | None] | T, *, work: dict[str, Any] | None = None, **kw: Any
+) -> Case:
     """A truth row. `work` lists every kind of work that is not zero: numbers, or text such as "batch*64"."""
     return Case(op, inputs, outputs if isinstance(outputs, list) else [outputs], work=work or {}, **kw)
 
