@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +49,8 @@ def export(exhibit: Exhibit, exporter: str, path: Path, half: bool = False) -> P
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    yield tmp_path_factory.mktemp("exports")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("exports")
 
 
 def check(path: Path, feeds: dict[str, Any], sizes: dict[str, int], folder: Path) -> macsim.Report:
@@ -80,7 +79,7 @@ def test_exported(exhibit: Exhibit, exporter: str, folder: Path) -> None:
     path = export(exhibit, exporter, folder / f"{exhibit.name}_{exporter}.onnx")
     report = check(path, exhibit.feeds(), exhibit.sizes, folder)
     if exporter == "dynamo" and exhibit.name == "language_model":
-        scopes = {name for name, _ in report.by("scope")}
+        scopes = {group.name for group in report.by("scope")}
         assert {"layers.0.attn.qkv", "layers.1.mlp.2"} <= scopes
 
 
@@ -95,7 +94,7 @@ def test_half_precision(name: str, folder: Path) -> None:
     full = export(exhibit, "torchscript", folder / f"{name}_full.onnx")
     half, whole = macsim.count(path), macsim.count(full)
     assert half.macs == whole.macs
-    assert {n for n, t in half.by("dtype") if t.macs != 0} == {"f16"}
+    assert {group.name for group in half.by("dtype") if group.macs != 0} == {"f16"}
     assert half.weight_bytes * 2 == whole.weight_bytes
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+from torch.nn import functional
 from torch import Tensor, nn
 
 
@@ -24,10 +24,10 @@ class ConvNet(nn.Module):
         self.head = nn.Linear(16, 10)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.pool(F.relu(self.bn(self.stem(x))))
-        x = F.silu(self.a(x)) + self.shortcut(x)
-        x = F.gelu(self.depthwise(x))
-        return self.head(torch.flatten(F.adaptive_avg_pool2d(x, 1), 1))
+        x = self.pool(functional.relu(self.bn(self.stem(x))))
+        x = functional.silu(self.a(x)) + self.shortcut(x)
+        x = functional.gelu(self.depthwise(x))
+        return self.head(torch.flatten(functional.adaptive_avg_pool2d(x, 1), 1))
 
 
 class UNet(nn.Module):
@@ -42,9 +42,9 @@ class UNet(nn.Module):
         self.last = nn.Conv2d(2, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.up(F.relu(self.norm(self.down(x))))
+        y = self.up(functional.relu(self.norm(self.down(x))))
         y = self.out(torch.cat([x, y], 1))
-        return self.last(F.interpolate(y, scale_factor=2.0, mode="bilinear"))
+        return self.last(functional.interpolate(y, scale_factor=2.0, mode="bilinear"))
 
 
 class Attention(nn.Module):
@@ -59,7 +59,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         b, s, w = x.shape
         q, k, v = self.qkv(x).view(b, s, 3, self.heads, w // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        y = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
         return self.proj(y.transpose(1, 2).reshape(b, s, w))
 
 
@@ -173,7 +173,7 @@ class Audio(nn.Module):
         self.c = nn.ConvTranspose1d(8, 1, 8, stride=4, padding=2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.c(F.leaky_relu(self.b(torch.tanh(self.a(x)))))
+        return self.c(functional.leaky_relu(self.b(torch.tanh(self.a(x)))))
 
 
 class Volume(nn.Module):
@@ -185,7 +185,7 @@ class Volume(nn.Module):
         self.b = nn.Linear(4, 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.b(F.avg_pool3d(self.a(x), 2).mean((2, 3, 4)))
+        return self.b(functional.avg_pool3d(self.a(x), 2).mean((2, 3, 4)))
 
 
 @dataclass(frozen=True)
