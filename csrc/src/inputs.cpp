@@ -63,9 +63,9 @@ Status Walk::give(Frame& frame, ValueId id, const Given& given) {
   if (given.type.kind != Kind::tensor) type = given.type;
   if (given.type.ranked && stated.kind == Kind::tensor) {
     if (stated.ranked && stated.shape.size() != given.type.shape.size()) {
-      return {Code::bad_request, "input '" + std::string(value.name) + "' is given as " + rules::text(given.type.shape) +
-                                     ", but the model states rank " + std::to_string(stated.shape.size()) + ": " +
-                                     rules::text(stated.shape)};
+      return {Code::bad_request, "input '" + std::string(value.name) + "' is given as " +
+                                     rules::text(given.type.shape) + ", but the model states rank " +
+                                     std::to_string(stated.shape.size()) + ": " + rules::text(stated.shape)};
     }
     type.ranked = true;
     type.shape = given.type.shape;
@@ -73,8 +73,8 @@ Status Walk::give(Frame& frame, ValueId id, const Given& given) {
       const Dim& now = given.type.shape[axis];
       const Dim& said = stated.shape[axis];
       if (now.constant().value_or(0) < 0) {
-        return {Code::bad_request, "input '" + std::string(value.name) + "' is given a negative size: " +
-                                       rules::text(given.type.shape)};
+        return {Code::bad_request,
+                "input '" + std::string(value.name) + "' is given a negative size: " + rules::text(given.type.shape)};
       }
       if (!now.defined()) {
         type.shape[axis] = said;
@@ -84,7 +84,8 @@ Status Walk::give(Frame& frame, ValueId id, const Given& given) {
         if (now != said) {
           trust_claims_ = false;
           remark(Code::shape_conflict, "input '" + std::string(value.name) + "' is given as " +
-                                           rules::text(given.type.shape) + ", the file says " + rules::text(stated.shape) +
+                                           rules::text(given.type.shape) + ", the file says " +
+                                           rules::text(stated.shape) +
                                            "; shapes that the file states inside are not used");
         }
         continue;

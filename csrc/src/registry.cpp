@@ -48,7 +48,8 @@ Match match_for(std::shared_ptr<const Rule> rule, const Binding& binding) {
     match.position.push_back(at == spelled.end() ? -1 : static_cast<std::int32_t>(at - spelled.begin()));
   }
   for (const Slot& slot : spelled) {
-    const auto at = std::find_if(canonical.begin(), canonical.end(), [&](const Slot& s) { return s.name == slot.name; });
+    const auto at =
+        std::find_if(canonical.begin(), canonical.end(), [&](const Slot& s) { return s.name == slot.name; });
     match.host.push_back(slot.host || (at != canonical.end() && at->host));
     match.names.emplace_back(slot.name);
   }
@@ -118,7 +119,8 @@ Status Registry::enter(std::shared_ptr<const Rule> rule, bool take_over) {
     if (take_over || owners == matches_.end()) continue;
     for (const Match& owner : owners->second) {
       if (binding.since <= owner.until && owner.since <= binding.until) {
-        return {Code::bad_request, "'" + binding.op + "' already belongs to rule '" + owner.rule->name + "'; use replace"};
+        return {Code::bad_request,
+                "'" + binding.op + "' already belongs to rule '" + owner.rule->name + "'; use replace"};
       }
     }
   }
@@ -151,7 +153,8 @@ Status Registry::alias(std::string_view op, std::string_view like) {
   }
   std::vector<Match> copy = from->second;
   // The alias's dialect has versions of its own: the newest meaning answers to all of them.
-  Match newest = *std::max_element(copy.begin(), copy.end(), [](const Match& a, const Match& b) { return a.until < b.until; });
+  Match newest =
+      *std::max_element(copy.begin(), copy.end(), [](const Match& a, const Match& b) { return a.until < b.until; });
   newest.since = 0;
   newest.until = INT64_MAX;
   matches_[std::string(op)] = {std::move(newest)};

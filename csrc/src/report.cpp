@@ -58,13 +58,13 @@ std::string_view name_of(Column column) noexcept {
 std::size_t Report::rows() const noexcept { return data_->found->node.size(); }
 
 namespace {
-const Node& node_of(const Analysis& found, std::size_t i) { return found.frames[found.frame[i]].graph->nodes[found.node[i]]; }
+const Node& node_of(const Analysis& found, std::size_t i) {
+  return found.frames[found.frame[i]].graph->nodes[found.node[i]];
+}
 }  // namespace
 
 std::string_view Report::name(std::size_t i) const { return node_of(*data_->found, i).name; }
-std::string Report::op(std::size_t i) const {
-  return op_name(data_->found->model->ops[node_of(*data_->found, i).op]);
-}
+std::string Report::op(std::size_t i) const { return op_name(data_->found->model->ops[node_of(*data_->found, i).op]); }
 std::string Report::rule(std::size_t i) const {
   const Match* match = data_->found->matches[node_of(*data_->found, i).op];
   return match == nullptr ? std::string() : match->rule->name;
@@ -126,7 +126,8 @@ std::vector<Tensor> Report::inputs(std::size_t i) const {
     if (id == kNone) continue;
     std::string_view slot;
     if (match != nullptr && !match->names.empty()) slot = match->names[std::min(at, match->names.size() - 1)];
-    out.push_back({frame.graph->values[id].name, slot, bound(frame.types[id], data_->bound), role_of(found, frame, id)});
+    out.push_back(
+        {frame.graph->values[id].name, slot, bound(frame.types[id], data_->bound), role_of(found, frame, id)});
   }
   return out;
 }
@@ -217,11 +218,21 @@ std::vector<std::uint32_t> Report::groups(Key key, int depth) const {
     }
     std::string name;
     switch (key) {
-      case Key::op: name = op(i); break;
-      case Key::node: name = path(i); break;
-      case Key::scope: name = first_levels(scope(i), depth); break;
-      case Key::dtype: name = std::string(name_of(static_cast<DType>(number))); break;
-      case Key::rule: name = rule(i); break;
+      case Key::op:
+        name = op(i);
+        break;
+      case Key::node:
+        name = path(i);
+        break;
+      case Key::scope:
+        name = first_levels(scope(i), depth);
+        break;
+      case Key::dtype:
+        name = std::string(name_of(static_cast<DType>(number)));
+        break;
+      case Key::rule:
+        name = rule(i);
+        break;
     }
     if (key == Key::node) {
       out[i] = static_cast<std::uint32_t>(i);
@@ -240,13 +251,21 @@ std::vector<std::pair<std::string, Total>> Report::by(Key key, int depth) const 
     if (group[i] == out.size()) {
       std::string name;
       switch (key) {
-        case Key::op: name = op(i); break;
-        case Key::node: name = path(i); break;
-        case Key::scope: name = first_levels(scope(i), depth); break;
+        case Key::op:
+          name = op(i);
+          break;
+        case Key::node:
+          name = path(i);
+          break;
+        case Key::scope:
+          name = first_levels(scope(i), depth);
+          break;
         case Key::dtype:
           name = std::string(macsim::name_of(data_->found->dtypes[i][this->at(Column::mac, i).is(0) ? 0 : 1]));
           break;
-        case Key::rule: name = rule(i); break;
+        case Key::rule:
+          name = rule(i);
+          break;
       }
       out.emplace_back(std::move(name), Total());
     }
@@ -323,8 +342,9 @@ Result<Report> Report::bind(const Bindings& sizes) const {
       return Status(Code::bad_request, std::move(text));
     }
     if (size == 0 && found.positive.find(name) != found.positive.end()) {
-      return Status(Code::bad_request, "'" + name + "' cannot be 0: a simplification took it to be at least 1; give it with "
-                                       "shapes= or dims= before counting");
+      return Status(Code::bad_request, "'" + name +
+                                           "' cannot be 0: a simplification took it to be at least 1; give it with "
+                                           "shapes= or dims= before counting");
     }
   }
   auto data = std::make_shared<Data>();

@@ -53,8 +53,8 @@ std::string from_path(std::string_view text) {
     text.remove_prefix(slash + 1);
     slash = text.find('/');
     const std::string_view next = text.substr(0, slash);
-    const bool repeated =
-        slash != std::string_view::npos && next.size() > part.size() && next.substr(0, part.size()) == part && next[part.size()] == '.';
+    const bool repeated = slash != std::string_view::npos && next.size() > part.size() &&
+                          next.substr(0, part.size()) == part && next[part.size()] == '.';
     if (!repeated) append(scope, part);
   }
   return scope;
@@ -71,9 +71,15 @@ std::string scope_of(const Analysis& found, std::size_t row) {
     if (node->scope != kNone) {
       const Model::Scope& stated = found.model->scopes[node->scope];
       switch (stated.form) {
-        case Model::Scope::Form::name_scopes: here = from_name_scopes(stated.text); break;
-        case Model::Scope::Form::onnx_namespace: here = from_namespace(stated.text); break;
-        case Model::Scope::Form::path: here = std::string(stated.text); break;
+        case Model::Scope::Form::name_scopes:
+          here = from_name_scopes(stated.text);
+          break;
+        case Model::Scope::Form::onnx_namespace:
+          here = from_namespace(stated.text);
+          break;
+        case Model::Scope::Form::path:
+          here = std::string(stated.text);
+          break;
       }
     }
     if (here.empty()) here = from_path(node->name);

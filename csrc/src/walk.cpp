@@ -96,7 +96,8 @@ void Walk::walk(std::uint32_t frame) {
     if (++steps_ > most_steps_ && frame != 0) {
       if (!told_too_large_) {
         told_too_large_ = true;
-        remark(Code::too_large, "stopped expanding functions and loops after " + std::to_string(most_steps_) + " nodes");
+        remark(Code::too_large,
+               "stopped expanding functions and loops after " + std::to_string(most_steps_) + " nodes");
       }
       return;
     }
@@ -129,9 +130,9 @@ std::optional<std::vector<Part>> Walk::run_body(const Body& body) {
   if (depth_ >= kMostDepth || exhausted()) {
     if (!told_too_large_) {
       told_too_large_ = true;
-      remark(Code::too_large, depth_ >= kMostDepth ? "bodies and functions are nested more than " +
-                                                         std::to_string(kMostDepth) + " deep"
-                                                   : "the limit of " + std::to_string(most_steps_) + " nodes is reached");
+      remark(Code::too_large, depth_ >= kMostDepth
+                                  ? "bodies and functions are nested more than " + std::to_string(kMostDepth) + " deep"
+                                  : "the limit of " + std::to_string(most_steps_) + " nodes is reached");
     }
     return std::nullopt;
   }
@@ -305,7 +306,8 @@ void Walk::merge_claims() {
       } else if (!dim.defined() && says.defined()) {
         dim = sizes_.empty() ? says : says.substitute(sizes_);
         for (const std::string& symbol : dim.symbols()) {
-          found_->symbols.emplace(symbol, "a size that the file states for '" + std::string(graph.values[id].name) + "'");
+          found_->symbols.emplace(symbol,
+                                  "a size that the file states for '" + std::string(graph.values[id].name) + "'");
         }
       }
     }

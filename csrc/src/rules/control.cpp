@@ -54,9 +54,12 @@ Status run_if(Walk& walk, const Call& c, Outputs&) {
     return bad("If needs a then_branch and an else_branch");
   }
   switch (truth_of(c.contents(0))) {
-    case Truth::yes: return run_branch(walk, "then_branch", Trust::exact, {});
-    case Truth::no: return run_branch(walk, "else_branch", Trust::exact, {});
-    case Truth::depends: break;
+    case Truth::yes:
+      return run_branch(walk, "then_branch", Trust::exact, {});
+    case Truth::no:
+      return run_branch(walk, "else_branch", Trust::exact, {});
+    case Truth::depends:
+      break;
   }
   // Both are tried; the larger stays.
   const auto before = walk.mark();
@@ -70,8 +73,7 @@ Status run_if(Walk& walk, const Call& c, Outputs&) {
   walk.undo(before);
   if (!then_results || !else_results) return {};
   bool sure = true;
-  const bool then_larger =
-      then_work == else_work ? then_rows > else_rows : first_is_larger(then_work, else_work, sure);
+  const bool then_larger = then_work == else_work ? then_rows > else_rows : first_is_larger(then_work, else_work, sure);
   const std::string_view which = then_larger ? "then_branch" : "else_branch";
   walk.remark(Code::larger_branch, "the condition is not known; " + std::string(which) + " is counted (" +
                                        (then_larger ? then_work : else_work).str() + " MACs against " +
@@ -139,8 +141,12 @@ bool unroll(Walk& walk, const LoopShape& loop, std::optional<std::int64_t> trips
       walk.undo(before);
       return false;
     }
-    auto out = walk.run_body({loop.body, "body[" + std::to_string(done) + "]",
-                              loop_arguments(Scalar::integer(done), condition, state), 1, Trust::exact, {}});
+    auto out = walk.run_body({loop.body,
+                              "body[" + std::to_string(done) + "]",
+                              loop_arguments(Scalar::integer(done), condition, state),
+                              1,
+                              Trust::exact,
+                              {}});
     if (!out || out->size() != 1 + loop.carried + loop.scanned) {
       walk.undo(before);
       return false;
@@ -250,14 +256,16 @@ Status run_loop(Walk& walk, const Call& c, Outputs&) {
     trips = walk.symbol("trips", why);
     walk.remark(Code::unknown_trips, "how often the loop runs depends on data; it is " + trips.str());
   }
-  auto last = walk.run_body({loop.body, "body", loop_arguments(Scalar(), none ? unknown_condition : true_condition, state),
-                             trips, widened ? Trust::estimate : Trust::exact,
-                             "sizes change from iteration to iteration; a symbol stands for each"});
+  auto last = walk.run_body(
+      {loop.body, "body", loop_arguments(Scalar(), none ? unknown_condition : true_condition, state), trips,
+       widened ? Trust::estimate : Trust::exact, "sizes change from iteration to iteration; a symbol stands for each"});
   if (!last) return {};
   for (std::size_t i = 0; i < loop.carried; ++i) {
     Part& part = (*last)[1 + i];
-    if (none) part = initial[i];
-    else if (part.type.kind == Kind::tensor) part.contents = nullptr;
+    if (none)
+      part = initial[i];
+    else if (part.type.kind == Kind::tensor)
+      part.contents = nullptr;
     walk.set_output(i, std::move(part));
   }
   for (std::size_t i = 0; i < loop.scanned; ++i) {
@@ -401,14 +409,15 @@ Rule control(std::string name, std::string slots, std::string summary, std::stri
 std::vector<Rule> control_family() {
   return {
       control("if", "#cond", "One of two bodies",
-              "the branch that runs; when the condition is not known, the one with more MACs, as a bound", "If", run_if),
+              "the branch that runs; when the condition is not known, the one with more MACs, as a bound", "If",
+              run_if),
       control("loop", "#trips #cond state...", "A body, repeated",
               "trips * body; iterations that differ are counted one by one; trips is a symbol when it depends on data",
               "Loop", run_loop),
       control("scan", "inputs...", "A body over the slices of its inputs", "length of the scanned axis * body", "Scan",
               run_scan),
-      control("sequence_map", "inputs...", "A body over the elements of a sequence", "sum of the body over the elements",
-              "SequenceMap", run_sequence_map),
+      control("sequence_map", "inputs...", "A body over the elements of a sequence",
+              "sum of the body over the elements", "SequenceMap", run_sequence_map),
   };
 }
 
