@@ -11,7 +11,7 @@ namespace macsim {
 /// Element types: ONNX's, which contain torch's. The numbers are ours, not ONNX's.
 enum class DType : std::uint8_t {
   unknown,
-  f64, f32, f16, bf16, f8e4m3fn, f8e4m3fnuz, f8e5m2, f8e5m2fnuz, f8e8m0, f4e2m1,
+  f64, f32, f16, bf16, f8e4m3fn, f8e4m3fnuz, f8e5m2, f8e5m2fnuz, f8e8m0, f6e2m3, f6e3m2, f4e2m1,
   i64, i32, i16, i8, i4, i2,
   u64, u32, u16, u8, u4, u2,
   boolean, c64, c128, string,
@@ -25,7 +25,7 @@ enum class DTypeClass : std::uint8_t { unknown, real, integer, boolean, complex,
 std::string_view name_of(DType dtype) noexcept;
 /// The inverse of name_of, also accepting "float32", "int8", "bfloat16" and the like; unknown when not a dtype.
 DType dtype_named(std::string_view name) noexcept;
-/// Bits an element takes in memory, packed: 4 for i4. 0 for unknown and for string, whose size is data.
+/// Bits an element takes in memory, packed: 4 for i4, 6 for f6e2m3. 0 for unknown and for string, whose size is data.
 int bits_of(DType dtype) noexcept;
 DTypeClass class_of(DType dtype) noexcept;
 inline bool is_float(DType dtype) noexcept {

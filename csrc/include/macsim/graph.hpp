@@ -47,14 +47,17 @@ enum class Encoding : std::uint8_t {
   fixed32,   ///< packed 4-byte floats (float_data)
   fixed64,   ///< packed 8-byte doubles (double_data)
   unpacked,  ///< the fields one by one: bytes span the whole TensorProto
+  attribute, ///< a number or list of numbers: bytes span the whole AttributeProto
+  sparse,    ///< bytes span the whole SparseTensorProto
 };
 
 /// A tensor stored in the model: its type, and where its contents lie.
 struct Stored {
   Type type;
   Encoding encoding = Encoding::none;
-  std::string_view bytes;
   bool external = false;
+  std::string_view bytes;
+  std::int64_t nonzeros = -1;  ///< of a sparse tensor: how many elements are stored; its type is the dense one
 };
 
 struct Value {
@@ -103,7 +106,7 @@ struct Graph {
   std::vector<Value> values;
   std::vector<Node> nodes;               ///< topological order
   std::vector<ValueId> edges;            ///< node inputs and outputs; kNone: an absent optional
-  std::vector<ValueId> inputs, outputs;
+  std::vector<ValueId> inputs, outputs;  ///< inputs: all of them, also those with a stored default (Role::weight)
   struct Capture { ValueId inner, outer; };
   std::vector<Capture> captures;         ///< values of the enclosing graph that are used here, or further in
   std::vector<Type> claims;
@@ -119,7 +122,7 @@ struct Function {
   std::string_view domain, name, overload;
   std::uint32_t body = kNone;                    ///< into Model::bodies
   std::vector<std::string_view> attributes;      ///< without a default
-  std::uint32_t first_default = 0, defaults = 0; ///< into Model::attrs
+  std::uint32_t first_default = 0, defaults = 0; ///< into Model::attrs: attributes with their default
 };
 
 /// A whole model. Immutable once built; names are views into `bytes` or `kept`, which live as long as it.
