@@ -292,16 +292,21 @@ std::optional<Expr> rewrite_changed(const Expr& e, const Replacement& replace);
 
 std::optional<Expr> rewrite_atom(const Atom& atom, const Replacement& replace) {
   if (auto put = replace(atom)) return put;
-  std::vector<Expr> args;
-  for (std::size_t i = 0; i < atom.args.size(); ++i) {
-    auto changed = rewrite_changed(atom.args[i], replace);
-    if (changed && args.empty()) args = atom.args;
-    if (changed) args[i] = *std::move(changed);
+  if (atom.kind == Kind::floor_div) {
+    const auto numerator = rewrite_changed(atom.numerator(), replace);
+    const auto denominator = rewrite_changed(atom.denominator(), replace);
+    if (!numerator && !denominator) return std::nullopt;
+    return floor_div(numerator ? *numerator : atom.numerator(), denominator ? *denominator : atom.denominator());
   }
-  if (args.empty()) return std::nullopt;
-  if (atom.kind == Kind::floor_div) return floor_div(args[0], args[1]);
-  Expr largest = args[0];
-  for (std::size_t i = 1; i < args.size(); ++i) largest = max(largest, args[i]);
+  bool changed = false;
+  Expr largest;
+  for (std::size_t i = 0; i < atom.args.size(); ++i) {
+    const auto arg = rewrite_changed(atom.args[i], replace);
+    changed = changed || arg;
+    const Expr& value = arg ? *arg : atom.args[i];
+    largest = i == 0 ? value : max(largest, value);
+  }
+  if (!changed) return std::nullopt;
   return largest;
 }
 
@@ -327,15 +332,14 @@ std::optional<Expr> rewrite_changed(const Expr& e, const Replacement& replace) {
       put *= power(*value, factor.exponent);
       if (!put.defined()) return put;
     }
-    if (put.is(1)) {
-      terms.push_back(rest);
+    if (const auto value = integer(put)) {
+      if (!checked_mul(rest.coefficient, *value, &rest.coefficient)) return Expr::undefined();
+      if (rest.coefficient != 0) terms.push_back(rest);
       continue;
     }
     products.push_back(ordered_sum({&rest, 1}) * put);
     if (!products.back().defined()) return products.back();
-    const View view(products.back());
-    // A plain integer has no polynomial to borrow from, but no factors either.
-    for (const Term& part : view) terms.push_back(part);
+    for (const Term& part : View(products.back())) terms.push_back(part);
   }
   if (!changed) return std::nullopt;
   return sum(terms.span());

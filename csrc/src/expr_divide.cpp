@@ -32,17 +32,6 @@ i128 content(const View& view) noexcept {
   return divisor;
 }
 
-// All coefficients divided; they are multiples.
-Expr divided(const Expr& e, i128 divisor) {
-  const View view(e);
-  Terms terms(view.size());
-  for (Term term : view) {
-    term.coefficient /= divisor;
-    terms.push_back(term);
-  }
-  return detail::ordered_sum(terms.span());
-}
-
 struct Split {
   Expr quotient, rest;
 };
@@ -113,6 +102,54 @@ Expr floor_by_constant(const Expr& a, i128 c) {
   return split.quotient + floor_atom(split.rest, detail::from_i128(c));
 }
 
+// a / b of monomials with their coefficients; the factors are appended. False: it leaves a rest.
+bool divide_term(const Term& a, const Term& b, Factors& factors, Term* out) {
+  if (a.degree < b.degree || a.coefficient % b.coefficient != 0) return false;
+  *out = {a.coefficient / b.coefficient, factors.end(), 0, a.degree - b.degree};
+  std::uint32_t matched = 0;
+  for (const Factor& factor : a.span()) {
+    std::uint32_t exponent = factor.exponent;
+    if (matched < b.count && detail::compare(b.factors[matched].atom, factor.atom) == 0) {
+      if (exponent < b.factors[matched].exponent) return false;
+      exponent -= b.factors[matched++].exponent;
+    }
+    if (exponent == 0) continue;
+    factors.push_back({factor.atom, exponent});
+    ++out->count;
+  }
+  return matched == b.count;
+}
+
+// a = b * quotient + rest, where the rest is an integer; nullopt: not so.
+std::optional<Split> divide(const Expr& a, const Expr& b) {
+  if (!a.defined() || !b.defined() || b.is(0)) return std::nullopt;
+  const View divisor(b);
+  Split split{Expr(), a};
+  for (std::size_t steps = 0; !split.rest.is(0); ++steps) {
+    if (steps == detail::kMaxTerms || !split.rest.defined()) return std::nullopt;
+    const View rest(split.rest);
+    // The leading terms must divide. By a single term, all of them must, and are divided at once.
+    const std::size_t count = divisor.size() == 1 ? rest.size() : 1;
+    Terms terms(count);
+    std::size_t room = 0;
+    for (std::size_t i = 0; i < count; ++i) room += rest[i].count;
+    Factors factors(room);
+    for (std::size_t i = 0; i < count; ++i) {
+      Term term;
+      if (divide_term(rest[i], divisor[0], factors, &term))
+        terms.push_back(term);
+      else if (rest[i].degree > 0)
+        return std::nullopt;
+    }
+    if (terms.size() == 0) break;  // only the integer is left
+    const Expr found = detail::ordered_sum(terms.span());
+    split.quotient += found;
+    split.rest -= found * b;
+  }
+  if (!split.quotient.defined()) return std::nullopt;
+  return split;
+}
+
 bool never_zero(const Expr& b) {
   const auto low = detail::bound_below(b);
   if (low && *low > 0) return true;
@@ -136,28 +173,57 @@ void cancel_positive_atoms(Expr& a, Expr& b) {
   }
 }
 
-Expr floor_by_symbols(Expr a, Expr b) {
-  const i128 common = greatest_divisor(content(View(a)), content(View(b)));
-  if (common > 1) {
-    a = divided(a, common);
-    b = divided(b, common);
+// a = b * quotient + rest for an integer quotient: b's leading monomial is in the rest less often than in b.
+Split split_lead(const Expr& a, const Expr& b) {
+  const View divisor(b);
+  for (const Term& term : View(a)) {
+    if (detail::compare_monomials(term, divisor[0]) != 0) continue;
+    const Expr quotient = detail::from_i128(floor_quotient(term.coefficient, divisor[0].coefficient));
+    return {quotient, a - quotient * b};
   }
+  return {Expr(), a};
+}
+
+// Whether to write it as -1 - floor((-a - 1)/b): of the two, the one whose first term (b's leading monomial apart,
+// which split_lead sees to) is positive.
+bool turns_sign(const Expr& a, const Expr& b) {
+  const View divisor(b);
+  for (const Term& term : View(a)) {
+    if (detail::compare_monomials(term, divisor[0]) != 0) return term.coefficient < 0;
+  }
+  return false;
+}
+
+Expr floor_by_symbols(Expr a, Expr b) {
   if (View(b)[0].coefficient < 0) {
     a = -a;
     b = -b;
   }
+  const auto low = detail::bound_below(b);
+  const bool never_negative = low && *low >= 0;  // where it is 0, there is no value either way
+  i128 common = content(View(b));
+  for (const Term& term : View(a)) {
+    // floor((g*A + k)/(g*B)) = floor((A + floor(k/g))/B) for B > 0
+    if (term.degree != 0 || !never_negative) common = greatest_divisor(common, term.coefficient);
+  }
+  if (common > 1) {
+    a = split_constant(a, common).quotient;
+    b = split_constant(b, common).quotient;
+  }
   if (never_zero(b)) {
-    if (const auto quotient = divide_exact(a, b)) return *quotient;
+    if (const auto split = divide(a, b)) {
+      if (split->rest.is(0)) return split->quotient;
+      if (!split->quotient.is(0)) return split->quotient + floor_by_symbols(split->rest, b);
+    }
   }
   cancel_positive_atoms(a, b);
   if (b.is_constant()) return floor_div(a, b);
-  const View view(a);
-  if (view.size() != 0 && view[0].coefficient < 0) {
-    const auto low = detail::bound_below(b);
-    // floor(-N/b) = -floor((N + b - 1)/b) for b > 0; for b = 0 both are undefined.
-    if (low && *low >= 0) return -floor_atom(b - a - Expr(1), b);
+  const Split split = split_lead(a, b);
+  if (!split.rest.defined()) return split.rest;
+  if (never_negative && turns_sign(split.rest, b)) {
+    return split.quotient - Expr(1) - floor_by_symbols(-split.rest - Expr(1), b);
   }
-  return floor_atom(a, b);
+  return split.quotient + floor_atom(split.rest, b);
 }
 
 }  // namespace
@@ -175,44 +241,9 @@ Expr ceil_div(const Expr& a, const Expr& b) { return -floor_div(-a, b); }
 Expr modulo(const Expr& a, const Expr& b) { return a - b * floor_div(a, b); }
 
 std::optional<Expr> divide_exact(const Expr& a, const Expr& b) {
-  if (!a.defined() || !b.defined() || b.is(0)) return std::nullopt;
-  const View divisor(b);
-  const Term lead = divisor[0];
-  Expr rest = a, quotient;
-  for (std::size_t step = 0; !rest.is(0); ++step) {
-    if (step == detail::kMaxTerms || !rest.defined()) return std::nullopt;
-    const View view(rest);
-    // The leading terms must divide: monomial by monomial, as far as the divisor is a single term.
-    const std::size_t take = divisor.size() == 1 ? view.size() : 1;
-    Terms terms(take);
-    std::size_t room = 0;
-    for (std::size_t i = 0; i < take; ++i) room += view[i].count;
-    Factors factors(room);
-    for (std::size_t i = 0; i < take; ++i) {
-      const Term& term = view[i];
-      if (term.degree < lead.degree || term.coefficient % lead.coefficient != 0) return std::nullopt;
-      Term part{term.coefficient / lead.coefficient, factors.end(), 0, term.degree - lead.degree};
-      std::uint32_t matched = 0;
-      for (const Factor& factor : term.span()) {
-        std::uint32_t exponent = factor.exponent;
-        if (matched < lead.count && detail::compare(lead.factors[matched].atom, factor.atom) == 0) {
-          if (exponent < lead.factors[matched].exponent) return std::nullopt;
-          exponent -= lead.factors[matched++].exponent;
-        }
-        if (exponent == 0) continue;
-        factors.push_back({factor.atom, exponent});
-        ++part.count;
-      }
-      if (matched != lead.count) return std::nullopt;
-      terms.push_back(part);
-    }
-    const Expr found = detail::ordered_sum(terms.span());
-    quotient += found;
-    if (take == view.size() && divisor.size() == 1) break;
-    rest -= found * b;
-  }
-  if (!quotient.defined()) return std::nullopt;
-  return quotient;
+  auto split = divide(a, b);
+  if (!split || !split->rest.is(0)) return std::nullopt;
+  return std::move(split->quotient);
 }
 
 // ---- max ------------------------------------------------------------------------------------------------------------
@@ -250,6 +281,7 @@ Expr max(const Expr& a, const Expr& b) {
   if (left && right) return *left < *right ? b : a;
   std::vector<Expr> args = arguments(a);
   for (const Expr& arg : arguments(b)) add_argument(args, arg);
+  if (args.size() > detail::kMaxArguments) return Expr::undefined();
   if (args.size() == 1) return args[0];
   std::sort(args.begin(), args.end(), [](const Expr& x, const Expr& y) { return detail::compare(x, y) > 0; });
   return detail::make_atom(Kind::max, {}, std::move(args));

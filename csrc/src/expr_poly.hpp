@@ -24,6 +24,7 @@ inline constexpr std::size_t kMaxTerms = 4096;
 inline constexpr std::size_t kMaxProducts = 16384;  // pairs of terms in one multiplication
 inline constexpr std::uint32_t kMaxNodes = 65536;   // atoms, counted as often as they appear
 inline constexpr std::uint32_t kMaxDepth = 100;     // atoms within atoms; bounds every recursion
+inline constexpr std::size_t kMaxArguments = 64;    // of one max
 inline constexpr std::uint32_t kMaxDegree = 65535;
 
 enum class Kind : std::uint8_t { symbol, floor_div, max, slack };

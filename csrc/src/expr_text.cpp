@@ -1,5 +1,6 @@
 // Expr as text: printing, and reading it back.
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -52,11 +53,19 @@ void print_operand(std::string& text, const Expr& e, bool product_is_fine) {
   bool bare = view.size() == 0;
   if (view.size() == 1) {
     const Term& term = view[0];
-    bare = product_is_fine || term.count == 0 || (term.count == 1 && term.coefficient == 1);
+    bare = product_is_fine || (term.count == 0 && term.coefficient >= 0) || (term.count == 1 && term.coefficient == 1);
   }
   if (!bare) text += '(';
   print(text, e);
   if (!bare) text += ')';
+}
+
+// max(-a, -b) is shown as -min(a, b).
+bool shown_as_min(const Atom& atom) {
+  return atom.kind == Kind::max && std::all_of(atom.args.begin(), atom.args.end(), [](const Expr& arg) {
+           const View view(arg);
+           return view.size() > 0 && view[0].coefficient < 0;
+         });
 }
 
 void print_atom(std::string& text, const Atom& atom) {
@@ -67,15 +76,24 @@ void print_atom(std::string& text, const Atom& atom) {
     print_operand(text, atom.denominator(), false);
     text += ')';
   } else if (atom.kind == Kind::max) {
-    text += "max(";
+    const bool smaller = shown_as_min(atom);
+    text += smaller ? "min(" : "max(";
     for (std::size_t i = 0; i < atom.args.size(); ++i) {
       if (i > 0) text += ", ";
-      print(text, atom.args[i]);
+      print(text, smaller ? -atom.args[i] : atom.args[i]);
     }
     text += ')';
   } else {
     print_name(text, atom.name);
   }
+}
+
+bool shown_negative(const Term& term) {
+  bool negative = term.coefficient < 0;
+  for (const detail::Factor& factor : term.span()) {
+    if (factor.exponent % 2 == 1 && shown_as_min(*factor.atom)) negative = !negative;
+  }
+  return negative;
 }
 
 void print_term(std::string& text, const Term& term) {  // without its sign
@@ -104,7 +122,7 @@ void print(std::string& text, const Expr& e) {
   const View view(e);
   if (view.size() == 0) text += '0';
   for (std::size_t i = 0; i < view.size(); ++i) {
-    const bool negative = view[i].coefficient < 0;
+    const bool negative = shown_negative(view[i]);
     if (i > 0)
       text += negative ? " - " : " + ";
     else if (negative)
@@ -130,14 +148,22 @@ class Reader {
   // sum: product {("+" | "-") product}
   std::optional<Expr> sum() {
     auto left = product();
+    std::vector<Expr> parts;  // added up at once: a long sum takes no quadratic time
     while (left) {
       const bool plus = accept("+");
       if (!plus && !accept("-")) break;
-      const auto right = product();
+      auto right = product();
       if (!right) return std::nullopt;
-      left = plus ? *left + *right : *left - *right;
+      parts.push_back(plus ? *std::move(right) : -*right);
     }
-    return left;
+    if (!left || parts.empty()) return left;
+    parts.push_back(*std::move(left));
+    detail::Terms terms;
+    for (const Expr& e : parts) {
+      if (!e.defined()) return e;
+      for (const Term& term : View(e)) terms.push_back(term);
+    }
+    return detail::sum(terms.span());
   }
 
   // product: signed {("*" | "//" | "%") signed}
@@ -148,7 +174,12 @@ class Reader {
       if (op == '\0') break;
       const auto right = with_sign();
       if (!right) return std::nullopt;
-      left = op == '*' ? *left * *right : op == '/' ? floor_div(*left, *right) : modulo(*left, *right);
+      if (!spend(op == '*' || right->is_constant() ? size(*left) * size(*right) : kProof))
+        left = Expr::undefined();
+      else if (op == '*')
+        left = *left * *right;
+      else
+        left = op == '/' ? floor_div(*left, *right) : modulo(*left, *right);
     }
     return left;
   }
@@ -176,12 +207,13 @@ class Reader {
     if (!exponent) return std::nullopt;
     const auto value = exponent->constant();
     if (!value || *value > detail::kMaxDegree) return Expr::undefined();
+    if (!spend(size(*base) > 1 ? detail::kMaxProducts : 1)) return Expr::undefined();
     return power(*base, static_cast<unsigned>(*value));
   }
 
   // primary: digits | "?" | "(" sum ")" | name | function
   std::optional<Expr> primary() {
-    if (depth_ == detail::kMaxDepth) return std::nullopt;
+    if (depth_ == kMaxNesting) return std::nullopt;
     ++depth_;
     auto e = primary_unbounded();
     --depth_;
@@ -236,10 +268,13 @@ class Reader {
     if (name == "floor" || name == "ceil") return quotient(name == "ceil");
     if (name != "max" && name != "min") return std::nullopt;
     auto e = sum();
-    while (e && accept(",")) {
+    for (std::size_t count = 1; e && accept(","); ++count) {
       const auto next = sum();
       if (!next) return std::nullopt;
-      e = name == "max" ? max(*e, *next) : min(*e, *next);
+      if (!spend(count * kProof))
+        e = Expr::undefined();
+      else
+        e = name == "max" ? max(*e, *next) : min(*e, *next);
     }
     return e && accept(")") ? e : std::nullopt;
   }
@@ -250,8 +285,21 @@ class Reader {
     if (!a || !accept("/")) return std::nullopt;
     const auto b = with_sign();
     if (!b || !accept(")")) return std::nullopt;
+    if (!spend(b->is_constant() ? size(*a) : kProof)) return Expr::undefined();
     return up ? ceil_div(*a, *b) : floor_div(*a, *b);
   }
+
+  // The work so far, in products of terms. Hostile text must not keep us busy: beyond the limit is undefined().
+  static constexpr std::size_t kMaxWork = std::size_t{1} << 22;
+  static constexpr std::size_t kProof = 1000;  // a division by symbols, or a comparison
+  static std::size_t size(const Expr& e) noexcept { return e.defined() ? View(e).size() : 0; }
+  bool spend(std::size_t work) noexcept {
+    work_ += work;
+    return work_ <= kMaxWork;
+  }
+
+  // An atom within an atom can be two brackets deeper in the text.
+  static constexpr std::uint32_t kMaxNesting = 2 * detail::kMaxDepth + 4;
 
   void skip_blanks() noexcept {
     while (at_ < text_.size() && is_blank(text_[at_])) ++at_;
@@ -266,6 +314,7 @@ class Reader {
 
   std::string_view text_;
   std::size_t at_ = 0;
+  std::size_t work_ = 0;
   std::uint32_t depth_ = 0;
 };
 
