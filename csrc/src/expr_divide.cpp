@@ -184,12 +184,11 @@ Split split_lead(const Expr& a, const Expr& b) {
   return {Expr(), a};
 }
 
-// Whether to write it as -1 - floor((-a - 1)/b): of the two, the one whose first term (b's leading monomial apart,
-// which split_lead sees to) is positive.
-bool turns_sign(const Expr& a, const Expr& b) {
+// The sign of the first term apart from b's leading monomial (which split_lead sees to).
+bool is_positive_beside_lead(const Expr& e, const Expr& b) {
   const View divisor(b);
-  for (const Term& term : View(a)) {
-    if (detail::compare_monomials(term, divisor[0]) != 0) return term.coefficient < 0;
+  for (const Term& term : View(e)) {
+    if (detail::compare_monomials(term, divisor[0]) != 0) return term.coefficient > 0;
   }
   return false;
 }
@@ -220,8 +219,12 @@ Expr floor_by_symbols(Expr a, Expr b) {
   if (b.is_constant()) return floor_div(a, b);
   const Split split = split_lead(a, b);
   if (!split.rest.defined()) return split.rest;
-  if (never_negative && turns_sign(split.rest, b)) {
-    return split.quotient - Expr(1) - floor_by_symbols(-split.rest - Expr(1), b);
+  if (never_negative) {
+    // floor(N/b) = -1 - floor((-N - 1)/b): there are two ways to write it; take the one with the larger terms.
+    const Expr opposite = -split.rest - Expr(1);
+    if (is_positive_beside_lead(split_lead(opposite, b).rest - split.rest, b)) {
+      return split.quotient - Expr(1) - floor_by_symbols(opposite, b);
+    }
   }
   return split.quotient + floor_atom(split.rest, b);
 }
@@ -257,10 +260,13 @@ bool never_below(const Expr& a, const Expr& b) {
 
 // Adds an argument, unless it is never above one that is there; drops those that are never above it.
 void add_argument(std::vector<Expr>& args, const Expr& arg) {
-  for (Expr& held : args) {
-    if (!never_below(held, arg)) continue;
+  for (std::size_t i = 0; i < args.size(); ++i) {
+    if (!never_below(args[i], arg)) continue;
     // Equal in value, though not in form: one of the two forms, whatever the order they came in.
-    if (never_below(arg, held) && detail::compare(arg, held) < 0) held = arg;
+    if (never_below(arg, args[i]) && detail::compare(arg, args[i]) < 0) {
+      args.erase(args.begin() + static_cast<std::ptrdiff_t>(i));
+      add_argument(args, arg);
+    }
     return;
   }
   std::erase_if(args, [&](const Expr& held) { return never_below(arg, held); });
