@@ -1,0 +1,59 @@
+// Rules written in Python, as the core sees them. The interpreter lock is taken here, and only here, during analysis.
+// Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "bind.hpp"
+
+namespace macsim::bind {
+
+/// What a cost rule gives back. `because` is text of the rule's: it is copied into the rule's own store before use.
+struct CostInfo {
+  Cost cost;
+  std::string because;
+};
+
+/// A registry in Python's hands: changes make a new table, so that an analysis under way keeps the one it started with.
+class SharedRegistry {
+ public:
+  SharedRegistry() : held_(std::make_shared<const Registry>(Registry::builtin())) {}
+  explicit SharedRegistry(std::shared_ptr<const Registry> from) : held_(std::move(from)) {}
+  std::shared_ptr<const Registry> get() const {
+    const std::lock_guard lock(mutex_);
+    return held_;
+  }
+  template <class Change>
+  void change(const Change& apply) {
+    std::shared_ptr<const Registry> old;  // goes after the lock: its rules may be the last to hold Python objects
+    const std::lock_guard lock(mutex_);
+    auto next = std::make_shared<Registry>(*held_);
+    if (const Status status = apply(*next); !status) raise(status);
+    old = std::exchange(held_, std::move(next));
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::shared_ptr<const Registry> held_;
+};
+
+/// A row whose shape and cost rules are Python functions of a Call; `infer` may be None.
+Rule python_rule(Rule row, const py::object& infer, const py::object& cost);
+
+/// Around an analysis: a KeyboardInterrupt (or SystemExit) inside a rule stops the rules, and is raised when it is over.
+class InterruptScope {
+ public:
+  InterruptScope();
+  ~InterruptScope();
+  void raise_if_interrupted();
+  InterruptScope(const InterruptScope&) = delete;
+  InterruptScope& operator=(const InterruptScope&) = delete;
+};
+
+/// Binds Call and Cost.
+void bind_call(py::module_& m);
+
+}  // namespace macsim::bind
