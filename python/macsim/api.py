@@ -1,0 +1,273 @@
+# The verbs: load a model, analyze it, or both at once.
+# Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+"""Load a model, analyze it, or both at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from macsim import _core
+from macsim.custom import Registry, rules
+from macsim.errors import ReadError, RequestError, UnknownWorkError
+from macsim.report import Report
+
+if TYPE_CHECKING:
+    from macsim._core import Expr, Model
+
+__all__ = ["analyze", "count", "load"]
+
+
+class _Proto(Protocol):
+    """What an onnx.ModelProto is known by."""
+
+    def SerializeToString(self) -> bytes: ...  # noqa: N802, D102 - protobuf's name
+
+
+Size: TypeAlias = "int | str | Expr | None"
+Shape: TypeAlias = "Sequence[Size]"
+Source: TypeAlias = "str | os.PathLike[str] | os.PathLike[bytes] | bytes | bytearray | memoryview | Model | _Proto | object"
+
+MOST_ELEMENTS = 65536  # of a given value: beyond that only its shape and dtype are used
+
+
+def load(model: Source) -> Model:
+    """Read a model.
+
+    Files are mapped and buffers are kept, not copied; weights are never read, nor are files of external data opened.
+
+    Parameters
+    ----------
+    model : path, bytes-like, onnx.ModelProto, onnx_ir.Model or Model
+        The path of an ``.onnx`` file, its bytes, or an object in memory. A loaded model is given back as it is.
+        A buffer must not be changed while the model is in use.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    ReadError
+        When it is not a model that can be read; the message says where and what to do.
+
+    Examples
+    --------
+    >>> import macsim
+    >>> model = macsim.load("examples/resnet50.onnx")
+    >>> model.nodes, model.symbols
+    (175, ['batch', 'height', 'width'])
+    """
+    if isinstance(model, _core.Model):
+        return model
+    if isinstance(model, bytes | bytearray | memoryview):
+        return _core.read_buffer(model)
+    if isinstance(model, str | os.PathLike):
+        return _core.read_file(os.fsencode(model))
+    if type(model).__module__.partition(".")[0] == "onnx_ir":
+        model = _proto_of(model)
+    if hasattr(model, "SerializeToString"):
+        return _core.read_buffer(_serialized(model))
+    raise TypeError(
+        f"a model is a path, bytes, an onnx.ModelProto or an onnx_ir.Model, not {type(model).__name__}"
+    )
+
+
+def analyze(
+    model: Model,
+    *,
+    shapes: Mapping[str, Shape] | Shape | None = None,
+    dims: Mapping[str, int] | None = None,
+    values: Mapping[str, Any] | None = None,
+    strict: bool = False,
+    registry: Registry | None = None,
+) -> Report:
+    """Count a loaded model: see `count`, of which this is the second half.
+
+    Examples
+    --------
+    >>> import macsim
+    >>> model = macsim.load("examples/resnet50.onnx")
+    >>> [macsim.analyze(model, shapes=(1, 3, side, side)).macs for side in (224, 256)]
+    [4089184256, 5340250112]
+    """
+    inputs = _inputs(model, shapes, values)
+    for name, size in (dims or {}).items():
+        if isinstance(size, bool) or not hasattr(size, "__index__"):
+            raise RequestError(f"dims: the size of {name!r} must be an integer, not {size!r}")
+    table = (rules if registry is None else registry).table
+    report = Report(_core.analyze(model, table, inputs, dict(dims or {})), model)
+    if strict and report.total.unknown:
+        ops: dict[str, int] = {}
+        reasons: dict[str, str] = {}
+        for row in report.rows:
+            if row.trust == "unknown":
+                ops[row.op] = ops.get(row.op, 0) + 1
+                reasons.setdefault(row.op, row.because)
+        raise UnknownWorkError(ops, report, reasons)
+    return report
+
+
+def count(
+    model: Source,
+    *,
+    shapes: Mapping[str, Shape] | Shape | None = None,
+    dims: Mapping[str, int] | None = None,
+    values: Mapping[str, Any] | None = None,
+    strict: bool = False,
+    registry: Registry | None = None,
+) -> Report:
+    """Count the work and the memory traffic of a model, without running it.
+
+    What the model leaves open stays a symbol in the counts, until it is bound: nothing has to be given.
+
+    Parameters
+    ----------
+    model : path, bytes-like, onnx.ModelProto, onnx_ir.Model or Model
+        What to count: see `load`.
+    shapes : mapping of str to shape, or a shape, optional
+        Shapes of inputs by name: ``{"input": (1, 3, "height", None)}``. A size is a number, a name, an expression such
+        as ``"2*seq + 1"``, or None for what the model says. For a model with a single input the shape alone will do.
+    dims : mapping of str to int, optional
+        Sizes of the model's symbols: ``{"batch": 8}``.
+    values : mapping of str to array-like, optional
+        Contents of inputs, where sizes or branches depend on them: ``{"sr": 16000}``. They give the dtype and the
+        shape too.
+    strict : bool, default False
+        Raise when the work of any node is unknown, rather than mark it.
+    registry : Registry, optional
+        The rules of operators to use; by default `macsim.rules`.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    ReadError
+        The model cannot be read.
+    RequestError
+        A name, shape, size or value does not fit the model.
+    UnknownWorkError
+        With ``strict=True``, when the work of some node is unknown.
+
+    Examples
+    --------
+    >>> import macsim
+    >>> report = macsim.count("examples/resnet50.onnx", shapes={"input": (1, 3, 224, 224)})
+    >>> report.macs
+    4089184256
+    >>> macsim.count("examples/resnet50.onnx", shapes=("batch", 3, 224, 224)).macs
+    Expr('4089184256*batch')
+    """
+    return analyze(load(model), shapes=shapes, dims=dims, values=values, strict=strict, registry=registry)
+
+
+# Sources. -------------------------------------------------------------------------------------------------------------
+
+
+def _serialized(proto: Any) -> bytes:
+    try:
+        data = proto.SerializeToString()
+    except Exception as error:  # protobuf raises several kinds, by implementation
+        raise ReadError(
+            f"the {type(proto).__name__} cannot be serialized ({error}); protobuf stops at 2 GB: "
+            "give the path of the file instead, which may be of any size",
+            "MS101",
+        ) from error
+    if not isinstance(data, bytes):
+        raise TypeError(f"{type(proto).__name__}.SerializeToString() gave {type(data).__name__}, not bytes")
+    return data
+
+
+def _proto_of(model: Any) -> Any:
+    import onnx_ir
+
+    if not isinstance(model, onnx_ir.Model):
+        raise TypeError(f"of onnx_ir, only a Model can be counted, not {type(model).__name__}")
+    try:
+        return onnx_ir.to_proto(model)
+    except Exception as error:
+        raise ReadError(
+            f"the onnx_ir.Model cannot be turned into a ModelProto ({error}); give the path of the file instead", "MS101"
+        ) from error
+
+
+# Requests. ------------------------------------------------------------------------------------------------------------
+
+_Given: TypeAlias = "tuple[str | None, Shape | None, list[Any] | None]"
+
+
+def _inputs(
+    model: Model, shapes: Mapping[str, Shape] | Shape | None, values: Mapping[str, Any] | None
+) -> dict[str, _Given]:
+    if not shapes and shapes != () and not values:
+        return {}
+    stated = {tensor.name: tensor for tensor in model.inputs + model.defaults}
+    required = [tensor.name for tensor in model.inputs]
+    if shapes is None:
+        shapes = {}
+    elif not isinstance(shapes, Mapping):
+        if len(required) != 1:
+            raise RequestError(
+                f"the model has {len(required)} inputs ({_listed(required)}): name the shape, as in "
+                f"shapes={{{required[0] if required else 'x'!r}: ...}}"
+            )
+        shapes = {required[0]: shapes}
+    values = values or {}
+    for name in (*shapes, *values):
+        if name not in stated:
+            raise RequestError(f"the model has no input {name!r}; {_suggestion(name, list(stated))}")
+    out: dict[str, _Given] = {}
+    for name, shape in shapes.items():
+        if isinstance(shape, str) or not isinstance(shape, Sequence):
+            raise RequestError(f"the shape of {name!r} must be a tuple of sizes, not {shape!r}")
+        out[name] = (None, shape, None)
+    for name, value in values.items():
+        out[name] = _value(name, value, out.get(name, (None, None, None))[1], stated[name])
+    return out
+
+
+def _value(name: str, value: Any, shape: Shape | None, stated: _core.Tensor) -> _Given:
+    """What is known of an input from its value. A lone number stands for every element of the stated shape."""
+    if isinstance(value, bool | int | float):
+        fixed = shape if shape is not None else stated.shape
+        elements = 1
+        for size in fixed or ():
+            if not isinstance(size, int):
+                raise RequestError(
+                    f"the value of {name!r} is a single number, but the input's shape is not known: give shapes= too, "
+                    "or an array"
+                )
+            elements *= size
+        return None, fixed if fixed is not None else (), [value] * elements if elements <= MOST_ELEMENTS else None
+    import numpy as np
+
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise RequestError(f"the value of {name!r} is not an array: {error}") from error
+    if array.dtype == object:
+        raise RequestError(f"the value of {name!r} is not an array of numbers")
+    if shape is not None and len(shape) != array.ndim:
+        raise RequestError(f"{name!r} is given a shape of rank {len(shape)} and a value of rank {array.ndim}")
+    dtype = "string" if array.dtype.kind in "SUT" else array.dtype.name
+    known = array.dtype.kind in "biuf" and array.size <= MOST_ELEMENTS
+    if array.dtype.kind == "V":  # ml_dtypes' floats: bfloat16, float8 and the like
+        array, known = array.astype(np.float32), array.size <= MOST_ELEMENTS
+    return dtype, array.shape, array.ravel().tolist() if known else None
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:20])
+    return (shown or "none") + (", ..." if len(names) > 20 else "")
+
+
+def _suggestion(name: str, known: list[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if near:
+        return f"did you mean {' or '.join(repr(one) for one in near)}?"
+    return f"its inputs are {_listed(known)}"

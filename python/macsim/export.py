@@ -1,0 +1,181 @@
+# Reports as data for other programs: plain dicts, CSV, Markdown, data frames.
+# Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+"""Reports as data for other programs: plain dicts (the schema of the docs), CSV, Markdown, data frames."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from macsim import _core
+from macsim.report import BYTES, NUMBERS, TEXTS, WORK
+from macsim.show import groups_view, markdown_table, tensor_text, view_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from macsim._core import Tensor, Total
+    from macsim.report import Groups, Key, Number, Report, Row
+
+SCHEMA = "macsim.report/1"
+CONVENTION = {"flops_per_mac": 2, "flops_per_other": 1, "integer": "int_ops", "traffic": "unfused"}
+
+
+def plain(number: Number | None) -> int | str | None:
+    """Return a number as data: an int, or the text of an expression; None when unknown."""
+    if number is None or isinstance(number, int):
+        return number
+    return str(number) if number.defined else None
+
+
+def tensor_dict(tensor: Tensor) -> dict[str, Any]:
+    """Return a tensor as data."""
+    shape = None if tensor.shape is None else [plain(size) for size in tensor.shape]
+    out: dict[str, Any] = {"name": tensor.name, "dtype": tensor.dtype, "shape": shape}
+    if tensor.slot:
+        out["slot"] = tensor.slot
+    if tensor.kind != "tensor":
+        out["kind"] = tensor.kind
+    if tensor.role != "activation":
+        out["role"] = tensor.role
+    return out
+
+
+def total_dict(total: Total) -> dict[str, Any]:
+    """Return a sum as data; ``signs`` has the quantities that are not exact."""
+    quantities = ("macs", "flops", "int_ops", *BYTES)
+    out: dict[str, Any] = {name: plain(getattr(total, name)) for name in quantities}
+    out["work"] = {kind: plain(amount) for kind, amount in total.work.items()}
+    out |= {"trust": total.trust, "rows": total.rows, "unknown": total.unknown}
+    signs = {name: total.sign(name) for name in (*quantities, *WORK) if total.sign(name)}
+    if signs:
+        out["signs"] = signs
+    return out
+
+
+def row_dict(row: Row) -> dict[str, Any]:
+    """Return a row as data."""
+    out: dict[str, Any] = {name: getattr(row, name) for name in TEXTS}
+    out["times"] = plain(row.times)
+    out["macs"] = plain(row.macs)
+    out["flops"] = plain(row.flops)
+    out["int_ops"] = plain(row.int_ops)
+    out["work"] = {kind: plain(amount) for kind, amount in row.work.items() if amount != 0}
+    out |= {name: plain(getattr(row, name)) for name in BYTES}
+    if row.macs != 0:
+        out["mac_dtypes"] = list(row.mac_dtypes)
+    out["inputs"] = [tensor_dict(tensor) for tensor in row.inputs]
+    out["outputs"] = [tensor_dict(tensor) for tensor in row.outputs]
+    return out
+
+
+def report_dict(report: Report, rows: bool = True) -> dict[str, Any]:
+    """Return a report as data: the schema of the docs."""
+    model = report.model
+    out: dict[str, Any] = {
+        "schema": SCHEMA,
+        "macsim": _core.__version__,
+        "convention": CONVENTION,
+        "model": {
+            "name": model.name,
+            "producer": model.producer,
+            "producer_version": model.producer_version,
+            "ir_version": model.ir_version,
+            "opsets": model.opsets,
+            "nodes": model.nodes,
+        },
+        "inputs": [tensor_dict(tensor) for tensor in report.inputs],
+        "outputs": [tensor_dict(tensor) for tensor in report.outputs],
+        "unbound": [{"name": symbol.name, "why": symbol.why} for symbol in report.unbound],
+        "total": total_dict(report.total)
+        | {"parameters": plain(report.parameters), "weight_bytes": plain(report.weight_bytes)},
+        "diagnostics": [
+            {"code": d.code, "severity": d.severity, "where": d.where, "text": d.text, "hint": d.hint}
+            for d in report.diagnostics
+        ],
+    }
+    if rows:
+        out["rows"] = [row_dict(row) for row in report.rows]
+    return out
+
+
+# CSV and Markdown. ----------------------------------------------------------------------------------------------------
+
+
+def _csv(head: Iterable[str], lines: Iterable[Iterable[Any]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows(lines)
+    return out.getvalue()
+
+
+def rows_csv(report: Report) -> str:
+    """Return the rows as CSV, one for each node."""
+    columns = report.columns
+
+    def lines() -> Iterator[list[Any]]:
+        arrays = [columns[name] for name in (*TEXTS, *NUMBERS)]
+        for row, *values in zip(report.rows, *arrays, strict=True):
+            types = ["; ".join(tensor_text(tensor) for tensor in side) for side in (row.inputs, row.outputs)]
+            yield [*values, *types]
+
+    return _csv((*TEXTS, *NUMBERS, "inputs", "outputs"), lines())
+
+
+def groups_csv(groups: Groups) -> str:
+    """Return groups as CSV."""
+    names = ("macs", "flops", "int_ops", *BYTES)
+    head = (groups.key, "rows", "unknown", "trust", *names, *WORK[1:])
+    lines = (
+        [g.name, g.rows, g.unknown, g.trust, *(getattr(g, name) for name in names), *(g.work[kind] for kind in WORK[1:])]
+        for g in groups
+    )
+    return _csv(head, lines)
+
+
+def report_markdown(report: Report, by: Key, depth: int | None, top: int | None, sort: str | None) -> str:
+    """Return totals, groups and notes as Markdown."""
+    view = view_of(report, by, depth, top, sort)
+    lines = [f"## {view.title}", "", *(f"- `{line}`" for line in view.inputs), ""]
+    lines += ["| total | | exactly |", "| --- | --- | ---: |"]
+    lines += [f"| {label} | {short} | {full} |" for label, short, full in view.totals]
+    lines += ["", markdown_table(view)]
+    lines += [f"- {note}" for note in view.notes]
+    return "\n".join(lines) + "\n"
+
+
+def groups_markdown(groups: Groups) -> str:
+    """Return groups as a Markdown table."""
+    return markdown_table(groups_view(groups, groups._report.total))
+
+
+def written(text: str, path: str | os.PathLike[str] | None) -> str:
+    """Write a text to a file, when there is one, and give it back."""
+    if path is not None:
+        with open(path, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+    return text
+
+
+# Data frames. ---------------------------------------------------------------------------------------------------------
+
+
+def rows_frame(report: Report) -> pd.DataFrame:
+    """Return the rows as a data frame."""
+    import pandas
+
+    return pandas.DataFrame(dict(report.columns))
+
+
+def groups_frame(groups: Groups) -> pd.DataFrame:
+    """Return groups as a data frame, indexed by name."""
+    import pandas
+
+    names = ("rows", "unknown", "trust", "macs", "flops", "int_ops", *BYTES)
+    data: dict[str, list[Any]] = {name: [getattr(group, name) for group in groups] for name in names}
+    data |= {kind: [group.work[kind] for group in groups] for kind in WORK[1:]}
+    return pandas.DataFrame(data, index=pandas.Index([group.name for group in groups], name=groups.key))

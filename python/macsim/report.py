@@ -1,0 +1,686 @@
+# Report: the face of what analysis found. Rows, totals, groups, columns, binding, and many bindings at once.
+# Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+"""The report of a count: rows, totals, groups and columns, symbolic until bound."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+
+from macsim import _core
+from macsim.errors import RequestError
+
+if TYPE_CHECKING:
+    import os
+
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+    from rich.console import RenderableType
+
+    from macsim._core import Diagnostic, Expr, Ledger, Model, Tensor, Total, Unbound
+
+__all__ = ["Columns", "Groups", "Report", "Row", "Rows"]
+
+Number: TypeAlias = "int | Expr"
+Trust: TypeAlias = Literal["exact", "bound", "estimate", "unknown"]
+Key: TypeAlias = Literal["op", "node", "scope", "dtype", "rule"]
+
+WORK = ("mac", "add", "mul", "div", "compare", "exp", "log", "sqrt", "trig", "logic", "convert")
+BYTES = ("read", "weights", "written")
+TEXTS = ("name", "op", "rule", "scope", "path", "trust", "because", "compute")
+NUMBERS = (*WORK, *BYTES, "flops", "int_ops", "times")
+TOTALS = ("macs", "flops", "int_ops", *WORK, *BYTES, "parameters", "weight_bytes")
+
+
+class Row:
+    """One node: its shapes, its work, its traffic, and how far they can be trusted.
+
+    Examples
+    --------
+    >>> import macsim
+    >>> row = macsim.count("examples/resnet50.onnx", shapes=(1, 3, 224, 224)).rows[0]
+    >>> row.op, row.macs, row.outputs[0].shape
+    ('Conv', 118013952, (1, 64, 112, 112))
+    """
+
+    __slots__ = ("_index", "_ledger")
+
+    def __init__(self, ledger: Ledger, index: int) -> None:
+        self._ledger = ledger
+        self._index = index
+
+    @property
+    def name(self) -> str:
+        """The node's name in the model; may be empty."""
+        return self._ledger.name(self._index)
+
+    @property
+    def op(self) -> str:
+        """The operator: ``"Conv"``, or ``"com.microsoft::FusedConv"`` outside ONNX's own domain."""
+        return self._ledger.op(self._index)
+
+    @property
+    def rule(self) -> str:
+        """The rule that counted it (``macsim ops RULE`` describes it); empty when unknown."""
+        return self._ledger.rule(self._index)
+
+    @property
+    def scope(self) -> str:
+        """The modules around it: ``"encoder.layers.0.attn"``; may be empty."""
+        return self._ledger.scope(self._index)
+
+    @property
+    def path(self) -> str:
+        """The bodies and functions around it, then its name: enough to find it."""
+        return self._ledger.path(self._index)
+
+    @property
+    def trust(self) -> Trust:
+        """How far its numbers can be trusted: ``"exact"``, ``"bound"``, ``"estimate"`` or ``"unknown"``."""
+        return self._ledger.trust(self._index)
+
+    @property
+    def because(self) -> str:
+        """The reason for a zero, or for a trust below exact."""
+        return self._ledger.because(self._index)
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        """What it takes; absent inputs are left out."""
+        return self._ledger.row_inputs(self._index)
+
+    @property
+    def outputs(self) -> list[Tensor]:
+        """What it gives; absent outputs are left out."""
+        return self._ledger.row_outputs(self._index)
+
+    @property
+    def work(self) -> dict[str, Number]:
+        """The work by kind, in scalar operations."""
+        return self._ledger.work(self._index)
+
+    @property
+    def macs(self) -> Number:
+        """Multiply-accumulates."""
+        return self._ledger.at("mac", self._index)
+
+    @property
+    def flops(self) -> Number:
+        """Floating-point operations: 2 for a mac, 1 for any other."""
+        return self._ledger.flops(self._index)
+
+    @property
+    def int_ops(self) -> Number:
+        """The same on integers."""
+        return self._ledger.int_ops(self._index)
+
+    @property
+    def read(self) -> Number:
+        """Bytes of activations read."""
+        return self._ledger.at("read", self._index)
+
+    @property
+    def weights(self) -> Number:
+        """Bytes read of tensors that are stored in the model."""
+        return self._ledger.at("weights", self._index)
+
+    @property
+    def written(self) -> Number:
+        """Bytes written."""
+        return self._ledger.at("written", self._index)
+
+    @property
+    def times(self) -> Number:
+        """How often it runs, in loops."""
+        return self._ledger.times(self._index)
+
+    @property
+    def compute(self) -> str:
+        """The dtype of the work other than macs."""
+        return self._ledger.compute(self._index)
+
+    @property
+    def mac_dtypes(self) -> tuple[str, str, str]:
+        """The dtypes of the macs: left, right, accumulator."""
+        return self._ledger.mac_dtypes(self._index)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything about it as plain data; expressions are texts."""
+        from macsim.export import row_dict
+
+        return row_dict(self)
+
+    def __repr__(self) -> str:
+        macs = f", {self.macs} macs" if self.macs != 0 else ""
+        doubt = "" if self.trust == "exact" else f", {self.trust}: {self.because}"
+        return f"<Row {self.path or self.name!s} ({self.op}){macs}{doubt}>"
+
+
+class Rows(Sequence[Row]):
+    """The rows of a report, in the order of execution. They are made when asked for."""
+
+    __slots__ = ("_ledger", "_range")
+
+    def __init__(self, ledger: Ledger, indices: range) -> None:
+        self._ledger = ledger
+        self._range = indices
+
+    def __len__(self) -> int:
+        return len(self._range)
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> Rows: ...
+    def __getitem__(self, index: int | slice) -> Row | Rows:
+        if isinstance(index, slice):
+            return Rows(self._ledger, self._range[index])
+        return Row(self._ledger, self._range[operator.index(index)])
+
+    def __iter__(self) -> Iterator[Row]:
+        return (Row(self._ledger, index) for index in self._range)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} rows>"
+
+
+class Columns(Mapping[str, "NDArray[Any]"]):
+    """The rows as numpy arrays, one for each quantity or text, made when first asked for.
+
+    Quantities are int64 where every value fits, otherwise objects: ints and Exprs.
+
+    Examples
+    --------
+    >>> import macsim
+    >>> columns = macsim.count("examples/resnet50.onnx", shapes=(1, 3, 224, 224)).columns
+    >>> int(columns["mac"].max()), columns["op"][columns["mac"].argmax()]
+    (231211008, 'Conv')
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._made: dict[str, NDArray[Any]] = {}
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        if name not in self._made:
+            if name not in NUMBERS and name not in TEXTS:
+                raise KeyError(name)
+            made = self._ledger.column(name) if name in NUMBERS else self._ledger.texts(name)
+            self._made[name] = made if not isinstance(made, list) else _objects(made)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*TEXTS, *NUMBERS))
+
+    def __len__(self) -> int:
+        return len(TEXTS) + len(NUMBERS)
+
+    def __repr__(self) -> str:
+        return f"<columns of {len(self._ledger)} rows: {', '.join(self)}>"
+
+
+class Groups(Sequence["Total"]):
+    """The sums of groups of rows: a list of `Total`, each with a name.
+
+    Examples
+    --------
+    >>> import macsim
+    >>> groups = macsim.count("examples/resnet50.onnx", shapes=(1, 3, 224, 224)).by("op")
+    >>> [(group.name, group.macs) for group in groups.sort("macs")[:2]]
+    [('Conv', 4087136256), ('Gemm', 2048000)]
+    """
+
+    def __init__(self, report: Report, key: Key, groups: Sequence[Total]) -> None:
+        self._report = report
+        self.key = key
+        self._groups = list(groups)
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    @overload
+    def __getitem__(self, index: int | str) -> Total: ...
+    @overload
+    def __getitem__(self, index: slice) -> Groups: ...
+    def __getitem__(self, index: int | slice | str) -> Total | Groups:
+        if isinstance(index, slice):
+            return Groups(self._report, self.key, self._groups[index])
+        if isinstance(index, str):
+            for group in self._groups:
+                if group.name == index:
+                    return group
+            raise KeyError(index)
+        return self._groups[index]
+
+    def sort(self, by: str = "macs", *, descending: bool = True) -> Groups:
+        """Return the groups in another order.
+
+        Parameters
+        ----------
+        by : str
+            ``"name"``, ``"rows"`` or a quantity. Symbolic quantities are compared as if every free size were 1000.
+        descending : bool, default True
+            Largest first. (Names go from A to Z then.)
+
+        Returns
+        -------
+        Groups
+        """
+        if by == "name":
+            order = sorted(range(len(self)), key=lambda i: self._groups[i].name, reverse=not descending)
+        else:
+            weight = rough([quantity_of(group, by) for group in self._groups])
+            order = sorted(range(len(self)), key=weight.__getitem__, reverse=descending)
+        return Groups(self._report, self.key, [self._groups[i] for i in order])
+
+    def table(self, *, top: int | None = None) -> RenderableType:
+        """Return the groups as a table that rich can print."""
+        from macsim.show import groups_table
+
+        return groups_table(self, self._report.total, top)
+
+    def to_dict(self) -> list[dict[str, Any]]:
+        """Return the groups as plain data; expressions are texts."""
+        from macsim.export import total_dict
+
+        return [{self.key: group.name, **total_dict(group)} for group in self._groups]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the groups as a data frame, indexed by name."""
+        from macsim.export import groups_frame
+
+        return groups_frame(self)
+
+    def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return the groups as CSV text, and write it to ``path`` when given."""
+        from macsim.export import groups_csv, written
+
+        return written(groups_csv(self), path)
+
+    def to_markdown(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return the groups as a Markdown table, and write it to ``path`` when given."""
+        from macsim.export import groups_markdown, written
+
+        return written(groups_markdown(self), path)
+
+    def __rich__(self) -> RenderableType:
+        return self.table()
+
+    def __repr__(self) -> str:
+        from macsim.show import plain
+
+        return plain(self.table())
+
+    def _repr_html_(self) -> str:
+        from macsim.show import groups_html
+
+        return groups_html(self, self._report.total)
+
+
+class Report:
+    """What a count found: totals, rows, groups and remarks; symbolic until it is bound.
+
+    Numbers are exact: ints, or Exprs where sizes are still free. A MAC is one multiplication and one addition of a
+    contraction; a FLOP count takes 2 for a MAC and 1 for every other scalar operation on floats; integer arithmetic is
+    `int_ops`. Bytes are those of an unfused run: every node reads its inputs and writes its outputs once.
+
+    Examples
+    --------
+    >>> import macsim
+    >>> report = macsim.count("examples/resnet50.onnx", dims={"height": 224, "width": 224})
+    >>> report.macs
+    Expr('4089184256*batch')
+    >>> report.bind(batch=8).macs
+    32713474048
+    >>> [symbol.name for symbol in report.unbound]
+    ['batch']
+    """
+
+    def __init__(self, ledger: Ledger, model: Model, sizes: Mapping[str, int] | None = None) -> None:
+        self._ledger = ledger
+        self.model = model
+        self._sizes = dict(sizes or {})
+
+    # Totals -----------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def total(self) -> Total:
+        """The sum of all rows. Rows that are unknown are left out of it: see `Total.sign` and `Total.unknown`."""
+        return self._ledger.total()
+
+    @property
+    def macs(self) -> Number:
+        """Multiply-accumulates of contractions."""
+        return self.total.macs
+
+    @property
+    def flops(self) -> Number:
+        """Floating-point operations: 2 for a MAC, 1 for every other scalar operation on floats."""
+        return self.total.flops
+
+    @property
+    def int_ops(self) -> Number:
+        """The same on integers."""
+        return self.total.int_ops
+
+    @property
+    def work(self) -> dict[str, Number]:
+        """The work by kind: ``mac add mul div compare exp log sqrt trig logic convert``."""
+        return self.total.work
+
+    @property
+    def read(self) -> Number:
+        """Bytes of activations read."""
+        return self.total.read
+
+    @property
+    def weights(self) -> Number:
+        """Bytes read of tensors stored in the model, each time they are read."""
+        return self.total.weights
+
+    @property
+    def written(self) -> Number:
+        """Bytes written."""
+        return self.total.written
+
+    @property
+    def parameters(self) -> Number:
+        """Elements of the stored tensors that are read as data, each tensor once."""
+        return self._ledger.parameters
+
+    @property
+    def weight_bytes(self) -> Number:
+        """Bytes of the stored tensors that are read as data, each tensor once."""
+        return self._ledger.weight_bytes
+
+    @property
+    def trust(self) -> Trust:
+        """The worst of the rows: ``"exact"``, ``"bound"``, ``"estimate"`` or ``"unknown"``."""
+        return self.total.trust
+
+    # Parts ------------------------------------------------------------------------------------------------------------
+
+    @property
+    def rows(self) -> Rows:
+        """The nodes, in the order of execution."""
+        return Rows(self._ledger, range(len(self._ledger)))
+
+    @cached_property
+    def columns(self) -> Columns:
+        """The rows as numpy arrays, by name."""
+        return Columns(self._ledger)
+
+    def by(self, key: Key, depth: int | None = None) -> Groups:
+        """Return the sums of groups of rows.
+
+        Parameters
+        ----------
+        key : {"op", "node", "scope", "dtype", "rule"}
+            What the rows of a group have in common.
+        depth : int, optional
+            Of scopes: how many levels of modules to tell apart; by default all.
+
+        Returns
+        -------
+        Groups
+            In order of first appearance.
+
+        Examples
+        --------
+        >>> import macsim
+        >>> report = macsim.count("examples/resnet50.onnx", shapes=(1, 3, 224, 224))
+        >>> {group.name: group.macs for group in report.by("scope", depth=1)}["layer1"]
+        667942912
+        """
+        return Groups(self, key, self._ledger.by(key, -1 if depth is None else depth))
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        """The model's inputs, with the shapes that were used."""
+        return self._ledger.inputs
+
+    @property
+    def outputs(self) -> list[Tensor]:
+        """The model's outputs, with the shapes that came out."""
+        return self._ledger.outputs
+
+    @cached_property
+    def unbound(self) -> list[Unbound]:
+        """The symbols that are still free, each with what it stands for."""
+        return self._ledger.unbound
+
+    @cached_property
+    def diagnostics(self) -> list[Diagnostic]:
+        """What was remarked on the way: unknown operators, shapes that disagree, and the like."""
+        return self._ledger.diagnostics
+
+    # Sizes ------------------------------------------------------------------------------------------------------------
+
+    def bind(self, sizes: Mapping[str, int] | None = None, /, **more: int) -> Report:
+        """Return the report with sizes in the place of symbols. Nothing is analysed again.
+
+        Parameters
+        ----------
+        sizes : mapping of str to int, optional
+            For names that are no identifiers.
+        **more : int
+            Sizes by name.
+
+        Returns
+        -------
+        Report
+
+        Raises
+        ------
+        RequestError
+            When a name is nobody's, a size is negative, or a simplification made on the way does not hold for it.
+
+        Examples
+        --------
+        >>> import macsim
+        >>> report = macsim.count("examples/gpt2.onnx")
+        >>> report.bind(batch=1, seq=1024).macs
+        145839624192
+        """
+        given = {**(sizes or {}), **more}
+        free = [symbol.name for symbol in self.unbound]
+        for name in given:
+            if name not in free and name not in self._sizes:
+                raise RequestError(f"nothing is called {name!r}; to bind: {', '.join(free) or 'nothing'}")
+            if name in self._sizes and self._sizes[name] != given[name]:
+                raise RequestError(f"{name!r} is already bound to {self._sizes[name]}")
+        return Report(self._ledger.bind(given), self.model, {**self._sizes, **given})
+
+    at = bind
+
+    def evaluate(
+        self, quantity: str | Number | Sequence[Any] | NDArray[Any] = "macs", sizes: Mapping[str, Any] | None = None,
+        /, **more: Any,
+    ) -> NDArray[Any]:
+        """Evaluate a total, or a whole column, for many sizes at once.
+
+        Parameters
+        ----------
+        quantity : str, Expr or array of these
+            The name of a total (``"macs"``, ``"flops"``, ``"read"``, a kind of work, ...), an expression, or several,
+            such as a column: ``report.columns["mac"]``.
+        sizes, **more : array of int
+            Sizes of every symbol in it, by name; they broadcast against each other.
+
+        Returns
+        -------
+        numpy.ndarray
+            Of the quantity's shape followed by the sizes' common shape: int64 where every value fits, otherwise
+            objects.
+
+        Examples
+        --------
+        >>> import macsim
+        >>> report = macsim.count("examples/gpt2.onnx")
+        >>> report.evaluate("macs", batch=1, seq=[1, 1024])
+        array([   123551232, 145839624192])
+        """
+        import numpy as np
+
+        given = {name: np.asarray(size) for name, size in {**(sizes or {}), **more}.items()}
+        for name, size in given.items():
+            if size.dtype.kind not in "iu":
+                raise RequestError(f"the sizes of {name!r} must be integers, not {size.dtype}")
+            if size.size and int(size.min()) < 0:
+                raise RequestError(f"a size of {name!r} is negative: {size.min()}")
+            if size.size and int(size.min()) == 0:
+                self.bind({name: 0})  # says so when a simplification took it to be at least 1
+        wanted = _objects([self._total(quantity)]) if isinstance(quantity, str) else _array(quantity)
+        outer = () if isinstance(quantity, str) else wanted.shape
+        return evaluate(list(wanted.ravel()), given, outer)
+
+    def _total(self, name: str) -> Number:
+        if name not in TOTALS:
+            raise RequestError(f"there is no total {name!r}; there are {', '.join(TOTALS)}")
+        return getattr(self, name) if name in ("parameters", "weight_bytes") else quantity_of(self.total, name)
+
+    # Windows ----------------------------------------------------------------------------------------------------------
+
+    def table(
+        self, by: Key = "op", *, depth: int | None = None, top: int | None = 15, sort: str | None = "macs"
+    ) -> RenderableType:
+        """Return the report as a table that rich can print.
+
+        Parameters
+        ----------
+        by : {"op", "node", "scope", "dtype", "rule"}
+            What the lines of the table are.
+        depth : int, optional
+            Of scopes: how many levels.
+        top : int, optional
+            How many lines at most; None for all.
+        sort : str, optional
+            The quantity to sort by, largest first; None for the order of execution.
+
+        Returns
+        -------
+        rich renderable
+        """
+        from macsim.show import report_table
+
+        return report_table(self, by, depth, top, sort)
+
+    def to_dict(self, *, rows: bool = True) -> dict[str, Any]:
+        """Return the report as plain data: the schema ``macsim.report/1`` of the docs. Expressions are texts."""
+        from macsim.export import report_dict
+
+        return report_dict(self, rows)
+
+    def to_json(
+        self, path: str | os.PathLike[str] | None = None, *, rows: bool = True, indent: int | None = None
+    ) -> str:
+        """Return `to_dict` as JSON text, and write it to ``path`` when given."""
+        import json
+
+        from macsim.export import written
+
+        return written(json.dumps(self.to_dict(rows=rows), indent=indent, ensure_ascii=False) + "\n", path)
+
+    def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return the rows as CSV text, and write it to ``path`` when given."""
+        from macsim.export import rows_csv, written
+
+        return written(rows_csv(self), path)
+
+    def to_markdown(
+        self, path: str | os.PathLike[str] | None = None, *, by: Key = "op", depth: int | None = None,
+        top: int | None = None, sort: str | None = "macs",
+    ) -> str:
+        """Return totals, groups and notes as Markdown, and write it to ``path`` when given."""
+        from macsim.export import report_markdown, written
+
+        return written(report_markdown(self, by, depth, top, sort), path)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the rows as a data frame, one column for each of `columns`."""
+        from macsim.export import rows_frame
+
+        return rows_frame(self)
+
+    def __rich__(self) -> RenderableType:
+        return self.table()
+
+    def __repr__(self) -> str:
+        from macsim.show import plain
+
+        return plain(self.table())
+
+    def _repr_html_(self) -> str:
+        from macsim.show import report_html
+
+        return report_html(self)
+
+
+# Numbers. -------------------------------------------------------------------------------------------------------------
+
+
+def quantity_of(total: Total, name: str) -> Number:
+    """Return a quantity of a total by its name."""
+    if name in ("macs", "flops", "int_ops", "rows", *BYTES):
+        value: Number = getattr(total, name)
+        return value
+    if name in WORK:
+        return total.work[name]
+    known = ("macs", "flops", "int_ops", "rows", *BYTES, *WORK)
+    raise RequestError(f"there is no quantity {name!r}; there are {', '.join(known)}")
+
+
+def rough(numbers: Iterable[Number]) -> list[float]:
+    """Return numbers to sort by: those that are symbolic as if every free size were 1000; unknown ones last."""
+    out = []
+    for number in numbers:
+        if not isinstance(number, int):
+            number = number.bind(dict.fromkeys(number.symbols, 1000))
+        out.append(float(number) if isinstance(number, int) else -1.0)
+    return out
+
+
+def evaluate(expressions: list[Any], sizes: Mapping[str, NDArray[Any]], outer: tuple[int, ...]) -> NDArray[Any]:
+    """Evaluate expressions over sizes that broadcast against each other; see `Report.evaluate`."""
+    import numpy as np
+
+    try:
+        common = np.broadcast_shapes(*(size.shape for size in sizes.values()))
+    except ValueError as error:
+        raise RequestError(f"the sizes do not broadcast: {error}") from error
+    count = int(np.prod(common, dtype=np.int64))
+    table = np.empty((len(sizes), count), np.int64)
+    for row, size in zip(table, sizes.values(), strict=True):
+        row[:] = np.broadcast_to(size, common).ravel()
+    values, _, exact = _core.evaluate(expressions, list(sizes), table)
+    if not exact.all():
+        names, wide = list(sizes), values.astype(object)
+        for at in zip(*np.nonzero(~exact), strict=True):
+            e = expressions[at[0]]
+            point = {name: int(size) for name, size in zip(names, table[:, at[1]], strict=True)}
+            wide[at] = e if isinstance(e, int) else e.bind(point)
+        values = wide
+    return values.reshape(outer + common)
+
+
+def _objects(values: Sequence[Any]) -> NDArray[Any]:
+    import numpy as np
+
+    out = np.empty(len(values), object)
+    out[:] = values
+    return out
+
+
+def _array(quantity: Any) -> NDArray[Any]:
+    import numpy as np
+
+    if isinstance(quantity, np.ndarray):
+        return quantity if quantity.dtype == object else quantity.astype(object)
+    if isinstance(quantity, int | _core.Expr):
+        out = np.empty((), object)
+        out[()] = quantity
+        return out
+    return _objects(list(quantity))
