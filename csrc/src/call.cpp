@@ -30,6 +30,7 @@ ValueId Walk::input_id(std::size_t position) const {
 }
 
 std::int32_t Walk::position(std::size_t slot) const {
+  if (here_.match == nullptr) return static_cast<std::int32_t>(slot);  // an unknown operator has no slots
   const auto& positions = here_.match->position;
   if (slot < positions.size()) return positions[slot];
   if (positions.empty()) return static_cast<std::int32_t>(slot);
