@@ -1,9 +1,263 @@
-// Contractions: matmul, gemm, einsum, and their fused, quantised and low-bit kin.
+// Contractions: matmul, gemm, and their fused kin. The quantised, low-bit and einsum parts lie beside this file.
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#include "contraction.hpp"
+
 #include "families.hpp"
+#include "support.hpp"
+#include "work.hpp"
 
 namespace macsim::rules {
 
-std::vector<Rule> contraction_family() { return {}; }
+Status matmul_shape(const Call& c, const Shape& a, const Shape& b, bool known, Shape& y) {
+  if (!known) return {};
+  if (a.empty() || b.empty()) return bad("matmul needs at least a vector on both sides; the shapes are " + text(a) + " and " + text(b));
+  const bool row = a.size() == 1, column = b.size() == 1;
+  const Dim& inner = column ? b[0] : b[b.size() - 2];
+  unify(c, a.back(), inner, "inner sizes");
+  const Shape left(a.begin(), row ? a.begin() : a.end() - 2);
+  const Shape right(b.begin(), column ? b.begin() : b.end() - 2);
+  if (Status s = broadcast(c, left, right, y); !s) return s;
+  if (!row) y.push_back(a[a.size() - 2]);
+  if (!column) y.push_back(b.back());
+  return {};
+}
+
+Status matmul_shape(const Call& c, std::size_t a, std::size_t b, Shape& y) {
+  return matmul_shape(c, c.shape(a), c.shape(b), c.ranked(a) && c.ranked(b), y);
+}
+
+Count matmul_macs(const Shape& a, const Shape& b, const Shape& y) {
+  const Dim& inner = b.size() == 1 ? b[0] : b[b.size() - 2];
+  return numel(y) * better_known(a.back(), inner);
+}
+
+Shape with_last(const Shape& x, const Dim& columns) {
+  Shape y = x;
+  if (!y.empty()) y.back() = columns;
+  return y;
+}
+
+namespace {
+
+// MatMul ---------------------------------------------------------------------------------------------------------
+
+enum : std::size_t { kA, kB, kC };
+
+/// An operand of FusedMatMul as the product sees it: transBatch moves axis 0 to the rows, trans swaps the last two.
+Shape turned(const Shape& x, bool trans, bool trans_batch) {
+  if (x.size() < 2) return x;
+  Shape y = x;
+  if (trans_batch) {
+    y.erase(0);
+    y.insert(y.size() - 1, x[0]);
+  }
+  if (trans) std::swap(y[y.size() - 2], y[y.size() - 1]);
+  return y;
+}
+
+Shape left_of(const Call& c) {
+  return turned(c.shape(kA), c.integer("transA", 0) != 0, c.integer("transBatchA", 0) != 0);
+}
+Shape right_of(const Call& c) {
+  return turned(c.shape(kB), c.integer("transB", 0) != 0, c.integer("transBatchB", 0) != 0);
+}
+
+Status infer_matmul(const Call& c, Outputs& out) {
+  Shape y;
+  if (Status s = matmul_shape(c, kA, kB, y); !s) return s;
+  out.set(0, c.dtype(kA), y);
+  return {};
+}
+
+Status cost_matmul(const Call& c, Cost& cost) {
+  cost[Work::mac] = matmul_macs(c.shape(kA), c.shape(kB), c.out_shape());
+  return {};
+}
+
+Status infer_fused_matmul(const Call& c, Outputs& out) {
+  Shape y;
+  if (Status s = matmul_shape(c, left_of(c), right_of(c), c.ranked(kA) && c.ranked(kB), y); !s) return s;
+  out.set(0, c.dtype(kA), y);
+  return {};
+}
+
+Status cost_fused_matmul(const Call& c, Cost& cost) {
+  const Count y = numel(c.out_shape());
+  cost[Work::mac] = matmul_macs(left_of(c), right_of(c), c.out_shape());
+  if (c.real("alpha", 1) != 1) cost[Work::mul] += y;
+  const std::string_view function = c.text("activation", "");
+  if (function == "Softmax" || function == "LogSoftmax") {
+    const auto axis = axis_in(c.integer("activation_axis", -1), c.out_shape().size());
+    if (!axis) return bad("activation_axis is outside of the output " + text(c.out_shape()));
+    const Dim& n = c.out_shape()[*axis];
+    const Count rows = numel(c.out_shape(), 0, *axis) * numel(c.out_shape(), *axis + 1);
+    work::softmax(cost, rows, n);
+    if (function == "LogSoftmax") {  // subtract the logarithm of the sum in place of a division
+      cost[Work::div] -= y;
+      cost[Work::add] += y;
+      cost[Work::log] += rows;
+    }
+    return {};
+  }
+  work::fused_activation(cost, function, y);
+  return {};
+}
+
+Status cost_sparse_matmul(const Call& c, Cost& cost) {
+  if (Status s = cost_fused_matmul(c, cost); !s) return s;
+  cost.trust = Trust::bound;
+  cost.because = "the sparse operand is counted as a dense one";
+  return {};
+}
+
+Status cost_matmul_gelu(const Call& c, Cost& cost) {
+  const Count y = numel(c.out_shape());
+  cost[Work::mac] = matmul_macs(c.shape(kA), c.shape(kB), c.out_shape());
+  if (c.has(kC)) cost[Work::add] += y;
+  work::activation(cost, "fastgelu", y);
+  return {};
+}
+
+std::vector<Rule> plain_rules() {
+  return {
+      {"matmul", "a b", "Matrix product with broadcast batches", "mac = |y| * K",
+       "https://onnx.ai/onnx/operators/onnx__MatMul.html", infer_matmul, cost_matmul, onnx({"MatMul"})},
+      {"fused_matmul", "a b", "Matrix product of perhaps transposed operands, scaled, with an activation",
+       "mac = |y| * K; mul = |y| with alpha; the activation on |y|",
+       contrib_doc("FusedMatMul"),
+       infer_fused_matmul, cost_fused_matmul,
+       microsoft({"FusedMatMul", "TransposeMatMul", "FusedMatMulActivation"})},
+      {"sparse_matmul", "a b", "Matrix product of a sparse and a dense operand", "mac <= |y| * K; mul = |y| with alpha",
+       contrib_doc("SparseToDenseMatMul"),
+       infer_fused_matmul, cost_sparse_matmul, microsoft({"SparseToDenseMatMul"})},
+      {"matmul_gelu", "a b bias", "Matrix product, bias and tanh GELU",
+       "mac = |y| * K; add = |y| with a bias; gelu on |y|: 2 add, 6 mul, 1 exp",
+       contrib_doc("GemmFastGelu"),
+       infer_matmul, cost_matmul_gelu, microsoft({"GemmFastGelu"})},
+  };
+}
+
+// Gemm -----------------------------------------------------------------------------------------------------------
+
+Dim gemm_inner(const Call& c) {
+  const Dim& a = c.shape(kA)[c.integer("transA", 0) != 0 ? 0 : 1];
+  const Dim& b = c.shape(kB)[c.integer("transB", 0) != 0 ? 1 : 0];
+  return better_known(a, b);
+}
+
+Status gemm_shape(const Call& c, Shape& y) {
+  const Shape& a = c.shape(kA);
+  const Shape& b = c.shape(kB);
+  const bool turn_a = c.integer("transA", 0) != 0, turn_b = c.integer("transB", 0) != 0;
+  if ((c.ranked(kA) && a.size() != 2) || (c.ranked(kB) && b.size() != 2)) {
+    return bad("Gemm multiplies two matrices; the shapes are " + text(a) + " and " + text(b));
+  }
+  if (c.ranked(kA) && c.ranked(kB)) unify(c, a[turn_a ? 0 : 1], b[turn_b ? 1 : 0], "inner sizes");
+  y = Shape{a[turn_a ? 1 : 0], b[turn_b ? 0 : 1]};
+  return {};
+}
+
+Status infer_gemm(const Call& c, Outputs& out) {
+  Shape y;
+  if (Status s = gemm_shape(c, y); !s) return s;
+  out.set(0, c.dtype(kA), y);
+  return {};
+}
+
+Status cost_gemm(const Call& c, Cost& cost) {
+  const Count y = numel(c.out_shape());
+  cost[Work::mac] = y * gemm_inner(c);
+  if (c.real("alpha", 1) != 1) cost[Work::mul] += y;
+  const double beta = c.real("beta", 1);
+  if (c.has(kC) && beta != 0) {
+    cost[Work::add] += y;
+    if (beta != 1) cost[Work::mul] += numel(c.shape(kC));
+  }
+  work::fused_activation(cost, c.text("activation", ""), y);
+  return {};
+}
+
+enum : std::size_t { kScaleA = 3, kScaleB, kScaleY };
+
+Status infer_gemm_float8(const Call& c, Outputs& out) {
+  Shape y;
+  if (Status s = gemm_shape(c, y); !s) return s;
+  out.set(0, dtype_from_onnx(c.integer("dtype", 1)), y);
+  return {};
+}
+
+Status cost_gemm_float8(const Call& c, Cost& cost) {
+  const Count y = numel(c.out_shape());
+  cost[Work::mac] = y * gemm_inner(c);
+  // alpha * scaleA * scaleB is one factor for all elements.
+  const int factors = (c.real("alpha", 1) != 1 ? 1 : 0) + (c.has(kScaleA) ? 1 : 0) + (c.has(kScaleB) ? 1 : 0);
+  if (factors > 0) cost[Work::mul] += y + (factors - 1);
+  const double beta = c.real("beta", 0);
+  if (c.has(kC) && beta != 0) {
+    cost[Work::add] += y;
+    if (beta != 1) cost[Work::mul] += numel(c.shape(kC));
+  }
+  work::fused_activation(cost, c.text("activation", ""), y);
+  if (c.has(kScaleY)) cost[Work::mul] += y;
+  if (is_float(c.out().dtype) && bits_of(c.out().dtype) == 8) cost[Work::convert] += y;
+  cost.compute = cost.accumulate = DType::f32;
+  return {};
+}
+
+std::vector<Rule> gemm_rules() {
+  return {
+      {"gemm", "a b c", "alpha * A * B + beta * C, with an activation where one is fused",
+       "mac = M * N * K; add = |y| with C; mul = |y| with alpha, |c| with beta",
+       "https://onnx.ai/onnx/operators/onnx__Gemm.html", infer_gemm, cost_gemm, onnx({"Gemm"}) + microsoft({"FusedGemm"})},
+      {"gemm_float8", "a b c scale_a scale_b scale_y", "Gemm of 8-bit floats with scales",
+       "mac = M * N * K; mul = |y| for alpha and the scales of A and B, |y| for the scale of Y, |c| with beta; "
+       "add = |y| with C; convert = |y| to 8 bits; the activation on |y|",
+       contrib_doc("GemmFloat8"),
+       infer_gemm_float8, cost_gemm_float8, microsoft({"GemmFloat8"})},
+  };
+}
+
+// Distances ------------------------------------------------------------------------------------------------------
+
+Status infer_distances(const Call& c, Outputs& out) {
+  const Shape& a = c.shape(kA);
+  const Shape& b = c.shape(kB);
+  if (c.ranked(kA) && c.ranked(kB)) {
+    if (a.size() != 2 || b.size() != 2) return bad("CDist compares rows of two matrices; the shapes are " + text(a) + " and " + text(b));
+    unify(c, a[1], b[1], "lengths of the rows");
+  }
+  out.set(0, c.dtype(kA), Shape{a[0], b[0]});
+  return {};
+}
+
+Status cost_distances(const Call& c, Cost& cost) {
+  const std::string_view metric = c.text("metric", "sqeuclidean");
+  const Count y = numel(c.out_shape());
+  const Count each = y * better_known(c.shape(kA)[1], c.shape(kB)[1]);
+  if (metric != "euclidean" && metric != "sqeuclidean") {
+    cost.trust = Trust::unknown;
+    cost.because = "only the Euclidean metrics are known";
+    return {};
+  }
+  cost[Work::add] = 2 * each - y;
+  cost[Work::mul] = each;
+  if (metric == "euclidean") cost[Work::sqrt] = y;
+  return {};
+}
+
+std::vector<Rule> distance_rules() {
+  return {{"distances", "a b", "Distances between all rows of one matrix and all rows of another",
+           "over rows of N: mul = |y| * N; add = |y| * (2 N - 1); sqrt = |y| for the Euclidean metric",
+           contrib_doc("CDist"),
+           infer_distances, cost_distances, microsoft({"CDist"})}};
+}
+
+}  // namespace
+
+std::vector<Rule> matmul_rules() { return joined({plain_rules(), gemm_rules(), distance_rules()}); }
+
+std::vector<Rule> contraction_family() {
+  return joined({matmul_rules(), quantized_matmul_rules(), low_bit_matmul_rules(), einsum_rules()});
+}
 
 }  // namespace macsim::rules

@@ -1,9 +1,146 @@
-// Convolutions: plain, transposed, deformable, quantised, fused, channels last, causal, and col2im.
+// Convolutions: plain, quantised, fused, channels last. The transposed and the odd kinds lie beside this file.
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#include "conv.hpp"
+
 #include "families.hpp"
+#include "support.hpp"
+#include "work.hpp"
 
 namespace macsim::rules {
 
-std::vector<Rule> conv_family() { return {}; }
+bool channels_last(const Call& c) {
+  return c.dialect() == "com.ms.internal.nhwc" || c.op().substr(0, 4) == "Nhwc" || c.integer("channels_last", 0) != 0;
+}
+
+Shape channels_second(const Shape& x, bool is_last) {
+  if (!is_last || x.size() < 3) return x;
+  Shape y = x;
+  y.pop_back();
+  y.insert(1, x.back());
+  return y;
+}
+
+Shape channels_back(const Shape& y, bool is_last) {
+  if (!is_last || y.size() < 3) return y;
+  Shape x = y;
+  x.erase(1);
+  x.push_back(y[1]);
+  return x;
+}
+
+namespace {
+
+enum : std::size_t { kX, kW, kB, kZ, kXScale, kWScale, kYScale, kXZero, kWZero, kYZero };
+constexpr const char* kSlots = "x w b z x_scale w_scale y_scale x_zero w_zero y_zero";
+
+Status conv_shape(const Call& c, Shape& y) {
+  if (!c.ranked(kX)) {
+    (void)c.shape(kX);  // marks the call
+    return {};
+  }
+  const bool last = channels_last(c);
+  const Shape x = channels_second(c.shape(kX), last);
+  const Shape& w = c.shape(kW);
+  if (x.size() < 3 || (c.ranked(kW) && w.size() != x.size())) {
+    return bad("a convolution needs a batch, channels and at least one spatial axis, and weights of the same rank; the shapes are " +
+               text(c.shape(kX)) + " and " + text(w));
+  }
+  const std::size_t spatial = x.size() - 2;
+  Shape kernel(spatial, Dim::undefined());
+  for (std::size_t i = 0; i < spatial; ++i) kernel[i] = w[i + 2];
+  Window window;
+  if (Status s = read_window(c, spatial, kernel, window); !s) return s;
+  if (c.ranked(kW)) unify(c, x[1], w[1] * c.integer("group", 1), "input channels");
+  y = Shape{x[0], w[0]};
+  for (std::size_t i = 0; i < spatial; ++i) y.push_back(windowed(c, x[i + 2], window, i));
+  y = channels_back(y, last);
+  return {};
+}
+
+InferFn infer_conv(DType dtype) {
+  return [dtype](const Call& c, Outputs& out) -> Status {
+    Shape y;
+    if (Status s = conv_shape(c, y); !s) return s;
+    out.set(0, dtype, y);
+    return {};
+  };
+}
+/// The result has the element type of another slot.
+InferFn infer_conv_like(std::size_t slot) {
+  return [slot](const Call& c, Outputs& out) -> Status {
+    Shape y;
+    if (Status s = conv_shape(c, y); !s) return s;
+    out.set(0, c.dtype(slot), y);
+    return {};
+  };
+}
+
+/// Every output element is a dot product with one filter; taps that fall on padding are counted too.
+Count conv_macs(const Call& c) { return numel(c.out_shape()) * numel(c.shape(kW), 1); }
+
+Status cost_conv(const Call& c, Cost& cost) {
+  const Count y = numel(c.out_shape());
+  cost[Work::mac] = conv_macs(c);
+  if (c.has(kB)) cost[Work::add] += y;
+  if (c.has(kZ)) cost[Work::add] += y;
+  work::fused_activation(cost, c.text("activation", ""), y);
+  return {};
+}
+
+/// The multiply-adds on integers; the zero points are taken off first, where given.
+void integer_conv(const Call& c, Cost& cost) {
+  cost[Work::mac] = conv_macs(c);
+  if (c.has(kXZero)) cost[Work::add] += numel(c.shape(kX));
+  if (c.has(kWZero)) cost[Work::add] += numel(c.shape(kW));
+  cost.accumulate = DType::i32;
+}
+
+Status cost_conv_integer(const Call& c, Cost& cost) {
+  integer_conv(c, cost);
+  cost.compute = DType::i32;
+  return {};
+}
+
+Status cost_qlinear_conv(const Call& c, Cost& cost) {
+  const Count y = numel(c.out_shape());
+  integer_conv(c, cost);
+  if (c.has(kB)) cost[Work::add] += y;
+  const Count scales = numel(c.shape(kWScale));  // x_scale * w_scale / y_scale: one for all, or one a channel
+  cost[Work::mul] += scales;
+  cost[Work::div] += scales;
+  work::requantize(cost, y, c.has(kYZero));
+  cost.compute = c.dtype(kXScale);
+  return {};
+}
+
+}  // namespace
+
+std::vector<Rule> plain_conv_rules() {
+  const std::string qlinear = "x x_scale x_zero w w_scale w_zero y_scale y_zero b";
+  return {
+      {"conv", kSlots, "N-d convolution, grouped and dilated, with an addend and an activation where they are fused",
+       "mac = |y| * |w[1:]|, taps on padding included; add = |y| with a bias, |y| with an addend; the activation on |y|",
+       "https://onnx.ai/onnx/operators/onnx__Conv.html", infer_conv_like(kX), cost_conv,
+       {{"onnx::Conv", "x w b"},
+        {"com.microsoft::FusedConv", "x w b z"},
+        {"com.microsoft::NhwcConv", "x w b"},
+        {"com.microsoft::NhwcFusedConv", "x w b z"},
+        {"com.microsoft.nchwc::Conv", "x w b z"},
+        {"com.ms.internal.nhwc::Conv", "x w b"}}},
+      {"conv_integer", kSlots, "Convolution of integers, 32-bit result",
+       "mac = |y| * |w[1:]|; add = |x| and |w| for the zero points that are given",
+       "https://onnx.ai/onnx/operators/onnx__ConvInteger.html", infer_conv(DType::i32), cost_conv_integer,
+       {{"onnx::ConvInteger", "x w x_zero w_zero"}}},
+      {"qlinear_conv", kSlots, "Convolution of quantised tensors, requantised",
+       "mac = |y| * |w[1:]|; add = |x| + |w| + |y| for the zero points, |y| with a bias; mul = |y| + |w_scale|; "
+       "div = |w_scale|; convert = |y|; compare = 2 |y|",
+       "https://onnx.ai/onnx/operators/onnx__QLinearConv.html", infer_conv_like(kYZero), cost_qlinear_conv,
+       {{"onnx::QLinearConv", qlinear},
+        {"com.microsoft::QLinearConv", qlinear},
+        {"com.ms.internal.nhwc::QLinearConv", qlinear}}},
+  };
+}
+
+std::vector<Rule> conv_family() { return joined({plain_conv_rules(), transposed_rules(), odd_conv_rules()}); }
 
 }  // namespace macsim::rules
