@@ -6,6 +6,8 @@
 #include <array>
 #include <string>
 
+#include "support.hpp"
+
 namespace macsim::rules::work {
 namespace {
 
@@ -151,6 +153,21 @@ void dynamic_quantize(Cost& cost, const Count& n) {
   cost[Work::convert] += n;
   cost[Work::add] += n;
   cost[Work::compare] += 2 * n;
+}
+
+Reads& Reads::all(std::size_t slot) {
+  if (c_.has(slot)) (c_.role(slot) == Role::weight ? weights_ : read_) += bytes(c_.in(slot));
+  return *this;
+}
+
+Reads& Reads::part(std::size_t slot, const Count& elements) {
+  if (c_.has(slot)) (c_.role(slot) == Role::weight ? weights_ : read_) += bytes(c_.dtype(slot), elements);
+  return *this;
+}
+
+void Reads::into(Cost& cost) const {
+  cost.read = read_;
+  cost.weights = weights_;
 }
 
 }  // namespace macsim::rules::work

@@ -37,6 +37,19 @@ void dequantize(Cost& cost, const Count& n, bool zero_point);
 /// DynamicQuantizeLinear of `n` elements: range, scale and zero point, then quantisation.
 void dynamic_quantize(Cost& cost, const Count& n);
 
+/// Bytes that an operator reads where it does not read all of every input, told slot by slot.
+class Reads {
+ public:
+  explicit Reads(const Call& c) : c_(c) {}
+  Reads& all(std::size_t slot);                          ///< nothing when the slot is left out
+  Reads& part(std::size_t slot, const Count& elements);  ///< so many of its elements
+  void into(Cost& cost) const;
+
+ private:
+  const Call& c_;
+  Count read_, weights_;
+};
+
 }  // namespace macsim::rules::work
 
 namespace macsim::rules {
