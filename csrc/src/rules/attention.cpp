@@ -1,9 +1,194 @@
-// Attention in all its spellings, rotary embedding, and linear attention.
+// Attention: the cost that all spellings share, ONNX's Attention, and the one with bodies inside.
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#include "attention.hpp"
+
 #include "families.hpp"
+#include "support.hpp"
+#include "walk.hpp"
+#include "work.hpp"
 
 namespace macsim::rules {
 
-std::vector<Rule> attention_family() { return {}; }
+void attend(Cost& cost, const Attend& a) {
+  const Count scores = a.scores();
+  cost[Work::mac] += scores * (a.size + a.value_size);
+  cost[Work::mul] += scores;
+  if (a.masks > 0) cost[Work::add] += a.masks * scores;
+  if (a.selected) cost[Work::logic] += scores;
+  if (a.softcap) {
+    cost[Work::div] += scores;
+    cost[Work::exp] += scores;
+    cost[Work::mul] += scores;
+  }
+  if (a.widened) cost[Work::convert] += 2 * scores;
+  work::softmax(cost, a.batch * a.heads * a.queries, a.keys, a.sink);
+}
+
+void bound(Cost& cost, std::string_view because) {
+  if (cost.trust != Trust::exact) return;
+  cost.trust = Trust::bound;
+  cost.because = because;
+}
+
+Dim keys_in_window(const Call& c, const Dim& keys, std::int64_t width, Cost& cost) {
+  bound(cost, "the first queries see less than a whole window");
+  return smaller(c, keys, width);
+}
+
+std::optional<Dim> told_length(const Call& c, std::size_t slot) {
+  const auto told = c.ints(slot);
+  if (!told || told->size() != 1 || !told->front().defined()) return std::nullopt;
+  return told->front();
+}
+
+Dim head_size(const Call& c, const Dim& all, const Dim& heads) {
+  return heads.is(0) ? Dim::undefined() : quotient(c, all, heads);
+}
+
+namespace {
+
+enum : std::size_t { kQ, kK, kV, kMask, kPastKey, kPastValue, kValid };
+
+/// The sizes behind queries, keys and values of three axes (heads side by side) or four.
+struct Sizes {
+  Dim batch, heads, kv_heads, queries, fresh, past, keys, size, value_size;
+  bool flat = false;
+};
+
+Status sizes_of(const Call& c, Sizes& s) {
+  const Shape& q = c.shape(kQ);
+  const Shape& k = c.shape(kK);
+  const Shape& v = c.shape(kV);
+  if (c.ranked(kQ) && c.ranked(kK) && c.ranked(kV)) {
+    if ((q.size() != 3 && q.size() != 4) || k.size() != q.size() || v.size() != q.size()) {
+      return bad("attention needs queries, keys and values of 3 or 4 axes alike; the shapes are " + text(q) + ", " + text(k) +
+                 " and " + text(v));
+    }
+  }
+  s.flat = q.size() == 3;
+  s.batch = q[0];
+  s.past = c.has(kPastKey) ? c.shape(kPastKey)[2] : Dim(0);
+  if (s.flat) {
+    s.heads = c.integer("q_num_heads", 0);
+    s.kv_heads = c.integer("kv_num_heads", 0);
+    s.queries = q[1];
+    s.fresh = k[1];
+    s.size = head_size(c, q[2], s.heads);
+    s.value_size = head_size(c, v[2], s.kv_heads);
+  } else {
+    s.heads = q[1];
+    s.kv_heads = better_known(k[1], v[1]);
+    s.queries = q[2];
+    s.fresh = better_known(k[2], v[2]);
+    s.size = better_known(q[3], k[3]);
+    s.value_size = v[3];
+  }
+  s.keys = s.past + s.fresh;
+  return {};
+}
+
+Status infer_attention(const Call& c, Outputs& out) {
+  Sizes s;
+  if (Status status = sizes_of(c, s); !status) return status;
+  const DType dtype = c.dtype(kQ);
+  out.set(0, dtype,
+          s.flat ? Shape{s.batch, s.queries, s.heads * s.value_size} : Shape{s.batch, s.heads, s.queries, s.value_size});
+  out.set(1, c.dtype(kK), Shape{s.batch, s.kv_heads, s.keys, s.size});
+  out.set(2, c.dtype(kV), Shape{s.batch, s.kv_heads, s.keys, s.value_size});
+  out.set(3, dtype, Shape{s.batch, s.heads, s.queries, s.keys});
+  return {};
+}
+
+/// How many keys a query can see through left_window_size and right_window_size.
+Dim seen(const Call& c, const Dim& keys, bool causal, Cost& cost) {
+  const std::int64_t left = c.integer("left_window_size", -1);
+  const std::int64_t right = causal ? 0 : c.integer("right_window_size", -1);
+  if (left < 0) return keys;
+  if (right < 0) {
+    bound(cost, "a window hides keys on the left of late queries");
+    return keys;
+  }
+  return keys_in_window(c, keys, left + 1 + right, cost);
+}
+
+Status cost_attention(const Call& c, Cost& cost) {
+  Sizes s;
+  if (Status status = sizes_of(c, s); !status) return status;
+  const bool causal = c.integer("is_causal", 0) != 0;
+  Attend a;
+  a.batch = s.batch;
+  a.heads = s.heads;
+  a.queries = s.queries;
+  a.keys = seen(c, s.keys, causal, cost);
+  a.size = s.size;
+  a.value_size = s.value_size;
+  a.masks = c.has(kMask) ? 1 : 0;
+  a.selected = causal || c.has(kValid) || c.integer("left_window_size", -1) >= 0 || c.integer("right_window_size", -1) >= 0;
+  a.softcap = c.real("softcap", 0) != 0;
+  const DType precision = dtype_from_onnx(c.integer("softmax_precision", 0));
+  a.widened = precision != DType::unknown && precision != c.dtype(kQ);
+  attend(cost, a);
+  if (c.has(kValid)) bound(cost, "padded keys are counted too");
+  // The cache grows in place: only the new keys and values are written to it.
+  Count written = bytes(c.out(0));
+  if (c.wants(1)) written += bytes(c.out(1).dtype, s.batch * s.kv_heads * s.fresh * s.size);
+  if (c.wants(2)) written += bytes(c.out(2).dtype, s.batch * s.kv_heads * s.fresh * s.value_size);
+  if (c.wants(3)) written += bytes(c.out(3));
+  cost.written = written;
+  return {};
+}
+
+// FlexAttention: bodies change the scores and the probabilities; they have rows of their own. -----------------------
+
+Status run_flex(Walk& walk, const Call& c, Outputs& out) {
+  Sizes s;
+  if (Status status = sizes_of(c, s); !status) return status;
+  out.set(0, c.dtype(kQ), Shape{s.batch, s.heads, s.queries, s.value_size});
+  DType precision = dtype_from_onnx(c.integer("softmax_precision", 0));
+  if (precision == DType::unknown) precision = c.dtype(kQ) == DType::f64 ? DType::f64 : DType::f32;
+  for (const std::string_view which : {"score_mod", "prob_mod"}) {
+    const std::uint32_t body = walk.body_of(which);
+    if (body == kNone) continue;
+    const Type scores = Type::of(precision, Shape{s.batch, s.heads, s.queries, s.keys});
+    (void)walk.run_body({body, std::string(which), {{scores, nullptr}}, 1, Trust::exact, {}});
+  }
+  return {};
+}
+
+Status cost_flex(const Call& c, Cost& cost) {
+  Sizes s;
+  if (Status status = sizes_of(c, s); !status) return status;
+  Attend a;
+  a.batch = s.batch;
+  a.heads = s.heads;
+  a.queries = s.queries;
+  a.keys = s.keys;
+  a.size = s.size;
+  a.value_size = s.value_size;
+  DType precision = dtype_from_onnx(c.integer("softmax_precision", 0));
+  if (precision == DType::unknown) precision = c.dtype(kQ) == DType::f64 ? DType::f64 : DType::f32;
+  a.widened = precision != c.dtype(kQ);
+  attend(cost, a);
+  return {};
+}
+
+}  // namespace
+
+std::vector<Rule> attention_family() {
+  return joined({
+      {{"attention", "q k v mask past_key past_value #valid", "Scaled dot-product attention in heads, with a cache",
+        std::string(kAttendFormula) + "; written: the cache grows in place; windows and padded keys: a bound",
+        "https://onnx.ai/onnx/operators/onnx__Attention.html", infer_attention, cost_attention, onnx({"Attention"})},
+       {"flex_attention", "q k v", "Scaled dot-product attention with bodies that change scores and probabilities",
+        std::string(kAttendFormula) + "; the bodies are counted in rows of their own",
+        "https://github.com/onnx/onnx/blob/main/docs/Operators.md#ai.onnx.preview.FlexAttention", nullptr, cost_flex,
+        {{"ai.onnx.preview::FlexAttention", ""}}, run_flex}},
+      projected_attention_rules(),
+      cached_attention_rules(),
+      sparse_attention_rules(),
+      linear_attention_rules(),
+      position_rules(),
+  });
+}
 
 }  // namespace macsim::rules

@@ -1,9 +1,234 @@
-// Recurrent networks: rnn, gru, lstm, and their quantised and attentive kin.
+// Recurrent networks: rnn, gru, lstm, the dynamically quantised lstm, and the lstm that attends to a memory.
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#include <array>
+#include <string>
+
 #include "families.hpp"
+#include "support.hpp"
+#include "work.hpp"
 
 namespace macsim::rules {
+namespace {
 
-std::vector<Rule> rnn_family() { return {}; }
+// Inputs of every kind; each row and spelling lists those that it has.
+enum : std::size_t { kX, kW, kR, kB, kLengths, kH0, kC0, kP, kWScale, kWZero, kRScale, kRZero };
+constexpr const char* kSlots = "x w r b #lengths h0 c0 p w_scale w_zero r_scale r_zero";
+
+enum class Cell : std::uint8_t { rnn, gru, lstm };
+constexpr int gates_of(Cell cell) { return cell == Cell::rnn ? 1 : cell == Cell::gru ? 3 : 4; }
+
+/// The sizes of one layer.
+struct Layer {
+  Dim steps, batch, input, hidden;
+  std::int64_t directions = 1;
+  bool batch_first = false;
+  Count cells;  ///< batch elements times steps that are computed, in one direction
+};
+
+std::int64_t directions_of(const Call& c) { return c.text("direction", "forward") == "bidirectional" ? 2 : 1; }
+
+Layer layer_of(const Call& c) {
+  const Shape& x = c.shape(kX);
+  Layer layer;
+  layer.batch_first = c.integer("layout", 0) != 0;
+  layer.steps = x[layer.batch_first ? 1 : 0];
+  layer.batch = x[layer.batch_first ? 0 : 1];
+  layer.input = x[2];
+  layer.directions = directions_of(c);
+  const std::int64_t stated = c.integer("hidden_size", 0);
+  layer.hidden = stated > 0 ? Dim(stated) : c.shape(kR)[2];
+  layer.cells = layer.steps * layer.batch;
+  return layer;
+}
+
+Status infer_recurrent(const Call& c, Outputs& out) {
+  const Shape& x = c.shape(kX);
+  if (c.ranked(kX) && x.size() != 3) return bad("a recurrent network needs [steps, batch, input]; the shape is " + text(x));
+  Layer layer = layer_of(c);
+  if (c.ranked(kW) && c.shape(kW).size() != 3) return bad("W needs three axes; the shape is " + text(c.shape(kW)));
+  const DType dtype = c.dtype(kX);
+  const Dim d = layer.directions;
+  const Shape last = layer.batch_first ? Shape{layer.batch, d, layer.hidden} : Shape{d, layer.batch, layer.hidden};
+  out.set(0, dtype,
+          layer.batch_first ? Shape{layer.batch, layer.steps, d, layer.hidden} : Shape{layer.steps, d, layer.batch, layer.hidden});
+  out.set(1, dtype, last);
+  out.set(2, dtype, last);
+  return {};
+}
+
+/// Lengths of the sequences: exact when they are known, otherwise all steps are a bound.
+void count_lengths(const Call& c, Layer& layer, Cost& cost) {
+  if (!c.has(kLengths)) return;
+  if (const auto told = c.ints(kLengths)) {
+    Count sum = 0;
+    for (const Dim& length : *told) sum += length;
+    if (sum.defined()) {
+      layer.cells = sum;
+      return;
+    }
+  }
+  cost.trust = Trust::bound;
+  cost.because = "sequences may be shorter than all steps";
+}
+
+/// The names of the functions of one direction, f g h.
+std::array<std::string_view, 3> functions_of(const Call& c, Cell cell, std::size_t direction) {
+  std::array<std::string_view, 3> names{"Sigmoid", "Tanh", "Tanh"};
+  if (cell == Cell::rnn) names[0] = "Tanh";
+  const std::size_t each = cell == Cell::rnn ? 1 : cell == Cell::gru ? 2 : 3;
+  const auto stated = c.texts("activations");
+  for (std::size_t i = 0; i < each; ++i) {
+    if (direction * each + i < stated.size()) names[i] = stated[direction * each + i];
+  }
+  return names;
+}
+
+/// What happens to the gates after the products, for `e` elements of the hidden state in one direction.
+void gate_work(const Call& c, Cell cell, const Count& e, const Dim& hidden, std::size_t direction, Cost& cost) {
+  const int gates = gates_of(cell);
+  const bool late_bias = cell == Cell::gru && c.integer("linear_before_reset", 0) != 0;
+  cost[Work::add] += gates * e;  // X * W + H * R
+  if (c.has(kB)) {
+    // Wb + Rb once for all steps; a GRU that resets after the product adds its hidden gate's two biases apart.
+    const int once = late_bias ? gates - 1 : gates;
+    cost[Work::add] += (late_bias ? gates + 1 : gates) * e + once * hidden;
+  }
+  if (c.has_attr("clip")) cost[Work::compare] += 2 * gates * e;
+  const auto [f, g, h] = functions_of(c, cell, direction);
+  switch (cell) {
+    case Cell::rnn:
+      work::fused_activation(cost, f, e);
+      return;
+    case Cell::gru:  // r * H; (1 - z) * h + z * H
+      work::fused_activation(cost, f, 2 * e);
+      work::fused_activation(cost, g, e);
+      cost[Work::mul] += 3 * e;
+      cost[Work::add] += 2 * e;
+      return;
+    case Cell::lstm:  // f * C + i * c; o * h(C)
+      const bool coupled = c.integer("input_forget", 0) != 0;  // f = 1 - i
+      work::fused_activation(cost, f, coupled ? 2 * e : 3 * e);
+      work::fused_activation(cost, g, e);
+      work::fused_activation(cost, h, e);
+      cost[Work::mul] += 3 * e;
+      cost[Work::add] += coupled ? 2 * e : e;
+      if (c.has(kP)) {
+        cost[Work::mul] += 3 * e;
+        cost[Work::add] += 3 * e;
+      }
+      return;
+  }
+}
+
+CostFn cost_recurrent(Cell cell) {
+  return [cell](const Call& c, Cost& cost) -> Status {
+    Layer layer = layer_of(c);
+    count_lengths(c, layer, cost);
+    const Count e = layer.cells * layer.hidden;
+    cost[Work::mac] = layer.directions * gates_of(cell) * e * (layer.input + layer.hidden);
+    for (std::size_t d = 0; d < static_cast<std::size_t>(layer.directions); ++d) {
+      gate_work(c, cell, e, layer.hidden, d, cost);
+    }
+    return {};
+  };
+}
+
+/// The products on 8-bit integers: X is quantised once for each direction, H at every step.
+Status cost_dynamic(const Call& c, Cost& cost) {
+  Layer layer = layer_of(c);
+  count_lengths(c, layer, cost);
+  const Count e = layer.cells * layer.hidden;
+  const Count d = layer.directions;
+  cost[Work::mac] = d * 4 * e * (layer.input + layer.hidden);
+  Cost once, every;
+  work::dynamic_quantize(once, layer.steps * layer.batch * layer.input);
+  work::dynamic_quantize(every, layer.batch * layer.hidden);
+  for (std::size_t w = 0; w < kWorks; ++w) cost.work[w] += d * (once.work[w] + layer.steps * every.work[w]);
+  cost[Work::add] += d * (layer.cells * (layer.input + layer.hidden)) + numel(c.shape(kW)) + numel(c.shape(kR));
+  cost[Work::mul] += numel(c.shape(kWScale)) + layer.steps * numel(c.shape(kRScale));
+  work::dequantize(cost, d * 8 * e, false);
+  for (std::size_t i = 0; i < static_cast<std::size_t>(layer.directions); ++i) {
+    gate_work(c, Cell::lstm, e, layer.hidden, i, cost);
+  }
+  cost.lhs = DType::u8;
+  cost.accumulate = DType::i32;
+  return {};
+}
+
+// An LSTM that attends to a memory (Bahdanau) -----------------------------------------------------------------------
+
+namespace memory {
+enum : std::size_t { kQueryW = 8, kMemoryW, kV, kMemory, kLengths, kLayerW };
+}
+
+Status cost_attentive(const Call& c, Cost& cost) {
+  Layer layer = layer_of(c);
+  count_lengths(c, layer, cost);
+  const Count e = layer.cells * layer.hidden;
+  const Count d = layer.directions;
+  // W is applied to the input and the attention's state together.
+  const Dim& wide = c.shape(kW)[2];
+  cost[Work::mac] = d * 4 * e * (wide + layer.hidden);
+  for (std::size_t i = 0; i < static_cast<std::size_t>(layer.directions); ++i) {
+    gate_work(c, Cell::lstm, e, layer.hidden, i, cost);
+  }
+  const Shape& m = c.shape(memory::kMemory);  // [batch, places, depth]
+  const Dim& places = m[1];
+  const Dim& depth = m[2];
+  const Dim& width = c.shape(memory::kV)[1];
+  const Count looks = d * layer.cells;
+  const Count scores = looks * places;
+  cost[Work::mac] += d * numel(m) * width;               // keys = memory * MW, once
+  cost[Work::mac] += looks * layer.hidden * width;       // query = H * QW
+  cost[Work::add] += scores * width;                     // keys + query
+  cost[Work::exp] += scores * width;                     // tanh
+  cost[Work::mac] += scores * width;                     // times V
+  work::softmax(cost, looks, places);
+  cost[Work::mac] += scores * depth;                     // context
+  if (c.has(memory::kLayerW)) cost[Work::mac] += looks * (layer.hidden + depth) * c.shape(memory::kLayerW)[2];
+  if (c.has(memory::kLengths)) {
+    cost.trust = Trust::bound;
+    cost.because = "sequences may be shorter than all steps";
+  }
+  return {};
+}
+
+const char* const kLstmFormula =
+    "T steps of batch B, D directions, E = D T B H: mac = T B (|W| + |R|); add = 4 E + 4 E with a bias (and 4 D H once) "
+    "+ E; mul = 3 E; peepholes: mul = add = 3 E; sigmoid on 3 E, tanh on 2 E, or the stated functions; clip: compare = 8 E; "
+    "lengths that are not known: a bound";
+
+}  // namespace
+
+std::vector<Rule> rnn_family() {
+  return {
+      {"rnn", kSlots, "Simple recurrent layer",
+       "T steps of batch B, D directions, E = D T B H: mac = T B (|W| + |R|); add = E + E with a bias (and D H once); tanh on "
+       "E, or the stated function; clip: compare = 2 E; lengths that are not known: a bound",
+       "https://onnx.ai/onnx/operators/onnx__RNN.html", infer_recurrent, cost_recurrent(Cell::rnn),
+       {{"onnx::RNN", "x w r b lengths h0"}}},
+      {"gru", kSlots, "Gated recurrent layer",
+       "T steps of batch B, D directions, E = D T B H: mac = T B (|W| + |R|); add = 3 E + 3 E with a bias (and 3 D H once; with "
+       "linear_before_reset 4 E and 2 D H) + 2 E; mul = 3 E; sigmoid on 2 E, tanh on E, or the stated functions; clip: "
+       "compare = 6 E; lengths that are not known: a bound",
+       "https://onnx.ai/onnx/operators/onnx__GRU.html", infer_recurrent, cost_recurrent(Cell::gru),
+       {{"onnx::GRU", "x w r b lengths h0"}}},
+      {"lstm", kSlots, "Long short-term memory layer", kLstmFormula, "https://onnx.ai/onnx/operators/onnx__LSTM.html",
+       infer_recurrent, cost_recurrent(Cell::lstm), {{"onnx::LSTM", "x w r b lengths h0 c0 p"}}},
+      {"dynamic_quantize_lstm", kSlots, "LSTM with 8-bit weights and inputs quantised on the fly",
+       std::string(kLstmFormula) +
+           "; X quantised once a direction and H at each step (compare = 4 n + 2, add = div = n + 2, convert = n + 1 for n "
+           "elements); zero points: add = D T B (I + H) + |W| + |R|; products to floats: convert and mul = 8 E; mul = |w_scale| "
+           "+ T |r_scale|",
+       contrib_doc("DynamicQuantizeLSTM"), infer_recurrent, cost_dynamic,
+       {{"com.microsoft::DynamicQuantizeLSTM", "x w r b lengths h0 c0 p w_scale w_zero r_scale r_zero"}}},
+      {"attentive_lstm", "x w r b #lengths h0 c0 p query_w memory_w v memory #memory_lengths layer_w",
+       "LSTM with Bahdanau attention to a memory",
+       std::string(kLstmFormula) +
+           "; with a memory of S places and depth M, width A: mac = D |memory| A + D T B (H A + S A + S M + (H + M) |AW[2]|); "
+           "add and exp = D T B S A; softmax over S",
+       contrib_doc("AttnLSTM"), infer_recurrent, cost_attentive, microsoft({"AttnLSTM"})},
+  };
+}
 
 }  // namespace macsim::rules

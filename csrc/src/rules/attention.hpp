@@ -1,0 +1,48 @@
+// What all spellings of attention share: its cost from its sizes, and the traffic of a cache of keys and values.
+// Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "macsim/rule.hpp"
+
+namespace macsim::rules {
+
+/// softmax(Q K^T * scale + masks) V, for every head of every batch element.
+struct Attend {
+  Dim batch = 1, heads, queries, keys;
+  Dim size;         ///< of a query and a key
+  Dim value_size;
+  int masks = 0;    ///< addends of every score: masks, biases
+  bool selected = false;   ///< scores are picked by position: a causal mask or a window
+  bool softcap = false;    ///< cap * tanh(score / cap)
+  bool sink = false;       ///< one more term in the denominator of every softmax
+  bool widened = false;    ///< scores are converted for the softmax, and back
+
+  Count scores() const { return batch * heads * queries * keys; }
+};
+
+/// Adds the work. All queries meet all keys, also under a causal mask.
+void attend(Cost& cost, const Attend& a);
+inline const char* const kAttendFormula =
+    "with S = batch * heads * queries * keys, in full also under a causal mask: mac = S (size + value size); mul = S (scale); "
+    "add = S for each mask or bias; logic = S for a causal mask or a window; softmax over the keys; softcap: div, exp and mul = S";
+
+/// Keys that a query sees through a window of `width`; what the first ones miss is not taken off: a bound.
+Dim keys_in_window(const Call& c, const Dim& keys, std::int64_t width, Cost& cost);
+/// Marks a cost as an upper bound, unless something worse is known of it.
+void bound(Cost& cost, std::string_view because);
+
+/// A scalar input that states a length: its value, perhaps symbolic; nullopt when it is left out or not known.
+std::optional<Dim> told_length(const Call& c, std::size_t slot);
+/// The size of a head from the size of all.
+Dim head_size(const Call& c, const Dim& all, const Dim& heads);
+
+std::vector<Rule> projected_attention_rules();  // attention_projected.cpp: with the projections inside
+std::vector<Rule> cached_attention_rules();     // attention_cached.cpp: multi-head, grouped, paged
+std::vector<Rule> sparse_attention_rules();     // attention_sparse.cpp: selected keys, and what selects them
+std::vector<Rule> linear_attention_rules();     // attention_linear.cpp: recurrent states
+std::vector<Rule> position_rules();             // attention_position.cpp: rotary and relative positions
+
+}  // namespace macsim::rules
