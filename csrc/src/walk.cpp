@@ -112,7 +112,8 @@ void Walk::step(std::uint32_t frame, NodeId id) {
   if (op.function != kNone) return expand(op);
   if (here_.match == nullptr) return unknown_op();
   infer();
-  if (here_.match->rule->control != nullptr) return;  // its bodies have their own rows
+  const Rule& rule = *here_.match->rule;
+  if (rule.control != nullptr && !rule.cost) return;  // only its bodies have work, in rows of their own
   count();
 }
 

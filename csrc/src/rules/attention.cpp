@@ -61,8 +61,8 @@ Status sizes_of(const Call& c, Sizes& s) {
   const Shape& v = c.shape(kV);
   if (c.ranked(kQ) && c.ranked(kK) && c.ranked(kV)) {
     if ((q.size() != 3 && q.size() != 4) || k.size() != q.size() || v.size() != q.size()) {
-      return bad("attention needs queries, keys and values of 3 or 4 axes alike; the shapes are " + text(q) + ", " + text(k) +
-                 " and " + text(v));
+      return bad("attention needs queries, keys and values of 3 or 4 axes alike; the shapes are " + text(q) + ", " +
+                 text(k) + " and " + text(v));
     }
   }
   s.flat = q.size() == 3;
@@ -91,8 +91,9 @@ Status infer_attention(const Call& c, Outputs& out) {
   Sizes s;
   if (Status status = sizes_of(c, s); !status) return status;
   const DType dtype = c.dtype(kQ);
-  out.set(0, dtype,
-          s.flat ? Shape{s.batch, s.queries, s.heads * s.value_size} : Shape{s.batch, s.heads, s.queries, s.value_size});
+  out.set(
+      0, dtype,
+      s.flat ? Shape{s.batch, s.queries, s.heads * s.value_size} : Shape{s.batch, s.heads, s.queries, s.value_size});
   out.set(1, c.dtype(kK), Shape{s.batch, s.kv_heads, s.keys, s.size});
   out.set(2, c.dtype(kV), Shape{s.batch, s.kv_heads, s.keys, s.value_size});
   out.set(3, dtype, Shape{s.batch, s.heads, s.queries, s.keys});
@@ -123,7 +124,8 @@ Status cost_attention(const Call& c, Cost& cost) {
   a.size = s.size;
   a.value_size = s.value_size;
   a.masks = c.has(kMask) ? 1 : 0;
-  a.selected = causal || c.has(kValid) || c.integer("left_window_size", -1) >= 0 || c.integer("right_window_size", -1) >= 0;
+  a.selected =
+      causal || c.has(kValid) || c.integer("left_window_size", -1) >= 0 || c.integer("right_window_size", -1) >= 0;
   a.softcap = c.real("softcap", 0) != 0;
   const DType precision = dtype_from_onnx(c.integer("softmax_precision", 0));
   a.widened = precision != DType::unknown && precision != c.dtype(kQ);
@@ -179,10 +181,15 @@ std::vector<Rule> attention_family() {
       {{"attention", "q k v mask past_key past_value #valid", "Scaled dot-product attention in heads, with a cache",
         std::string(kAttendFormula) + "; written: the cache grows in place; windows and padded keys: a bound",
         "https://onnx.ai/onnx/operators/onnx__Attention.html", infer_attention, cost_attention, onnx({"Attention"})},
-       {"flex_attention", "q k v", "Scaled dot-product attention with bodies that change scores and probabilities",
+       {"flex_attention",
+        "q k v",
+        "Scaled dot-product attention with bodies that change scores and probabilities",
         std::string(kAttendFormula) + "; the bodies are counted in rows of their own",
-        "https://github.com/onnx/onnx/blob/main/docs/Operators.md#ai.onnx.preview.FlexAttention", nullptr, cost_flex,
-        {{"ai.onnx.preview::FlexAttention", ""}}, run_flex}},
+        "https://github.com/onnx/onnx/blob/main/docs/Operators.md#ai.onnx.preview.FlexAttention",
+        nullptr,
+        cost_flex,
+        {{"ai.onnx.preview::FlexAttention", ""}},
+        run_flex}},
       projected_attention_rules(),
       cached_attention_rules(),
       sparse_attention_rules(),

@@ -26,8 +26,10 @@ struct Attend {
 /// Adds the work. All queries meet all keys, also under a causal mask.
 void attend(Cost& cost, const Attend& a);
 inline const char* const kAttendFormula =
-    "with S = batch * heads * queries * keys, in full also under a causal mask: mac = S (size + value size); mul = S (scale); "
-    "add = S for each mask or bias; logic = S for a causal mask or a window; softmax over the keys; softcap: div, exp and mul = S";
+    "with S = batch * heads * queries * keys, in full also under a causal mask: mac = S (size + value size); mul = S "
+    "(scale); "
+    "add = S for each mask or bias; logic = S for a causal mask or a window; softmax over the keys; softcap: div, exp "
+    "and mul = S";
 
 /// Keys that a query sees through a window of `width`; what the first ones miss is not taken off: a bound.
 Dim keys_in_window(const Call& c, const Dim& keys, std::int64_t width, Cost& cost);

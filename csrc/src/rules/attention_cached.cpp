@@ -45,7 +45,8 @@ Sizes sizes_of(const Call& c) {
   if (c.has(kPastKey) && !s.ready) s.past = c.shape(kPastKey)[2];
   s.present = s.keys = s.past + s.fresh;
   // One buffer of the longest length for past and present.
-  const bool shared = c.integer("past_present_share_buffer", 0) != 0 || (c.has(kPastLength) && c.op() == "MultiHeadAttention");
+  const bool shared =
+      c.integer("past_present_share_buffer", 0) != 0 || (c.has(kPastLength) && c.op() == "MultiHeadAttention");
   if (shared && c.has(kPastKey) && !s.ready) {
     s.present = s.past;
     const auto told = told_length(c, kPastLength);
@@ -101,11 +102,27 @@ Status count(const Call& c, Cost& cost) {
 
 namespace grouped {
 enum : std::size_t {
-  kQ, kK, kV, kPastKey, kPastValue, kLengths, kTotal, kCos, kSin, kPositions, kBias, kSink, kKScale, kVScale, kQNorm,
-  kKNorm, kQueryLengths
+  kQ,
+  kK,
+  kV,
+  kPastKey,
+  kPastValue,
+  kLengths,
+  kTotal,
+  kCos,
+  kSin,
+  kPositions,
+  kBias,
+  kSink,
+  kKScale,
+  kVScale,
+  kQNorm,
+  kKNorm,
+  kQueryLengths
 };
 constexpr const char* kSlots =
-    "q k v past_key past_value #lengths #total cos sin positions bias sink k_scale v_scale q_norm k_norm #query_lengths";
+    "q k v past_key past_value #lengths #total cos sin positions bias sink k_scale v_scale q_norm k_norm "
+    "#query_lengths";
 
 struct Sizes {
   Dim batch, heads, kv_heads, queries, fresh, size;
@@ -169,7 +186,8 @@ void prepare(const Call& c, const Sizes& s, const Dim& keys, Cost& cost) {
 /// What is read of the cache are the filled rows before the new ones; what is written are the new ones.
 void cache_traffic(const Call& c, const Sizes& s, std::int64_t window, Cost& cost) {
   work::Reads reads(c);
-  for (const std::size_t slot : {kQ, kK, kV, kPositions, kBias, kSink, kKScale, kVScale, kQNorm, kKNorm}) reads.all(slot);
+  for (const std::size_t slot : {kQ, kK, kV, kPositions, kBias, kSink, kKScale, kVScale, kQNorm, kKNorm})
+    reads.all(slot);
   Dim before = s.told ? at_least_zero(c, s.keys - s.fresh) : c.has(kPastKey) ? c.shape(kPastKey)[2] : Dim(0);
   if (window > 0) before = smaller(c, before, window - 1);
   for (const std::size_t slot : {kPastKey, kPastValue}) reads.part(slot, s.batch * s.kv_heads * before * s.cached);
@@ -271,7 +289,22 @@ Status count(const Call& c, Cost& cost) {
 
 namespace paged {
 enum : std::size_t {
-  kQ, kK, kV, kKeyCache, kValueCache, kStarts, kPast, kPages, kCos, kSin, kSlots, kSink, kQNorm, kKNorm, kKScale, kVScale,
+  kQ,
+  kK,
+  kV,
+  kKeyCache,
+  kValueCache,
+  kStarts,
+  kPast,
+  kPages,
+  kCos,
+  kSin,
+  kSlots,
+  kSink,
+  kQNorm,
+  kKNorm,
+  kKScale,
+  kVScale,
   kBounds
 };
 
@@ -298,7 +331,8 @@ Sizes sizes_of(const Call& c) {
 }
 
 Status infer(const Call& c, Outputs& out) {
-  if (c.ranked(kQ) && c.shape(kQ).size() != 2) return bad("paged attention needs queries of 2 axes; the shape is " + text(c.shape(kQ)));
+  if (c.ranked(kQ) && c.shape(kQ).size() != 2)
+    return bad("paged attention needs queries of 2 axes; the shape is " + text(c.shape(kQ)));
   const Sizes s = sizes_of(c);
   out.set(0, c.dtype(kQ), Shape{s.tokens, s.heads * s.value_size});
   out.set(1, c.in(kKeyCache));
@@ -350,18 +384,29 @@ std::vector<Rule> cached_attention_rules() {
   const std::string attend_text = kAttendFormula;
   const std::string cache_text = "; the cache grows in place: its filled part is read, the new rows are written";
   return {
-      {"multi_head_attention", multi::kSlots, "Attention in heads on projected inputs, self or cross, with a cache",
-       attend_text + "; add = |q| + |k| + |v| with a bias" + cache_text, contrib_doc("MultiHeadAttention"), multi::infer,
+      {"multi_head_attention",
+       multi::kSlots,
+       "Attention in heads on projected inputs, self or cross, with a cache",
+       attend_text + "; add = |q| + |k| + |v| with a bias" + cache_text,
+       contrib_doc("MultiHeadAttention"),
+       multi::infer,
        multi::count,
        {{"com.microsoft::MultiHeadAttention", "q k v b mask bias past_key past_value past_length indirection"},
         {"com.microsoft::DecoderMaskedMultiHeadAttention",
          "q k v mask bias past_key past_value past_length beams indirection b"}}},
-      {"group_query_attention", grouped::kSlots, "Attention where groups of queries share keys and values, with a cache",
-       attend_text + "; RMS norms and rotation of queries and new keys; a quantised cache: new rows requantised, all keys "
-                     "widened" + cache_text + "; windows, and a total length that is not known: a bound",
+      {"group_query_attention", grouped::kSlots,
+       "Attention where groups of queries share keys and values, with a cache",
+       attend_text +
+           "; RMS norms and rotation of queries and new keys; a quantised cache: new rows requantised, all keys "
+           "widened" +
+           cache_text + "; windows, and a total length that is not known: a bound",
        contrib_doc("GroupQueryAttention"), grouped::infer, grouped::count, microsoft({"GroupQueryAttention"})},
-      {"block_sparse_attention", std::string(grouped::kSlots) + " #rows #columns", "Grouped attention to chosen blocks of keys",
-       attend_text + "; all blocks are counted, a bound" + cache_text, contrib_doc("SparseAttention"), grouped::infer,
+      {"block_sparse_attention",
+       std::string(grouped::kSlots) + " #rows #columns",
+       "Grouped attention to chosen blocks of keys",
+       attend_text + "; all blocks are counted, a bound" + cache_text,
+       contrib_doc("SparseAttention"),
+       grouped::infer,
        grouped::count_sparse,
        {{"com.microsoft::SparseAttention", "q k v past_key past_value rows columns total lengths cos sin"}}},
       {"packed_multi_head_attention", "q k v b #tokens #lengths bias", "Attention in heads on packed sequences",
@@ -370,8 +415,10 @@ std::vector<Rule> cached_attention_rules() {
       {"paged_attention",
        "q k v key_cache value_cache #starts #past #pages cos sin slots sink q_norm k_norm k_scale v_scale #bounds",
        "Grouped attention on packed tokens with a cache in pages",
-       attend_text + ", queries = tokens and keys = what a row of the page table holds, a bound; RMS norms and rotation; a "
-                     "quantised cache: new rows requantised, all keys widened" + cache_text,
+       attend_text +
+           ", queries = tokens and keys = what a row of the page table holds, a bound; RMS norms and rotation; a "
+           "quantised cache: new rows requantised, all keys widened" +
+           cache_text,
        contrib_doc("PagedAttention"), paged::infer, paged::count, microsoft({"PagedAttention"})},
   };
 }

@@ -10,8 +10,8 @@
 namespace macsim::rules {
 namespace {
 
-/// One recurrence, token by token: decay the state, take back what it holds for the key, add the outer product of key and
-/// value, read it with the query.
+/// One recurrence, token by token: decay the state, take back what it holds for the key, add the outer product of key
+/// and value, read it with the query.
 struct Recurrence {
   Dim tokens, heads, readers;  ///< of the state; that read it
   Dim size, value_size;
@@ -36,7 +36,8 @@ void recur(Cost& cost, const Recurrence& r) {
   cost[Work::mul] += r.tokens * r.readers * r.value_size;  // the scale
 }
 const char* const kRecurFormula =
-    "N tokens, H heads of the state of size D x V, Q heads that read: mac = N (H + Q) D V, N H D V more with a delta rule; "
+    "N tokens, H heads of the state of size D x V, Q heads that read: mac = N (H + Q) D V, N H D V more with a delta "
+    "rule; "
     "mul = N Q V; a gate: exp = |decay|, mul = N H D V; a delta rule: add and mul = N H V";
 
 bool is_gated(const Call& c) { return c.text("update_rule", "gated_delta").substr(0, 5) == "gated"; }
@@ -133,7 +134,10 @@ Sizes sizes_of(const Call& c) {
     s.size = state[3];
     s.q_heads = quotient(c, q.back() - s.heads * s.value_size, 2 * s.size);
   }
-  s.batch = c.has(kState) ? state[0] : c.has(kStarts) ? c.shape(kStarts)[0] - 1 : s.lead.size() == 2 ? s.lead[0] : Dim::undefined();
+  s.batch = c.has(kState)        ? state[0]
+            : c.has(kStarts)     ? c.shape(kStarts)[0] - 1
+            : s.lead.size() == 2 ? s.lead[0]
+                                 : Dim::undefined();
   return s;
 }
 
@@ -269,12 +273,12 @@ Status count(const Call& c, Cost& cost) {
 std::vector<Rule> linear_attention_rules() {
   const std::string recur_text = kRecurFormula;
   return {
-      {"linear_attention", "q k v past decay beta", "Attention as a recurrence over a state, heads side by side", recur_text,
-       "https://onnx.ai/onnx/operators/onnx__LinearAttention.html", packed::infer, packed::count,
+      {"linear_attention", "q k v past decay beta", "Attention as a recurrence over a state, heads side by side",
+       recur_text, "https://onnx.ai/onnx/operators/onnx__LinearAttention.html", packed::infer, packed::count,
        onnx({"LinearAttention"}) + microsoft({"LinearAttention"})},
       {"linear_attention_gate", "a dt_bias scale b", "Decay and update rate of a linear attention",
-       "add = 2 |a|, exp, log and mul = |a|; sigmoid on |b|", contrib_doc("LinearAttentionGate"), gate::infer, gate::count,
-       microsoft({"LinearAttentionGate"})},
+       "add = 2 |a|, exp, log and mul = |a|; sigmoid on |b|", contrib_doc("LinearAttentionGate"), gate::infer,
+       gate::count, microsoft({"LinearAttentionGate"})},
       {"gated_delta_net", "q k v #starts decay beta state a_log dt_bias #count #active",
        "Attention as a recurrence over a state, on packed tokens",
        recur_text + "; gates: softplus or sigmoid on |decay|, sigmoid on |beta|; norms of queries and keys",
@@ -284,7 +288,8 @@ std::vector<Rule> linear_attention_rules() {
        delta_net::infer_replay, delta_net::count_replay, microsoft({"GatedDeltaNetStateReplay"})},
       {"mamba2", "projection conv_state state conv_w conv_b dt_bias a d norm #row",
        "Causal convolution, selective state-space recurrence, gate and norm",
-       "R rows, C channels, D = heads * head size, N state size: mac = 4 R C + 2 R D N; mul = R D N + 3 R D + R heads; silu on "
+       "R rows, C channels, D = heads * head size, N state size: mac = 4 R C + 2 R D N; mul = R D N + 3 R D + R heads; "
+       "silu on "
        "R C and R D; softplus, exp, add and compare on R heads; add = R C + R D; RMS norm of groups",
        contrib_doc("Mamba2Verify"), mamba::infer, mamba::count, microsoft({"Mamba2Verify"})},
   };

@@ -170,10 +170,15 @@ Status count(const Call& c, Cost& cost) {
 
 std::vector<Rule> position_rules() {
   return {
-      {"rotary_embedding", "x cos sin positions", "Pairs of channels turned by an angle for each position",
-       "n turned elements (all, or the first rotary_embedding_dim of every head): mul = 2 n; add = n; mul = |x| with a scale; of "
+      {"rotary_embedding",
+       "x cos sin positions",
+       "Pairs of channels turned by an angle for each position",
+       "n turned elements (all, or the first rotary_embedding_dim of every head): mul = 2 n; add = n; mul = |x| with a "
+       "scale; of "
        "the tables a row for each token is read",
-       "https://onnx.ai/onnx/operators/onnx__RotaryEmbedding.html", rotary::infer, rotary::count,
+       "https://onnx.ai/onnx/operators/onnx__RotaryEmbedding.html",
+       rotary::infer,
+       rotary::count,
        {{"onnx::RotaryEmbedding", "x cos sin positions"},
         {"com.microsoft::RotaryEmbedding", "x positions cos sin"},
         {"com.microsoft::MRotaryEmbedding", "x positions cos sin"}}},
@@ -181,13 +186,15 @@ std::vector<Rule> position_rules() {
        "trig = 2 |angle|; convert = 2 |angle| to another dtype; mul = 2 (|q| + |k|); add = |q| + |k|",
        contrib_doc("GemmaRotaryEmbedding"), gemma::infer, gemma::count, microsoft({"GemmaRotaryEmbedding"})},
       {"rms_norm_rotary", "x scale positions cos sin #prefill", "RMS norm of heads, then a rotary embedding",
-       "R heads of width W, r of it turned: mul = 3 R W + 2 R r; add = R W + R r; div = 2 R; sqrt = R", contrib_doc("RMSNormRotary"),
-       normed::infer, normed::count, microsoft({"RMSNormRotary"})},
+       "R heads of width W, r of it turned: mul = 3 R W + 2 R r; add = R W + R r; div = 2 R; sqrt = R",
+       contrib_doc("RMSNormRotary"), normed::infer, normed::count, microsoft({"RMSNormRotary"})},
       {"relative_position_bias", "table #queries #keys", "Biases looked up by the bucket of each distance",
        "for each pair of positions: add, logic and compare = 2, log, mul and convert = 1; an estimate",
        contrib_doc("RelativePositionBias"), relative::infer, relative::count, microsoft({"RelativePositionBias"})},
-      {"gated_relative_position_bias", "query query_bias relative w b eco #tokens", "A relative bias scaled by a gate of the query",
-       "R = heads of all tokens, w of h x D: mac = |q| D; add = |q| + R (2 D - 2) + 4 R; sigmoid on 2 R; mul = 2 R + |y|",
+      {"gated_relative_position_bias", "query query_bias relative w b eco #tokens",
+       "A relative bias scaled by a gate of the query",
+       "R = heads of all tokens, w of h x D: mac = |q| D; add = |q| + R (2 D - 2) + 4 R; sigmoid on 2 R; mul = 2 R + "
+       "|y|",
        contrib_doc("GatedRelativePositionBias"), gated::infer, gated::count, microsoft({"GatedRelativePositionBias"})},
   };
 }

@@ -55,7 +55,8 @@ Status check_ranks(const Call& c, std::size_t rank) {
   if (c.ranked(kX) && c.shape(kX).size() != rank) {
     return bad("this attention needs an input of " + std::to_string(rank) + " axes; the shape is " + text(c.shape(kX)));
   }
-  if (c.ranked(kW) && c.shape(kW).size() != 2) return bad("the projection needs a matrix; the shape is " + text(c.shape(kW)));
+  if (c.ranked(kW) && c.shape(kW).size() != 2)
+    return bad("the projection needs a matrix; the shape is " + text(c.shape(kW)));
   return {};
 }
 
@@ -88,7 +89,8 @@ void attend_projected(const Call& c, const Sizes& s, Cost& cost) {
     const Dim turned = stated > 0 ? Dim(stated) : s.size;
     work::rotate(cost, 2 * s.batch * s.queries * s.heads * turned);
   }
-  if (s.shared && c.has(kPast) && !told_length(c, kPastLength)) bound(cost, "how much of the cache is filled is not known");
+  if (s.shared && c.has(kPast) && !told_length(c, kPastLength))
+    bound(cost, "how much of the cache is filled is not known");
   if (!c.wants(1)) return;
   // The cache grows in place: only the new keys and values are written to it.
   cost.written = bytes(c.out(0)) + bytes(c.out(1).dtype, s.batch * s.queries * (s.all + s.all_values));
@@ -145,7 +147,20 @@ Status cost_packed(const Call& c, Cost& cost) {
 // DecoderAttention ------------------------------------------------------------------------------------------------
 
 namespace decoder {
-enum : std::size_t { kQuery, kKey, kQW, kKVW, kB, kMask, kKeyCache, kValueCache, kStatic, kUsePast, kHasState, kHasMask };
+enum : std::size_t {
+  kQuery,
+  kKey,
+  kQW,
+  kKVW,
+  kB,
+  kMask,
+  kKeyCache,
+  kValueCache,
+  kStatic,
+  kUsePast,
+  kHasState,
+  kHasMask
+};
 
 /// What the flags say: whether keys come from the other sequence, and whether the cache is used.
 struct Mode {
@@ -174,7 +189,8 @@ Dim keys_of(const Call& c, const Mode& mode) {
 Status infer(const Call& c, Outputs& out) {
   const Shape& q = c.shape(kQuery);
   const Mode mode = mode_of(c);
-  const Dim keys = mode.known ? keys_of(c, mode) : out.symbol("keys", "length of the cache, which depends on the node's flags");
+  const Dim keys =
+      mode.known ? keys_of(c, mode) : out.symbol("keys", "length of the cache, which depends on the node's flags");
   const Dim heads = c.integer("num_heads", 0);
   const Shape cache{q[1], heads, keys, head_size(c, q[2], heads)};
   out.set(0, c.dtype(kQuery), q);
@@ -217,10 +233,12 @@ Status count(const Call& c, Cost& cost) {
 
 namespace longformer {
 enum : std::size_t { kX, kW, kB, kMask, kGlobalW, kGlobalB, kGlobal, kXScale, kWScale, kGlobalScale };
-constexpr const char* kSlots = "x w b mask global_w global_b global x_scale w_scale global_scale b_scale qkv_scale global_gemm_scale y_scale";
+constexpr const char* kSlots =
+    "x w b mask global_w global_b global x_scale w_scale global_scale b_scale qkv_scale global_gemm_scale y_scale";
 
 Status infer(const Call& c, Outputs& out) {
-  if (c.ranked(kX) && c.shape(kX).size() != 3) return bad("LongformerAttention needs three axes; the shape is " + text(c.shape(kX)));
+  if (c.ranked(kX) && c.shape(kX).size() != 3)
+    return bad("LongformerAttention needs three axes; the shape is " + text(c.shape(kX)));
   out.set(0, c.dtype(kX), c.shape(kX));
   return {};
 }
@@ -256,7 +274,8 @@ Status count(const Call& c, Cost& cost) {
 namespace ordered {
 enum : std::size_t { kX, kQW, kKW, kVW, kQB, kKB, kVB, kMask, kPast, kBias, kXScale, kQScale, kKScale, kVScale };
 constexpr const char* kSlots =
-    "x q_w k_w v_w q_b k_b v_b mask past bias x_scale q_w_scale k_w_scale v_w_scale q_scale k_scale v_scale scores_scale "
+    "x q_w k_w v_w q_b k_b v_b mask past bias x_scale q_w_scale k_w_scale v_w_scale q_scale k_scale v_scale "
+    "scores_scale "
     "softmax_scale y_scale";
 
 Status infer(const Call& c, Outputs& out) {
@@ -297,44 +316,70 @@ Status count(const Call& c, Cost& cost) {
 }
 }  // namespace ordered
 
-const char* const kProjectionText = "R tokens, N = all sizes of Q, K and V: mac = R * N * input size; add = R * N with a bias; ";
+const char* const kProjectionText =
+    "R tokens, N = all sizes of Q, K and V: mac = R * N * input size; add = R * N with a bias; ";
 
 }  // namespace
 
 std::vector<Rule> projected_attention_rules() {
   const std::string projection = kProjectionText;
   return {
-      {"projected_attention", kSlots, "Attention with one matrix that projects to queries, keys and values",
+      {"projected_attention",
+       kSlots,
+       "Attention with one matrix that projects to queries, keys and values",
        projection + kAttendFormula + "; rotation of Q and K with do_rotary; written: the cache grows in place",
-       contrib_doc("Attention"), infer_projected(kX), cost_projected,
+       contrib_doc("Attention"),
+       infer_projected(kX),
+       cost_projected,
        {{"com.microsoft::Attention", "x w b mask past bias past_length"},
         {"com.microsoft::DecoderMaskedSelfAttention", "x w b mask past bias past_length beams indirection"}}},
-      {"qattention", kSlots, "The same with 8-bit input and weights",
+      {"qattention",
+       kSlots,
+       "The same with 8-bit input and weights",
        projection + "add = |x| and |w| for the zero points that are given; convert and mul = R * N, mul = |w_scale|; " +
            kAttendFormula,
-       contrib_doc("QAttention"), infer_projected(kXScale), cost_qattention,
+       contrib_doc("QAttention"),
+       infer_projected(kXScale),
+       cost_qattention,
        {{"com.microsoft::QAttention", "x w b x_scale w_scale mask x_zero w_zero past"}}},
-      {"packed_attention", kSlots, "The same on packed sequences of different lengths",
-       projection + kAttendFormula + ", queries = tokens and keys = the longest sequence, a bound", contrib_doc("PackedAttention"),
-       infer_packed, cost_packed, {{"com.microsoft::PackedAttention", "x w b tokens #lengths bias"}}},
+      {"packed_attention",
+       kSlots,
+       "The same on packed sequences of different lengths",
+       projection + kAttendFormula + ", queries = tokens and keys = the longest sequence, a bound",
+       contrib_doc("PackedAttention"),
+       infer_packed,
+       cost_packed,
+       {{"com.microsoft::PackedAttention", "x w b tokens #lengths bias"}}},
       {"decoder_attention",
        "query key q_w kv_w b mask key_cache value_cache #static_kv #use_past #has_layer_state #has_key_padding_mask",
        "Self or cross attention with projections and a cache, as flags say",
-       projection + kAttendFormula + "; flags that are not known: a bound", contrib_doc("DecoderAttention"), decoder::infer,
-       decoder::count, microsoft({"DecoderAttention"})},
-      {"longformer_attention", longformer::kSlots, "Attention through a window, with a few global tokens",
-       "two projections of all tokens: mac = 2 R * 3 D * D; add = 6 R * D; keys = 2 * window + 1 (global tokens are left out: an "
-       "estimate); " + std::string(kAttendFormula),
-       contrib_doc("LongformerAttention"), longformer::infer, longformer::count,
+       projection + kAttendFormula + "; flags that are not known: a bound", contrib_doc("DecoderAttention"),
+       decoder::infer, decoder::count, microsoft({"DecoderAttention"})},
+      {"longformer_attention",
+       longformer::kSlots,
+       "Attention through a window, with a few global tokens",
+       "two projections of all tokens: mac = 2 R * 3 D * D; add = 6 R * D; keys = 2 * window + 1 (global tokens are "
+       "left out: an "
+       "estimate); " +
+           std::string(kAttendFormula),
+       contrib_doc("LongformerAttention"),
+       longformer::infer,
+       longformer::count,
        {{"com.microsoft::LongformerAttention", "x w b mask global_w global_b global"},
         {"com.microsoft::QOrderedLongformerAttention",
-         "x x_scale w w_scale b b_scale qkv_scale mask global_w global_scale global_b global_gemm_scale global y_scale"}}},
-      {"qordered_attention", ordered::kSlots, "Attention on 8-bit tensors in cublasLt layouts",
+         "x x_scale w w_scale b b_scale qkv_scale mask global_w global_scale global_b global_gemm_scale global "
+         "y_scale"}}},
+      {"qordered_attention",
+       ordered::kSlots,
+       "Attention on 8-bit tensors in cublasLt layouts",
        projection + "requantised: mul = convert = R * N, compare = 2 R * N; " + kAttendFormula +
            "; scores to floats and probabilities to 8 bits; the result requantised",
-       contrib_doc("QOrderedAttention"), ordered::infer, ordered::count,
+       contrib_doc("QOrderedAttention"),
+       ordered::infer,
+       ordered::count,
        {{"com.microsoft::QOrderedAttention",
-         "x x_scale q_scale k_scale v_scale q_w k_w v_w q_w_scale k_w_scale v_w_scale q_b k_b v_b scores_scale softmax_scale "
+         "x x_scale q_scale k_scale v_scale q_w k_w v_w q_w_scale k_w_scale v_w_scale q_b k_b v_b scores_scale "
+         "softmax_scale "
          "y_scale mask past bias"}}},
   };
 }

@@ -14,11 +14,28 @@ namespace {
 
 namespace selected {
 enum : std::size_t {
-  kQ, kK, kV, kKeyCache, kValueCache, kOtherKey, kOtherValue, kChosen, kTotal, kCos, kSin, kPositions, kQNorm, kKNorm,
-  kSink, kKScale, kVScale, kPages
+  kQ,
+  kK,
+  kV,
+  kKeyCache,
+  kValueCache,
+  kOtherKey,
+  kOtherValue,
+  kChosen,
+  kTotal,
+  kCos,
+  kSin,
+  kPositions,
+  kQNorm,
+  kKNorm,
+  kSink,
+  kKScale,
+  kVScale,
+  kPages
 };
 constexpr const char* kSlots =
-    "q k v key_cache value_cache other_key other_value chosen #total cos sin positions q_norm k_norm sink k_scale v_scale #pages";
+    "q k v key_cache value_cache other_key other_value chosen #total cos sin positions q_norm k_norm sink k_scale "
+    "v_scale #pages";
 
 /// Keys of a query: the chosen ones, and with "local_plus_selected" those in a window.
 Dim keys_of(const Call& c) {
@@ -94,7 +111,8 @@ Status count(const Call& c, Cost& cost) {
   // Every query reads the keys and values that were chosen for it; new rows are written to the cache.
   const bool other = c.has(kOtherKey);
   work::Reads reads(c);
-  for (const std::size_t slot : {kQ, kK, kV, kChosen, kPositions, kQNorm, kKNorm, kSink, kKScale, kVScale}) reads.all(slot);
+  for (const std::size_t slot : {kQ, kK, kV, kChosen, kPositions, kQNorm, kKNorm, kSink, kKScale, kVScale})
+    reads.all(slot);
   reads.part(other ? kOtherKey : kKeyCache, met);
   reads.part(other ? (c.has(kOtherValue) ? kOtherValue : kOtherKey) : kValueCache, met);
   for (const std::size_t slot : {kCos, kSin}) reads.part(slot, s.rows * c.shape(slot).back());
@@ -113,8 +131,24 @@ Status count(const Call& c, Cost& cost) {
 
 namespace indexer {
 enum : std::size_t {
-  kQ, kK, kQNorm, kKNorm, kCos, kSin, kMask, kPastKey, kGate, kPositionBias, kHeadWeights, kPositions, kPastLength, kBuffer,
-  kGateBuffer, kStateLengths, kStarts, kPast
+  kQ,
+  kK,
+  kQNorm,
+  kKNorm,
+  kCos,
+  kSin,
+  kMask,
+  kPastKey,
+  kGate,
+  kPositionBias,
+  kHeadWeights,
+  kPositions,
+  kPastLength,
+  kBuffer,
+  kGateBuffer,
+  kStateLengths,
+  kStarts,
+  kPast
 };
 constexpr const char* kSlots =
     "q k q_norm k_norm cos sin mask past_key gate position_bias head_weights positions #past_length buffer gate_buffer "
@@ -171,7 +205,8 @@ Status infer(const Call& c, Outputs& out) {
   const Windows windows = by_token(c) ? Windows{q[1], 0} : windows_of(c, q[1]);
   if (!c.has(kPastLength) && key.size() == 3) key[1] = past[1] + windows.added;
   if (buffer.size() == 4) {
-    buffer[2] = windows.left.defined() ? windows.left : out.symbol("buffered", "projections that wait for a whole window");
+    buffer[2] =
+        windows.left.defined() ? windows.left : out.symbol("buffered", "projections that wait for a whole window");
   }
   out.set(0, DType::i32, Shape{q[0], q[1], capacity_of(c)});
   out.set(1, c.dtype(kPastKey), key);
@@ -212,7 +247,8 @@ Status count(const Call& c, Cost& cost) {
     work::softmax(cost, floor_div(fresh, s.ratio) * s.size, 2 * s.ratio);
     cost[Work::mac] += slots;
   }
-  const Count pooled = by_token(c) && !packed ? floor_div(numel(c.out_shape(1), 0, 2), s.ratio) : ceil_div(fresh, s.ratio);
+  const Count pooled =
+      by_token(c) && !packed ? floor_div(numel(c.out_shape(1), 0, 2), s.ratio) : ceil_div(fresh, s.ratio);
   work::rms_norm(cost, pooled, s.size);
   work::rotate(cost, pooled * 2 * c.shape(kCos).back());
   const Count scores = s.rows * s.heads * entries;
@@ -248,35 +284,59 @@ Status count_merge(const Call& c, Cost& cost) {
 std::vector<Rule> sparse_attention_rules() {
   const std::string attend_text = kAttendFormula;
   return {
-      {"selected_attention", selected::kSlots, "Grouped attention to keys that were chosen before, with a cache",
-       attend_text + ", keys = a row of chosen ones and the window, a bound; RMS norms and rotation; a quantised cache: new rows "
-                     "requantised, met keys widened; read: the keys met; written: the new rows",
-       contrib_doc("DynamicSparseAttention"), selected::infer_dynamic, selected::count,
+      {"selected_attention",
+       selected::kSlots,
+       "Grouped attention to keys that were chosen before, with a cache",
+       attend_text +
+           ", keys = a row of chosen ones and the window, a bound; RMS norms and rotation; a quantised cache: new rows "
+           "requantised, met keys widened; read: the keys met; written: the new rows",
+       contrib_doc("DynamicSparseAttention"),
+       selected::infer_dynamic,
+       selected::count,
        {{"com.microsoft::DynamicSparseAttention",
-         "q k v key_cache value_cache other_key other_value chosen #counts #lengths total cos sin positions q_norm k_norm sink "
+         "q k v key_cache value_cache other_key other_value chosen #counts #lengths total cos sin positions q_norm "
+         "k_norm sink "
          "#committed k_scale v_scale"}}},
-      {"selected_paged_attention", selected::kSlots, "The same with a cache in pages",
-       attend_text + ", keys = a row of chosen ones and the window, a bound; RMS norms and rotation; a quantised cache: new rows "
-                     "requantised, met keys widened; read: the keys met; written: the new rows",
-       contrib_doc("SparsePagedAttention"), selected::infer_paged, selected::count,
+      {"selected_paged_attention",
+       selected::kSlots,
+       "The same with a cache in pages",
+       attend_text +
+           ", keys = a row of chosen ones and the window, a bound; RMS norms and rotation; a quantised cache: new rows "
+           "requantised, met keys widened; read: the keys met; written: the new rows",
+       contrib_doc("SparsePagedAttention"),
+       selected::infer_paged,
+       selected::count,
        {{"com.microsoft::SparsePagedAttention",
-         "q k v key_cache value_cache #starts #past pages #slots chosen #counts other_key other_value #other_lengths cos sin sink "
+         "q k v key_cache value_cache #starts #past pages #slots chosen #counts other_key other_value #other_lengths "
+         "cos sin sink "
          "q_norm k_norm k_scale v_scale #bounds"}}},
-      {"sparse_indexer", indexer::kSlots, "Chooses for every query the keys that a sparse attention reads",
-       "R queries of H heads and size D against E entries: mac = R * H * E * D; mul and compare = R * H * E (twice mul with head "
-       "weights); add = R * (H - 1) * E; norms, rotation and pooling of keys; k largest: compare = R (k E - k (k + 1) / 2); a bound",
-       contrib_doc("SparseAttentionIndexer"), indexer::infer, indexer::count,
+      {"sparse_indexer",
+       indexer::kSlots,
+       "Chooses for every query the keys that a sparse attention reads",
+       "R queries of H heads and size D against E entries: mac = R * H * E * D; mul and compare = R * H * E (twice mul "
+       "with head "
+       "weights); add = R * (H - 1) * E; norms, rotation and pooling of keys; k largest: compare = R (k E - k (k + 1) "
+       "/ 2); a bound",
+       contrib_doc("SparseAttentionIndexer"),
+       indexer::infer,
+       indexer::count,
        {{"com.microsoft::SparseAttentionIndexer",
          "q k q_norm k_norm cos sin mask past_key gate position_bias head_weights positions past_length buffer"}}},
-      {"packed_sparse_indexer", indexer::kSlots, "The same on packed sequences, with a state of fixed size",
-       "as sparse_indexer, with all entries of the state", contrib_doc("PackedSparseAttentionIndexer"), indexer::infer_packed,
+      {"packed_sparse_indexer",
+       indexer::kSlots,
+       "The same on packed sequences, with a state of fixed size",
+       "as sparse_indexer, with all entries of the state",
+       contrib_doc("PackedSparseAttentionIndexer"),
+       indexer::infer_packed,
        indexer::count,
        {{"com.microsoft::PackedSparseAttentionIndexer",
-         "q k q_norm k_norm cos sin starts past gate position_bias head_weights positions past_key buffer gate_buffer state_lengths "
+         "q k q_norm k_norm cos sin starts past gate position_bias head_weights positions past_key buffer gate_buffer "
+         "state_lengths "
          "#capture_count #active #mode merged merged_counts merged_status"}}},
-      {"sparse_indexer_merge", "base #base_counts rows #starts #ends more #more_counts", "Union of two selections of keys",
-       "N rows of width W: compare = N W (W - 1) / 2, a bound", contrib_doc("PackedSparseAttentionIndexerMerge"),
-       indexer::infer_merge, indexer::count_merge, microsoft({"PackedSparseAttentionIndexerMerge"})},
+      {"sparse_indexer_merge", "base #base_counts rows #starts #ends more #more_counts",
+       "Union of two selections of keys", "N rows of width W: compare = N W (W - 1) / 2, a bound",
+       contrib_doc("PackedSparseAttentionIndexerMerge"), indexer::infer_merge, indexer::count_merge,
+       microsoft({"PackedSparseAttentionIndexerMerge"})},
   };
 }
 

@@ -10,7 +10,8 @@ namespace macsim::rules {
 
 Status matmul_shape(const Call& c, const Shape& a, const Shape& b, bool known, Shape& y) {
   if (!known) return {};
-  if (a.empty() || b.empty()) return bad("matmul needs at least a vector on both sides; the shapes are " + text(a) + " and " + text(b));
+  if (a.empty() || b.empty())
+    return bad("matmul needs at least a vector on both sides; the shapes are " + text(a) + " and " + text(b));
   const bool row = a.size() == 1, column = b.size() == 1;
   const Dim& inner = column ? b[0] : b[b.size() - 2];
   unify(c, a.back(), inner, "inner sizes");
@@ -123,16 +124,12 @@ std::vector<Rule> plain_rules() {
       {"matmul", "a b", "Matrix product with broadcast batches", "mac = |y| * K",
        "https://onnx.ai/onnx/operators/onnx__MatMul.html", infer_matmul, cost_matmul, onnx({"MatMul"})},
       {"fused_matmul", "a b", "Matrix product of perhaps transposed operands, scaled, with an activation",
-       "mac = |y| * K; mul = |y| with alpha; the activation on |y|",
-       contrib_doc("FusedMatMul"),
-       infer_fused_matmul, cost_fused_matmul,
-       microsoft({"FusedMatMul", "TransposeMatMul", "FusedMatMulActivation"})},
+       "mac = |y| * K; mul = |y| with alpha; the activation on |y|", contrib_doc("FusedMatMul"), infer_fused_matmul,
+       cost_fused_matmul, microsoft({"FusedMatMul", "TransposeMatMul", "FusedMatMulActivation"})},
       {"sparse_matmul", "a b", "Matrix product of a sparse and a dense operand", "mac <= |y| * K; mul = |y| with alpha",
-       contrib_doc("SparseToDenseMatMul"),
-       infer_fused_matmul, cost_sparse_matmul, microsoft({"SparseToDenseMatMul"})},
+       contrib_doc("SparseToDenseMatMul"), infer_fused_matmul, cost_sparse_matmul, microsoft({"SparseToDenseMatMul"})},
       {"matmul_gelu", "a b bias", "Matrix product, bias and tanh GELU",
-       "mac = |y| * K; add = |y| with a bias; gelu on |y|: 2 add, 6 mul, 1 exp",
-       contrib_doc("GemmFastGelu"),
+       "mac = |y| * K; add = |y| with a bias; gelu on |y|: 2 add, 6 mul, 1 exp", contrib_doc("GemmFastGelu"),
        infer_matmul, cost_matmul_gelu, microsoft({"GemmFastGelu"})},
   };
 }
@@ -208,12 +205,12 @@ std::vector<Rule> gemm_rules() {
   return {
       {"gemm", "a b c", "alpha * A * B + beta * C, with an activation where one is fused",
        "mac = M * N * K; add = |y| with C; mul = |y| with alpha, |c| with beta",
-       "https://onnx.ai/onnx/operators/onnx__Gemm.html", infer_gemm, cost_gemm, onnx({"Gemm"}) + microsoft({"FusedGemm"})},
+       "https://onnx.ai/onnx/operators/onnx__Gemm.html", infer_gemm, cost_gemm,
+       onnx({"Gemm"}) + microsoft({"FusedGemm"})},
       {"gemm_float8", "a b c scale_a scale_b scale_y", "Gemm of 8-bit floats with scales",
        "mac = M * N * K; mul = |y| for alpha and the scales of A and B, |y| for the scale of Y, |c| with beta; "
        "add = |y| with C; convert = |y| to 8 bits; the activation on |y|",
-       contrib_doc("GemmFloat8"),
-       infer_gemm_float8, cost_gemm_float8, microsoft({"GemmFloat8"})},
+       contrib_doc("GemmFloat8"), infer_gemm_float8, cost_gemm_float8, microsoft({"GemmFloat8"})},
   };
 }
 
@@ -223,7 +220,8 @@ Status infer_distances(const Call& c, Outputs& out) {
   const Shape& a = c.shape(kA);
   const Shape& b = c.shape(kB);
   if (c.ranked(kA) && c.ranked(kB)) {
-    if (a.size() != 2 || b.size() != 2) return bad("CDist compares rows of two matrices; the shapes are " + text(a) + " and " + text(b));
+    if (a.size() != 2 || b.size() != 2)
+      return bad("CDist compares rows of two matrices; the shapes are " + text(a) + " and " + text(b));
     unify(c, a[1], b[1], "lengths of the rows");
   }
   out.set(0, c.dtype(kA), Shape{a[0], b[0]});
@@ -248,8 +246,7 @@ Status cost_distances(const Call& c, Cost& cost) {
 std::vector<Rule> distance_rules() {
   return {{"distances", "a b", "Distances between all rows of one matrix and all rows of another",
            "over rows of N: mul = |y| * N; add = |y| * (2 N - 1); sqrt = |y| for the Euclidean metric",
-           contrib_doc("CDist"),
-           infer_distances, cost_distances, microsoft({"CDist"})}};
+           contrib_doc("CDist"), infer_distances, cost_distances, microsoft({"CDist"})}};
 }
 
 }  // namespace

@@ -89,7 +89,8 @@ Dim stretched(const Call& c, const Dim& a, const Dim& b) {
 
 Status measure(const Call& c, const Equation& equation, Sizes& sizes) {
   if (equation.operands.size() != c.inputs()) {
-    return bad("the equation has " + std::to_string(equation.operands.size()) + " operands, the node " + std::to_string(c.inputs()));
+    return bad("the equation has " + std::to_string(equation.operands.size()) + " operands, the node " +
+               std::to_string(c.inputs()));
   }
   for (std::size_t i = 0; i < c.inputs(); ++i) {
     const Term& term = equation.operands[i];
@@ -98,7 +99,8 @@ Status measure(const Call& c, const Equation& equation, Sizes& sizes) {
     const bool dots = term.find('.') != Term::npos;
     const std::size_t letters = term.size() - (dots ? 1 : 0);
     if (shape.size() < letters || (!dots && shape.size() != letters)) {
-      return bad("operand " + std::to_string(i) + " of shape " + text(shape) + " does not fit the term \"" + term + "\"");
+      return bad("operand " + std::to_string(i) + " of shape " + text(shape) + " does not fit the term \"" + term +
+                 "\"");
     }
     std::size_t axis = 0;
     for (const char ch : term) {

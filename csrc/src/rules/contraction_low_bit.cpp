@@ -223,11 +223,33 @@ Status cost_fp8(const Call& c, Cost& cost) {
 /// Weights of a packed format by its number; where that says nothing, by the bytes of a row.
 DType packed_type(const Call& c) {
   switch (c.integer("packed_type", -1)) {
-    case 10: case 16: case 17: case 19: case 22: case 29: return DType::i2;  // 1 to 2 bits
-    case 2: case 3: case 11: case 12: case 18: case 20: case 21: case 23: return DType::i4;
-    case 6: case 7: case 8: case 13: case 14: return DType::i8;
-    case 39: case 40: return DType::f4e2m1;
-    default: break;
+    case 10:
+    case 16:
+    case 17:
+    case 19:
+    case 22:
+    case 29:
+      return DType::i2;  // 1 to 2 bits
+    case 2:
+    case 3:
+    case 11:
+    case 12:
+    case 18:
+    case 20:
+    case 21:
+    case 23:
+      return DType::i4;
+    case 6:
+    case 7:
+    case 8:
+    case 13:
+    case 14:
+      return DType::i8;
+    case 39:
+    case 40:
+      return DType::f4e2m1;
+    default:
+      break;
   }
   const auto row = c.shape(kB).back().constant();
   const std::int64_t k = c.integer("K", 0);
@@ -248,8 +270,6 @@ Status cost_packed(const Call& c, Cost& cost) {
   return {};
 }
 
-
-
 std::vector<Rule> nbits_rules() {
   return {
       {"matmul_nbits", "a b scales zeros #group bias", "Product with a matrix of 2 to 8-bit weights in blocks",
@@ -257,16 +277,19 @@ std::vector<Rule> nbits_rules() {
        contrib_doc("MatMulNBits"), infer_nbits, cost_nbits, microsoft({"MatMulNBits"})},
       {"matmul_nbits_mlp", "a skip norm gate_b gate_scales gate_bias up_b up_scales up_bias",
        "Gated pair of low-bit products, with the norm in front",
-       "R rows of a: mac = 2 R * N * K; weights widened: add, convert and mul = 2 N * K; add = |y| for each bias, |a| for "
+       "R rows of a: mac = 2 R * N * K; weights widened: add, convert and mul = 2 N * K; add = |y| for each bias, |a| "
+       "for "
        "the skip; RMS norm of a; the activation and mul = |y|",
        contrib_doc("MatMulNBitsMlp"), infer_mlp, cost_mlp, microsoft({"MatMulNBitsMlp"})},
       {"matmul_nbits_qkv", "a skip norm q_b q_scales q_bias k_b k_scales k_bias v_b v_scales v_bias",
        "Three low-bit products of one normalised input",
-       "R rows of a, N = Nq + 2 Nkv: mac = R * N * K; weights widened: add, convert and mul = N * K; add for each bias, "
+       "R rows of a, N = Nq + 2 Nkv: mac = R * N * K; weights widened: add, convert and mul = N * K; add for each "
+       "bias, "
        "|a| for the skip; RMS norm of a",
        contrib_doc("MatMulNBitsQkv"), infer_qkv, cost_qkv, microsoft({"MatMulNBitsQkv"})},
       {"matmul_nbits_lora", "a b scales down down_scales up up_scales", "Low-bit product plus a low-rank adapter",
-       "R rows of a, rank r: mac = R * (N * K + r * (K + N)); weights widened: add, convert and mul = N * K + r * (K + N); "
+       "R rows of a, rank r: mac = R * (N * K + r * (K + N)); weights widened: add, convert and mul = N * K + r * (K + "
+       "N); "
        "add = |y|",
        contrib_doc("MatMulNBitsQLoRA"), infer_nbits, cost_lora, microsoft({"MatMulNBitsQLoRA"})},
   };
@@ -282,11 +305,13 @@ std::vector<Rule> packed_rules() {
        contrib_doc("MatMulFpQ4"), infer_fpq4, cost_fpq4, microsoft({"MatMulFpQ4"})},
       {"matmul_fp4_weight", "a b scale global input_scale bias", "Product with 4-bit float weights in scaled blocks",
        "mac = |y| * K; weights and block scales widened once: convert and mul = N * K + |scale|; add = |y| with a bias",
-       contrib_doc("MatMulBlockQuantizedFp4Weight"), infer_rows, cost_fp4, microsoft({"MatMulBlockQuantizedFp4Weight"})},
+       contrib_doc("MatMulBlockQuantizedFp4Weight"), infer_rows, cost_fp4,
+       microsoft({"MatMulBlockQuantizedFp4Weight"})},
       {"matmul_fp8_weight", "a b scale a_scale bias", "Product with 8-bit float weights in scaled blocks",
        "mac = |y| * K; weights widened once: convert and mul = |b|; with a scale of A: div = |a|, convert = 2 |a|, "
        "mul = |a|; add = |y| with a bias",
-       contrib_doc("MatMulBlockQuantizedFp8Weight"), infer_rows, cost_fp8, microsoft({"MatMulBlockQuantizedFp8Weight"})},
+       contrib_doc("MatMulBlockQuantizedFp8Weight"), infer_rows, cost_fp8,
+       microsoft({"MatMulBlockQuantizedFp8Weight"})},
       {"matmul_packed", "a b global_scale", "Product with a matrix in a block-packed format",
        "mac = |y| * K; weights widened once: convert and mul = N * K (an estimate); mul = |y| with a global scale; the "
        "activation on |y|",

@@ -42,8 +42,10 @@ Status conv_shape(const Call& c, Shape& y) {
   const Shape x = channels_second(c.shape(kX), last);
   const Shape& w = c.shape(kW);
   if (x.size() < 3 || (c.ranked(kW) && w.size() != x.size())) {
-    return bad("a convolution needs a batch, channels and at least one spatial axis, and weights of the same rank; the shapes are " +
-               text(c.shape(kX)) + " and " + text(w));
+    return bad(
+        "a convolution needs a batch, channels and at least one spatial axis, and weights of the same rank; the shapes "
+        "are " +
+        text(c.shape(kX)) + " and " + text(w));
   }
   const std::size_t spatial = x.size() - 2;
   Shape kernel(spatial, Dim::undefined());
@@ -118,23 +120,36 @@ Status cost_qlinear_conv(const Call& c, Cost& cost) {
 std::vector<Rule> plain_conv_rules() {
   const std::string qlinear = "x x_scale x_zero w w_scale w_zero y_scale y_zero b";
   return {
-      {"conv", kSlots, "N-d convolution, grouped and dilated, with an addend and an activation where they are fused",
-       "mac = |y| * |w[1:]|, taps on padding included; add = |y| with a bias, |y| with an addend; the activation on |y|",
-       "https://onnx.ai/onnx/operators/onnx__Conv.html", infer_conv_like(kX), cost_conv,
+      {"conv",
+       kSlots,
+       "N-d convolution, grouped and dilated, with an addend and an activation where they are fused",
+       "mac = |y| * |w[1:]|, taps on padding included; add = |y| with a bias, |y| with an addend; the activation on "
+       "|y|",
+       "https://onnx.ai/onnx/operators/onnx__Conv.html",
+       infer_conv_like(kX),
+       cost_conv,
        {{"onnx::Conv", "x w b"},
         {"com.microsoft::FusedConv", "x w b z"},
         {"com.microsoft::NhwcConv", "x w b"},
         {"com.microsoft::NhwcFusedConv", "x w b z"},
         {"com.microsoft.nchwc::Conv", "x w b z"},
         {"com.ms.internal.nhwc::Conv", "x w b"}}},
-      {"conv_integer", kSlots, "Convolution of integers, 32-bit result",
+      {"conv_integer",
+       kSlots,
+       "Convolution of integers, 32-bit result",
        "mac = |y| * |w[1:]|; add = |x| and |w| for the zero points that are given",
-       "https://onnx.ai/onnx/operators/onnx__ConvInteger.html", infer_conv(DType::i32), cost_conv_integer,
+       "https://onnx.ai/onnx/operators/onnx__ConvInteger.html",
+       infer_conv(DType::i32),
+       cost_conv_integer,
        {{"onnx::ConvInteger", "x w x_zero w_zero"}}},
-      {"qlinear_conv", kSlots, "Convolution of quantised tensors, requantised",
+      {"qlinear_conv",
+       kSlots,
+       "Convolution of quantised tensors, requantised",
        "mac = |y| * |w[1:]|; add = |x| + |w| + |y| for the zero points, |y| with a bias; mul = |y| + |w_scale|; "
        "div = |w_scale|; convert = |y|; compare = 2 |y|",
-       "https://onnx.ai/onnx/operators/onnx__QLinearConv.html", infer_conv_like(kYZero), cost_qlinear_conv,
+       "https://onnx.ai/onnx/operators/onnx__QLinearConv.html",
+       infer_conv_like(kYZero),
+       cost_qlinear_conv,
        {{"onnx::QLinearConv", qlinear},
         {"com.microsoft::QLinearConv", qlinear},
         {"com.ms.internal.nhwc::QLinearConv", qlinear}}},

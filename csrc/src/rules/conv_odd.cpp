@@ -21,12 +21,14 @@ Status infer_deform(const Call& c, Outputs& out) {
   Shape y{x[0], w[0]};
   if (c.ranked(deform::kX) && c.ranked(deform::kW)) {
     if (x.size() < 3 || w.size() != x.size()) {
-      return bad("a deformable convolution needs weights of the input's rank; the shapes are " + text(x) + " and " + text(w));
+      return bad("a deformable convolution needs weights of the input's rank; the shapes are " + text(x) + " and " +
+                 text(w));
     }
     const std::size_t spatial = x.size() - 2;
     Window window;
     if (Status s = read_window(c, spatial, Shape(w.begin() + 2, w.end()), window); !s) return s;
-    for (std::size_t i = 0; i < spatial; ++i) y.push_back(better_known(windowed(c, x[i + 2], window, i), offset[i + 2]));
+    for (std::size_t i = 0; i < spatial; ++i)
+      y.push_back(better_known(windowed(c, x[i + 2], window, i), offset[i + 2]));
   }
   out.set(0, c.dtype(deform::kX), y);
   return {};
@@ -234,12 +236,14 @@ std::vector<Rule> state_rules() {
        "mac = |y| * |w[1:]|; add = |y| with a bias; the activation on |y|",
        "https://onnx.ai/onnx/operators/onnx__CausalConvWithState.html", infer_causal, cost_causal,
        onnx({"CausalConvWithState"}) + microsoft({"CausalConvWithState"})},
-      {"varlen_causal_conv", "x w #lengths b state #count delta mask", "The same over packed sequences of different lengths",
+      {"varlen_causal_conv", "x w #lengths b state #count delta mask",
+       "The same over packed sequences of different lengths",
        "mac = |y| * k; add = |y| with a bias, |y| * k with corrections of the weights; mul = |y| with a mask; the "
        "activation on |y|",
        contrib_doc("VarlenCausalConvWithState"), infer_varlen, cost_varlen, microsoft({"VarlenCausalConvWithState"})},
-      {"conv_state_replay", "source capture destination #told", "Convolution history after a part of the captured inputs",
-       "moves data only", contrib_doc("ConvStateReplay"), infer_replay, cost_conv_replay, microsoft({"ConvStateReplay"})},
+      {"conv_state_replay", "source capture destination #told",
+       "Convolution history after a part of the captured inputs", "moves data only", contrib_doc("ConvStateReplay"),
+       infer_replay, cost_conv_replay, microsoft({"ConvStateReplay"})},
   };
 }
 
@@ -249,14 +253,17 @@ std::vector<Rule> odd_conv_rules() {
   return joined({
       {{"conv_deformable", "x w offset b mask", "Convolution that samples at places moved by offsets",
         "mac = |y| * |w[1:]|; d axes, P = N * offset_group * taps * positions, S = N * C * taps * positions: "
-        "add = 3 d P + (2^d - 1) S; mul = 2^d (d - 1) P + 2^d S, S more with a mask; convert = d P; add = |y| with a bias",
+        "add = 3 d P + (2^d - 1) S; mul = 2^d (d - 1) P + 2^d S, S more with a mask; convert = d P; add = |y| with a "
+        "bias",
         "https://onnx.ai/onnx/operators/onnx__DeformConv.html", infer_deform, cost_deform, onnx({"DeformConv"})},
        {"col2im", "x #image #block", "Columns of blocks added up into an image", "add = |x|",
         "https://onnx.ai/onnx/operators/onnx__Col2Im.html", infer_col2im, cost_col2im, onnx({"Col2Im"})},
        {"unfold", "x", "All slices of a size along an axis, on a new last axis", "moves data only",
         contrib_doc("UnfoldTensor"), infer_unfold, cost_moves("moves data only"), microsoft({"UnfoldTensor"})},
-       {"word_conv_embedding", "sequence w b table", "Letters looked up, convolved, and pooled to a vector for each word",
-        "P positions of the window in the longest word: mac = |y| * P * |w[1:]|; add and exp = |y| * P; compare = |y| (P - 1)",
+       {"word_conv_embedding", "sequence w b table",
+        "Letters looked up, convolved, and pooled to a vector for each word",
+        "P positions of the window in the longest word: mac = |y| * P * |w[1:]|; add and exp = |y| * P; compare = |y| "
+        "(P - 1)",
         contrib_doc("WordConvEmbedding"), infer_words, cost_words, microsoft({"WordConvEmbedding"})}},
       state_rules(),
   });

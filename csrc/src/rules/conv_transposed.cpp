@@ -42,8 +42,10 @@ Status transposed_shape(const Call& c, Outputs& out, Shape& y) {
   const Shape x = channels_second(c.shape(kX), last);
   const Shape& w = c.shape(kW);
   if (x.size() < 3 || (c.ranked(kW) && w.size() != x.size())) {
-    return bad("a transposed convolution needs a batch, channels and at least one spatial axis, and weights of the same rank; "
-               "the shapes are " + text(c.shape(kX)) + " and " + text(w));
+    return bad(
+        "a transposed convolution needs a batch, channels and at least one spatial axis, and weights of the same rank; "
+        "the shapes are " +
+        text(c.shape(kX)) + " and " + text(w));
   }
   const std::size_t spatial = x.size() - 2;
   Shape kernel(spatial, Dim::undefined());
@@ -109,17 +111,24 @@ Status cost_qlinear_transposed(const Call& c, Cost& cost) {
 
 std::vector<Rule> transposed_rules() {
   return {
-      {"conv_transposed", kSlots, "N-d transposed convolution, grouped and dilated",
+      {"conv_transposed",
+       kSlots,
+       "N-d transposed convolution, grouped and dilated",
        "mac = |x| * |w[1:]|, what padding cuts away included; add = |y| with a bias",
-       "https://onnx.ai/onnx/operators/onnx__ConvTranspose.html", infer_transposed(kX), cost_transposed,
+       "https://onnx.ai/onnx/operators/onnx__ConvTranspose.html",
+       infer_transposed(kX),
+       cost_transposed,
        {{"onnx::ConvTranspose", "x w b"},
         {"com.microsoft::ConvTransposeWithDynamicPads", "x w pads b"},
         {"com.ms.internal.nhwc::ConvTranspose", "x w b"}}},
-      {"qlinear_conv_transposed", kSlots, "Transposed convolution of quantised tensors, requantised",
+      {"qlinear_conv_transposed",
+       kSlots,
+       "Transposed convolution of quantised tensors, requantised",
        "mac = |x| * |w[1:]|; add = |x| + |w| + |y| for the zero points, |y| with a bias; mul = |y| + |w_scale|; "
        "div = |w_scale|; convert = |y|; compare = 2 |y|",
        "https://github.com/microsoft/onnxruntime/blob/main/onnxruntime/core/graph/contrib_ops/nhwc_schema_defs.cc",
-       infer_transposed(kYZero), cost_qlinear_transposed,
+       infer_transposed(kYZero),
+       cost_qlinear_transposed,
        {{"com.ms.internal.nhwc::QLinearConvTranspose", "x x_scale x_zero w w_scale w_zero y_scale y_zero b"}}},
   };
 }

@@ -14,11 +14,23 @@ Count rows_of(const Shape& x) { return numel(x, 0, x.empty() ? 0 : x.size() - 1)
 // MoE, QMoE, MoEPacked ------------------------------------------------------------------------------------------------
 
 enum : std::size_t {
-  kX, kFirst, kSecond, kThird, kRouter, kMixing, kFirstBias, kSecondBias, kThirdBias, kFirstScales, kSecondScales,
-  kThirdScales, kFirstZeros, kSecondZeros, kThirdZeros
+  kX,
+  kFirst,
+  kSecond,
+  kThird,
+  kRouter,
+  kMixing,
+  kFirstBias,
+  kSecondBias,
+  kThirdBias,
+  kFirstScales,
+  kSecondScales,
+  kThirdScales,
+  kFirstZeros,
+  kSecondZeros,
+  kThirdZeros
 };
-constexpr const char* kSlots =
-    "x w1 w2 w3 router mixing b1 b2 b3 scales1 scales2 scales3 zeros1 zeros2 zeros3";
+constexpr const char* kSlots = "x w1 w2 w3 router mixing b1 b2 b3 scales1 scales2 scales3 zeros1 zeros2 zeros3";
 
 /// The sizes of one layer, and of one expert's matrices.
 struct Experts {
@@ -32,8 +44,12 @@ struct Experts {
 /// An inner size from the packed bytes of a row.
 Dim unpacked(const Dim& row, std::int64_t bits) { return bits > 0 ? floor_div(row * 8, bits) : row; }
 
-std::int64_t bits_of_first(const Call& c) { return c.integer("fc1_expert_weight_bits", c.integer("expert_weight_bits", 4)); }
-std::int64_t bits_of_second(const Call& c) { return c.integer("fc2_expert_weight_bits", c.integer("expert_weight_bits", 4)); }
+std::int64_t bits_of_first(const Call& c) {
+  return c.integer("fc1_expert_weight_bits", c.integer("expert_weight_bits", 4));
+}
+std::int64_t bits_of_second(const Call& c) {
+  return c.integer("fc2_expert_weight_bits", c.integer("expert_weight_bits", 4));
+}
 
 Experts experts_of(const Call& c) {
   const Shape& x = c.shape(kX);
@@ -60,7 +76,8 @@ Experts experts_of(const Call& c) {
 Count experts_read(const Call& c, const Experts& e) { return smaller(c, e.experts, e.visits()); }
 
 Status infer_experts(const Call& c, Outputs& out) {
-  if (c.ranked(kX) && c.shape(kX).size() < 2) return bad("experts need tokens by hidden size; the shape is " + text(c.shape(kX)));
+  if (c.ranked(kX) && c.shape(kX).size() < 2)
+    return bad("experts need tokens by hidden size; the shape is " + text(c.shape(kX)));
   out.set(0, c.dtype(kX), c.shape(kX));
   return {};
 }
@@ -182,7 +199,8 @@ Status count(const Call& c, Cost& cost) {
   cost.compute = DType::f32;
   if (!c.wants(0)) return {};
   // Groups by the sum of their best, then experts of the best groups, then the logarithms of the chosen.
-  const std::int64_t groups = c.integer("n_group", 1), active = c.integer("topk_group", 1), best = c.integer("top_k", 1);
+  const std::int64_t groups = c.integer("n_group", 1), active = c.integer("topk_group", 1),
+                     best = c.integer("top_k", 1);
   const Dim size = quotient(c, experts, groups);
   const Dim summed = smaller(c, size, c.integer("group_topk", 2));
   if (groups > 1) {
@@ -222,14 +240,17 @@ Status count(const Call& c, Cost& cost) {
   const Shape& w = c.shape(kW);
   cost[Work::mac] = rows_of(x) * better_known(x.back(), w[0]) * w[1];
   const Count gated = rows_of(x) * quotient(c, w[1] - c.integer("router_size", 0), 2);
-  work::swiglu(cost, gated, c.real("activation_alpha", 1) != 1, c.real("activation_beta", 0) != 0, c.real("limit", 0) > 0);
+  work::swiglu(cost, gated, c.real("activation_alpha", 1) != 1, c.real("activation_beta", 0) != 0,
+               c.real("limit", 0) > 0);
   return {};
 }
 }  // namespace gate_up
 
 const char* const kVisitFormula =
-    "T tokens, k of E experts each: mac = T k (|w1| + |w2| + |w3|) / E; add for each bias; the activation on T k inner; weighted "
-    "sum: mul = T k hidden, add = T (k - 1) hidden; router: softmax of T rows of E, k largest: compare = T (k E - k (k + 1) / 2); "
+    "T tokens, k of E experts each: mac = T k (|w1| + |w2| + |w3|) / E; add for each bias; the activation on T k "
+    "inner; weighted "
+    "sum: mul = T k hidden, add = T (k - 1) hidden; router: softmax of T rows of E, k largest: compare = T (k E - k (k "
+    "+ 1) / 2); "
     "weights: of min(E, T k) experts";
 
 }  // namespace
@@ -237,24 +258,42 @@ const char* const kVisitFormula =
 std::vector<Rule> moe_family() {
   const std::string visit_text = kVisitFormula;
   return {
-      {"moe", kSlots, "Experts on the tokens that choose them", visit_text, contrib_doc("MoE"), infer_experts, cost_moe,
+      {"moe",
+       kSlots,
+       "Experts on the tokens that choose them",
+       visit_text,
+       contrib_doc("MoE"),
+       infer_experts,
+       cost_moe,
        {{"com.microsoft::MoE", "x router w1 b1 w2 b2 w3 b3"}}},
-      {"qmoe", kSlots, "The same with weights of few bits",
-       visit_text + "; those widened once: convert and mul = their elements, add with zero points", contrib_doc("QMoE"),
-       infer_experts, cost_qmoe,
+      {"qmoe",
+       kSlots,
+       "The same with weights of few bits",
+       visit_text + "; those widened once: convert and mul = their elements, add with zero points",
+       contrib_doc("QMoE"),
+       infer_experts,
+       cost_qmoe,
        {{"com.microsoft::QMoE",
-         "x router w1 scales1 b1 w2 scales2 b2 w3 scales3 b3 zeros1 zeros2 zeros3 mixing global1 global2 act1 act2 block1 block2"}}},
-      {"moe_packed", kSlots, "The same with weights in a block-packed format",
-       visit_text + "; those widened once: convert and mul = their elements (an estimate)", contrib_doc("MoEPacked"),
-       infer_experts, cost_packed_moe, {{"com.microsoft::MoEPacked", "x router w1 w3 w2 mixing"}}},
+         "x router w1 scales1 b1 w2 scales2 b2 w3 scales3 b3 zeros1 zeros2 zeros3 mixing global1 global2 act1 act2 "
+         "block1 block2"}}},
+      {"moe_packed",
+       kSlots,
+       "The same with weights in a block-packed format",
+       visit_text + "; those widened once: convert and mul = their elements (an estimate)",
+       contrib_doc("MoEPacked"),
+       infer_experts,
+       cost_packed_moe,
+       {{"com.microsoft::MoEPacked", "x router w1 w3 w2 mixing"}}},
       {"moe_group_router", "scores bias projection", "Chooses experts within the best groups",
-       "S = scores of all experts for T tokens: sigmoid on S, add = S; G groups of n, m summed, g kept, k experts: compare = T G (m "
-       "n - m (m + 1) / 2) + T (g G - g (g + 1) / 2) + T (k g n - k (k + 1) / 2) + T k; add = T G (m - 1); log = T k; with a "
+       "S = scores of all experts for T tokens: sigmoid on S, add = S; G groups of n, m summed, g kept, k experts: "
+       "compare = T G (m "
+       "n - m (m + 1) / 2) + T (g G - g (g + 1) / 2) + T (k g n - k (k + 1) / 2) + T k; add = T G (m - 1); log = T k; "
+       "with a "
        "projection mac = S * width",
        contrib_doc("MoEGroupRouter"), router::infer, router::count, microsoft({"MoEGroupRouter"})},
       {"router_gate_up", "x w", "Router scores and a gated shared expert from one product",
-       "mac = rows * K * N; gate: silu and mul on rows * inner", contrib_doc("RouterGateUpProj"), gate_up::infer, gate_up::count,
-       microsoft({"RouterGateUpProj"})},
+       "mac = rows * K * N; gate: silu and mul on rows * inner", contrib_doc("RouterGateUpProj"), gate_up::infer,
+       gate_up::count, microsoft({"RouterGateUpProj"})},
   };
 }
 

@@ -43,14 +43,16 @@ Layer layer_of(const Call& c) {
 
 Status infer_recurrent(const Call& c, Outputs& out) {
   const Shape& x = c.shape(kX);
-  if (c.ranked(kX) && x.size() != 3) return bad("a recurrent network needs [steps, batch, input]; the shape is " + text(x));
+  if (c.ranked(kX) && x.size() != 3)
+    return bad("a recurrent network needs [steps, batch, input]; the shape is " + text(x));
   Layer layer = layer_of(c);
   if (c.ranked(kW) && c.shape(kW).size() != 3) return bad("W needs three axes; the shape is " + text(c.shape(kW)));
   const DType dtype = c.dtype(kX);
   const Dim d = layer.directions;
   const Shape last = layer.batch_first ? Shape{layer.batch, d, layer.hidden} : Shape{d, layer.batch, layer.hidden};
   out.set(0, dtype,
-          layer.batch_first ? Shape{layer.batch, layer.steps, d, layer.hidden} : Shape{layer.steps, d, layer.batch, layer.hidden});
+          layer.batch_first ? Shape{layer.batch, layer.steps, d, layer.hidden}
+                            : Shape{layer.steps, d, layer.batch, layer.hidden});
   out.set(1, dtype, last);
   out.set(2, dtype, last);
   return {};
@@ -194,39 +196,62 @@ Status cost_attentive(const Call& c, Cost& cost) {
 }
 
 const char* const kLstmFormula =
-    "T steps of batch B, D directions, E = D T B H: mac = T B (|W| + |R|); add = 4 E + 4 E with a bias (and 4 D H once) "
-    "+ E; mul = 3 E; peepholes: mul = add = 3 E; sigmoid on 3 E, tanh on 2 E, or the stated functions; clip: compare = 8 E; "
+    "T steps of batch B, D directions, E = D T B H: mac = T B (|W| + |R|); add = 4 E + 4 E with a bias (and 4 D H "
+    "once) "
+    "+ E; mul = 3 E; peepholes: mul = add = 3 E; sigmoid on 3 E, tanh on 2 E, or the stated functions; clip: compare = "
+    "8 E; "
     "lengths that are not known: a bound";
 
 }  // namespace
 
 std::vector<Rule> rnn_family() {
   return {
-      {"rnn", kSlots, "Simple recurrent layer",
-       "T steps of batch B, D directions, E = D T B H: mac = T B (|W| + |R|); add = E + E with a bias (and D H once); tanh on "
+      {"rnn",
+       kSlots,
+       "Simple recurrent layer",
+       "T steps of batch B, D directions, E = D T B H: mac = T B (|W| + |R|); add = E + E with a bias (and D H once); "
+       "tanh on "
        "E, or the stated function; clip: compare = 2 E; lengths that are not known: a bound",
-       "https://onnx.ai/onnx/operators/onnx__RNN.html", infer_recurrent, cost_recurrent(Cell::rnn),
+       "https://onnx.ai/onnx/operators/onnx__RNN.html",
+       infer_recurrent,
+       cost_recurrent(Cell::rnn),
        {{"onnx::RNN", "x w r b lengths h0"}}},
-      {"gru", kSlots, "Gated recurrent layer",
-       "T steps of batch B, D directions, E = D T B H: mac = T B (|W| + |R|); add = 3 E + 3 E with a bias (and 3 D H once; with "
+      {"gru",
+       kSlots,
+       "Gated recurrent layer",
+       "T steps of batch B, D directions, E = D T B H: mac = T B (|W| + |R|); add = 3 E + 3 E with a bias (and 3 D H "
+       "once; with "
        "linear_before_reset 4 E and 2 D H) + 2 E; mul = 3 E; sigmoid on 2 E, tanh on E, or the stated functions; clip: "
        "compare = 6 E; lengths that are not known: a bound",
-       "https://onnx.ai/onnx/operators/onnx__GRU.html", infer_recurrent, cost_recurrent(Cell::gru),
+       "https://onnx.ai/onnx/operators/onnx__GRU.html",
+       infer_recurrent,
+       cost_recurrent(Cell::gru),
        {{"onnx::GRU", "x w r b lengths h0"}}},
-      {"lstm", kSlots, "Long short-term memory layer", kLstmFormula, "https://onnx.ai/onnx/operators/onnx__LSTM.html",
-       infer_recurrent, cost_recurrent(Cell::lstm), {{"onnx::LSTM", "x w r b lengths h0 c0 p"}}},
-      {"dynamic_quantize_lstm", kSlots, "LSTM with 8-bit weights and inputs quantised on the fly",
-       std::string(kLstmFormula) +
-           "; X quantised once a direction and H at each step (compare = 4 n + 2, add = div = n + 2, convert = n + 1 for n "
-           "elements); zero points: add = D T B (I + H) + |W| + |R|; products to floats: convert and mul = 8 E; mul = |w_scale| "
-           "+ T |r_scale|",
-       contrib_doc("DynamicQuantizeLSTM"), infer_recurrent, cost_dynamic,
+      {"lstm",
+       kSlots,
+       "Long short-term memory layer",
+       kLstmFormula,
+       "https://onnx.ai/onnx/operators/onnx__LSTM.html",
+       infer_recurrent,
+       cost_recurrent(Cell::lstm),
+       {{"onnx::LSTM", "x w r b lengths h0 c0 p"}}},
+      {"dynamic_quantize_lstm",
+       kSlots,
+       "LSTM with 8-bit weights and inputs quantised on the fly",
+       std::string(kLstmFormula) + "; X quantised once a direction and H at each step (compare = 4 n + 2, add = div = "
+                                   "n + 2, convert = n + 1 for n "
+                                   "elements); zero points: add = D T B (I + H) + |W| + |R|; products to floats: "
+                                   "convert and mul = 8 E; mul = |w_scale| "
+                                   "+ T |r_scale|",
+       contrib_doc("DynamicQuantizeLSTM"),
+       infer_recurrent,
+       cost_dynamic,
        {{"com.microsoft::DynamicQuantizeLSTM", "x w r b lengths h0 c0 p w_scale w_zero r_scale r_zero"}}},
       {"attentive_lstm", "x w r b #lengths h0 c0 p query_w memory_w v memory #memory_lengths layer_w",
        "LSTM with Bahdanau attention to a memory",
-       std::string(kLstmFormula) +
-           "; with a memory of S places and depth M, width A: mac = D |memory| A + D T B (H A + S A + S M + (H + M) |AW[2]|); "
-           "add and exp = D T B S A; softmax over S",
+       std::string(kLstmFormula) + "; with a memory of S places and depth M, width A: mac = D |memory| A + D T B (H A "
+                                   "+ S A + S M + (H + M) |AW[2]|); "
+                                   "add and exp = D T B S A; softmax over S",
        contrib_doc("AttnLSTM"), infer_recurrent, cost_attentive, microsoft({"AttnLSTM"})},
   };
 }
