@@ -232,6 +232,10 @@ Expr floor_by_symbols(Expr a, Expr b) {
 }  // namespace
 
 Expr floor_div(const Expr& a, const Expr& b) {
+  if (Poly::is_small(a) && Poly::is_small(b) && !b.is(0)) {  // the common case, in 64 bits
+    const std::int64_t x = Poly::small(a), y = Poly::small(b), quotient = x / y;
+    return Expr(quotient * y != x && (x < 0) != (y < 0) ? quotient - 1 : quotient);
+  }
   if (!a.defined() || !b.defined() || b.is(0)) return Expr::undefined();
   const auto divisor = detail::integer(b);
   if (!divisor) return floor_by_symbols(a, b);
@@ -281,6 +285,7 @@ std::vector<Expr> arguments(const Expr& e) {
 }  // namespace
 
 Expr max(const Expr& a, const Expr& b) {
+  if (Poly::is_small(a) && Poly::is_small(b)) return Poly::small(a) < Poly::small(b) ? b : a;
   if (!a.defined() || !b.defined()) return Expr::undefined();
   if (a == b) return a;
   const auto left = detail::integer(a), right = detail::integer(b);

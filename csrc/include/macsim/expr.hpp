@@ -36,6 +36,9 @@ void release(const Poly* poly) noexcept;
 /// * Canonical: expressions built in different ways that the rewrites below can prove equal are structurally equal.
 /// * Checked: what cannot be held in 128 bits, and division by zero, become undefined(), which absorbs every
 ///   operation and prints as "?". It is never 0.
+/// * Bounded: more than 4096 terms, 65536 atoms (counted as often as they appear), 100 atoms within one another, 64
+///   arguments of one max, a degree of 65535, or a product of more than 16384 pairs of terms, is undefined() too.
+/// * Equal where both have a value: cancelling, as in n - n, can give a value where a part had none.
 /// * A symbol stands for a size: an integer >= 0. The rewrites never assume more than that.
 ///
 /// Thread safe: distinct Expr objects may be used from distinct threads, also when they share a polynomial.
@@ -94,9 +97,10 @@ class Expr {
   std::optional<double> real() const noexcept;
   /// The names of the symbols in it, sorted, each once.
   std::vector<std::string> symbols() const;
-  /// Puts sizes in the place of symbols; those not named stay.
+  /// Puts sizes in the place of symbols; those not named stay. A size below 0 is no size: undefined().
   Expr bind(const Bindings& sizes) const;
-  /// Puts expressions in the place of symbols; those not named stay.
+  /// Puts expressions in the place of symbols, all at once; those not named stay. They must not be below 0, which
+  /// is not checked.
   Expr substitute(const std::map<std::string, Expr, std::less<>>& by) const;
   /// "4089184256*batch", "floor((h + 31)/32)", "?" when undefined. parse() reads it back.
   std::string str() const;
@@ -153,10 +157,11 @@ class Expr {
   std::uint64_t word_;
 };
 
-/// floor(a / b) for any signs. b == 0 is undefined(). Rewrites: exact division of polynomials; multiples of a
-/// constant divisor taken out, floor((c*Q + R)/c) = Q + floor(R/c); nesting,
-/// floor((floor(x/a) + k)/b) = floor((x + a*k)/(a*b)) for constants a, b > 0; common factors cancelled. Cancelling
-/// a symbol (which could be 0) is not done here: see divide_exact.
+/// floor(a / b) for any signs. b == 0 is undefined(). Rewrites: exact division by a polynomial that is never 0;
+/// multiples of the divisor taken out, floor((c*Q + R)/c) = Q + floor(R/c); nesting,
+/// floor((floor(x/a) + y)/b) = floor((x + a*y)/(a*b)) for constants a, b > 0; common factors that are never 0
+/// cancelled; signs, floor(-x/c) = -floor((x + c - 1)/c). A symbol could be 0, so it is not cancelled here: see
+/// divide_exact.
 Expr floor_div(const Expr& a, const Expr& b);
 /// -floor_div(-a, b).
 Expr ceil_div(const Expr& a, const Expr& b);
@@ -189,8 +194,9 @@ class Program {
   const std::vector<std::string>& symbols() const noexcept { return symbols_; }
   std::size_t outputs() const noexcept { return roots_.size(); }
   /// `sizes` holds outputs for n bindings: symbol s of binding i at sizes[s * n + i]. Writes expression e of binding
-  /// i to out[e * n + i]; where the exact value does not fit 64 bits or is undefined, ok[e * n + i] is 0 (otherwise 1)
-  /// and real[e * n + i] still holds the value rounded to a double (NaN when undefined). No pointer may be null.
+  /// i to out[e * n + i], rounded to a double to real[e * n + i], and 1 to ok[e * n + i]. Where the exact value does
+  /// not fit 64 bits, out and ok are 0; where it is undefined (also by a size below 0, or beyond 128 bits), real is NaN
+  /// too. No pointer may be null.
   void evaluate(const std::int64_t* sizes, std::size_t n, std::int64_t* out, double* real, std::uint8_t* ok) const;
 
  private:
