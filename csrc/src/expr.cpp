@@ -123,8 +123,8 @@ Expr ordered_sum(std::span<const Term> terms) {
   poly->depth = size.depth;
   poly->nodes = static_cast<std::uint32_t>(size.nodes);
   poly->hash = size.hash;
-  Term* to = reinterpret_cast<Term*>(poly + 1);
-  Factor* factor_to = reinterpret_cast<Factor*>(to + terms.size());
+  auto* to = reinterpret_cast<Term*>(poly + 1);
+  auto* factor_to = reinterpret_cast<Factor*>(to + terms.size());
   for (const Term& term : terms) {
     new (to++) Term{term.coefficient, factor_to, term.count, term.degree};
     for (const Factor& factor : term.span()) {

@@ -52,7 +52,18 @@ Expr replaced(const Expr& e, const Atom& atom, const Expr& value) {
 class Prover {
  public:
   std::optional<i128> below(const Expr& e) {
-    if (!e.defined()) return std::nullopt;
+    if (!e.defined() || depth_ == kMaxProofDepth) return std::nullopt;
+    ++depth_;
+    const auto low = attempt(e);
+    --depth_;
+    return low;
+  }
+
+ private:
+  static constexpr int kMaxProofTerms = 256;
+  static constexpr int kMaxProofDepth = kMaxDepth + 20;  // to go all the way down, or to replace some
+
+  std::optional<i128> attempt(const Expr& e) {
     const auto terms = static_cast<int>(View(e).size());
     fuel_ -= 1 + terms;
     if (fuel_ < 0) return std::nullopt;
@@ -64,9 +75,6 @@ class Prover {
     if (const auto low = above_their_minima(e)) return low;
     return atom->kind == Kind::max ? without_max(e, *atom) : without_floor(e, *atom);
   }
-
- private:
-  static constexpr int kMaxProofTerms = 256;
 
   std::optional<i128> term_by_term(const Expr& e) {
     i128 total = 0;
@@ -186,7 +194,8 @@ class Prover {
         total += scaled(ordered_sum({&term, 1}), scale, 0);
         continue;
       }
-      if (!factors_never_negative(term) && !(term.count == 1 && term.degree == 1)) return std::nullopt;
+      const bool alone = term.degree == 1;
+      if (!alone && !factors_never_negative(term)) return std::nullopt;
       const Parted parted = part(term, atom);
       const Expr others = parted.others * power(borrow_atom(&atom), parted.exponent - 1);
       if (const auto share = single ? divide_exact(others, symbols) : std::nullopt) {
@@ -202,7 +211,8 @@ class Prover {
     return -floor_quotient(-*low, scale);
   }
 
-  int fuel_ = 2000;  // terms looked at: some 100 microseconds
+  int fuel_ = 2000;  // terms to look at: some 100 microseconds
+  int depth_ = 0;
   int slacks_ = 0;
 };
 

@@ -158,12 +158,12 @@ class Reader {
     }
     if (!left || parts.empty()) return left;
     parts.push_back(*std::move(left));
-    detail::Terms terms;
+    std::vector<Term> terms;  // not on the stack, which recursion needs
     for (const Expr& e : parts) {
       if (!e.defined()) return e;
       for (const Term& term : View(e)) terms.push_back(term);
     }
-    return detail::sum(terms.span());
+    return detail::sum(terms);
   }
 
   // product: signed {("*" | "//" | "%") signed}
@@ -206,7 +206,7 @@ class Reader {
     const auto exponent = digits();
     if (!exponent) return std::nullopt;
     const auto value = exponent->constant();
-    if (!value || *value > detail::kMaxDegree) return Expr::undefined();
+    if (!value || *value > std::int64_t{detail::kMaxDegree}) return Expr::undefined();
     if (!spend(size(*base) > 1 ? detail::kMaxProducts : 1)) return Expr::undefined();
     return power(*base, static_cast<unsigned>(*value));
   }

@@ -13,8 +13,10 @@
 
 namespace macsim {
 
+// __extension__ keeps -Wpedantic quiet, and cannot stand before `using`. NOLINTBEGIN(modernize-use-using)
 __extension__ typedef __int128 i128;
 __extension__ typedef unsigned __int128 u128;
+// NOLINTEND(modernize-use-using)
 
 /// The range is symmetric, |value| <= kMaxI128, so that negation and division cannot overflow.
 inline constexpr i128 kMaxI128 = static_cast<i128>(~u128{0} >> 1);
