@@ -200,6 +200,30 @@ std::uint32_t Walk::body_of(std::string_view attribute) const {
   return found != nullptr && found->kind == Attr::Kind::body ? found->first : kNone;
 }
 
+std::vector<Part> Walk::arguments_of(std::uint32_t body, const Shape& first) {
+  const Graph& graph = model_->bodies[body];
+  std::map<std::string, Expr, std::less<>> same = sizes_;
+  std::vector<Part> out;
+  for (const ValueId id : graph.inputs) {
+    const Value& value = graph.values[id];
+    Part part;
+    if (value.claim != kNone) part.type = graph.claims[value.claim];
+    Shape& shape = part.type.shape;
+    if (out.empty() && shape.size() == first.size()) {
+      for (std::size_t axis = 0; axis < shape.size(); ++axis) {
+        const std::vector<std::string> symbols = shape[axis].symbols();
+        if (symbols.size() == 1 && shape[axis] == Expr::symbol(symbols.front())) same[symbols.front()] = first[axis];
+      }
+      shape = first;
+    } else {
+      for (Dim& dim : shape) dim = dim.substitute(same);
+    }
+    note_symbols(part.type, value.name);
+    out.push_back(std::move(part));
+  }
+  return out;
+}
+
 Part Walk::part_at(std::size_t position) const {
   const ValueId id = input_id(position);
   if (id == kNone) return {};
@@ -331,6 +355,8 @@ void Walk::count() {
     remark(status.code(), std::string(status.text()));
     unknown = true;
     cost.because = "the rule failed on these inputs";
+  } else if (cost.trust == Trust::unknown) {
+    unknown = true;  // the rule says why
   }
   if (here_.missed) {
     unknown = true;

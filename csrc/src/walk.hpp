@@ -107,6 +107,9 @@ class Walk {
   /// Runs a body as seen from the current node; its results are the body's outputs. nullopt: the limits are reached.
   std::optional<std::vector<Part>> run_body(const Body& body);
   std::uint32_t body_of(std::string_view attribute) const;  ///< kNone: there is no such attribute
+  /// Arguments as the body states its inputs, the first of them with this shape: a symbol of its sizes is the same in
+  /// the others.
+  std::vector<Part> arguments_of(std::uint32_t body, const Shape& first);
   Part part_at(std::size_t position) const;  ///< an input of the current node
   Count macs_since(const Mark& mark) const;
   bool unknown_since(const Mark& mark) const;

@@ -25,9 +25,7 @@ std::size_t labels(const Call& c, std::string_view ints, std::string_view texts)
   return std::max(c.integers(ints).size(), c.texts(texts).size());
 }
 
-DType label_dtype(const Call& c, std::string_view texts) {
-  return c.texts(texts).empty() ? DType::i64 : DType::string;
-}
+DType label_dtype(const Call& c, std::string_view texts) { return c.texts(texts).empty() ? DType::i64 : DType::string; }
 
 Transform transform_of(const Call& c) {
   constexpr std::string_view names[] = {"NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT"};
@@ -41,7 +39,8 @@ Transform transform_of(const Call& c) {
 void add_transform(Cost& cost, Transform transform, const Count& rows, const Count& scores) {
   const Count all = rows * scores;
   switch (transform) {
-    case Transform::none: return;
+    case Transform::none:
+      return;
     case Transform::softmax_zero:  // scores of zero are told apart
       cost[Work::compare] += all;
       [[fallthrough]];
@@ -361,8 +360,8 @@ std::vector<Rule> ml_family() {
              infer_label_encoder, cost_look_up),
       ml_row("cast_map", "x", "The values of a map as a tensor", "convert = |y|", {"CastMap"}, infer_cast_map,
              cost_cast_map),
-      ml_row("dict_vectorizer", "x", "The values of a map in the order of a vocabulary",
-             "compare = |y|, one a look-up", {"DictVectorizer"}, infer_dict_vectorizer, cost_dict_vectorizer),
+      ml_row("dict_vectorizer", "x", "The values of a map in the order of a vocabulary", "compare = |y|, one a look-up",
+             {"DictVectorizer"}, infer_dict_vectorizer, cost_dict_vectorizer),
       ml_row("zip_map", "x", "A map of labels to scores for each row", "no work", {"ZipMap"}, infer_zip_map,
              cost_moves("moves data only")),
   };

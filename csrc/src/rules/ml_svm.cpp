@@ -148,8 +148,8 @@ std::vector<Rule> svm_rules() {
                        "add = N * k",
              {"SVMClassifier"}, infer_classifier, cost_classifier),
       ml_row("svm_regressor", "x", "Support vectors summed",
-             kernels + "mac = N * V, add = N; without vectors: mac = N * F, add = N", {"SVMRegressor"},
-             infer_regressor, cost_regressor),
+             kernels + "mac = N * V, add = N; without vectors: mac = N * F, add = N", {"SVMRegressor"}, infer_regressor,
+             cost_regressor),
   };
 }
 

@@ -1,6 +1,5 @@
-// Ensembles of decision trees. How far a row goes down a tree depends on data: the deepest path is counted, and is exact
-// where all paths of a tree are as deep.
-// Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+// Ensembles of decision trees. How far a row goes down a tree depends on data: the deepest path is counted, and is
+// exact where all paths of a tree are as deep. Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <map>
 #include <set>
@@ -94,8 +93,7 @@ Status read_named(const Call& c, const std::string& votes, Forest& forest) {
   const auto trees = c.integers("nodes_treeids"), ids = c.integers("nodes_nodeids");
   const auto yes = c.integers("nodes_truenodeids"), no = c.integers("nodes_falsenodeids");
   const auto modes = c.texts("nodes_modes");
-  if (trees.size() != ids.size() || yes.size() != ids.size() || no.size() != ids.size() ||
-      modes.size() != ids.size()) {
+  if (trees.size() != ids.size() || yes.size() != ids.size() || no.size() != ids.size() || modes.size() != ids.size()) {
     return bad("the lists of nodes differ in length");
   }
   using Name = std::pair<std::int64_t, std::int64_t>;

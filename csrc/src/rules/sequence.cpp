@@ -51,9 +51,7 @@ Type common(const std::vector<Part>& parts, const Type& when_empty) {
 }
 
 // The type of a list's elements, of which perhaps only the dtype is known.
-Type element_of(const Type& list) {
-  return list.element != nullptr ? *list.element : Type::unranked(list.dtype);
-}
+Type element_of(const Type& list) { return list.element != nullptr ? *list.element : Type::unranked(list.dtype); }
 
 // Parts. -----------------------------------------------------------------------------------------------------------
 
@@ -149,8 +147,7 @@ Status infer_insert(const Call& c, Outputs& out) {
     return {};
   }
   const Part added = part_at(c, 1);
-  const Position at =
-      c.has(kInsertAt) ? position(c, kInsertAt, parts->size(), true) : Position{true, parts->size()};
+  const Position at = c.has(kInsertAt) ? position(c, kInsertAt, parts->size(), true) : Position{true, parts->size()};
   if (!at.known) {
     give_blurred(out, parts->size() + 1, parts->empty() ? added.type : common(common(*parts, {}), added.type));
     return {};
@@ -453,8 +450,7 @@ std::vector<Rule> sequence_family() {
       list_row("sequence_construct", "xs...", "A sequence of the inputs", "SequenceConstruct", infer_construct),
       list_row("sequence_empty", "", "A sequence without elements", "SequenceEmpty", infer_empty),
       list_row("sequence_at", "xs #position", "One element of a sequence", "SequenceAt", infer_at),
-      list_row("sequence_insert", "xs x #position", "A sequence with one element more", "SequenceInsert",
-               infer_insert),
+      list_row("sequence_insert", "xs x #position", "A sequence with one element more", "SequenceInsert", infer_insert),
       list_row("sequence_erase", "xs #position", "A sequence with one element less", "SequenceErase", infer_erase),
       list_row("sequence_length", "xs", "The number of elements of a sequence", "SequenceLength", infer_length),
       row("split_to_sequence", "x #split", "A tensor cut along an axis into a sequence",

@@ -1,6 +1,6 @@
-// Text: joining, splitting and matching strings, tokens, tf-idf, hashes. The lengths of texts are data: an operation on a
-// text counts as one comparison, whatever its length.
-// Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+// Text: joining, splitting and matching strings, tokens, tf-idf, hashes. The lengths of texts are data: an operation on
+// a text counts as one comparison, whatever its length. Copyright macsim contributors. SPDX-License-Identifier:
+// Apache-2.0
 #include <algorithm>
 
 #include "rules/families.hpp"
@@ -58,7 +58,8 @@ Status infer_split(const Call& c, Outputs& out) {
 
 Status infer_tokenizer(const Call& c, Outputs& out) {
   Shape y = c.shape(kX);
-  if (c.ranked(kX) && (y.empty() || y.size() > 2)) return bad("texts of shape [C] or [N, C] are needed, not " + text(y));
+  if (c.ranked(kX) && (y.empty() || y.size() > 2))
+    return bad("texts of shape [C] or [N, C] are needed, not " + text(y));
   if (c.ranked(kX) && y.back().is(0)) {  // nothing in: the same comes out
     out.set(0, DType::string, std::move(y));
     return {};
@@ -120,7 +121,8 @@ Status cost_tfidf(const Call& c, Cost& cost) {
   cost[Work::compare] = items * (longest * distances);
   // Single items are counted once, whatever the distance.
   const std::int64_t once = shortest == 1 && longest >= 1 ? 1 : 0;
-  cost[Work::add] = items * (once + std::max<std::int64_t>(longest - std::max<std::int64_t>(shortest, 2) + 1, 0) * distances);
+  cost[Work::add] =
+      items * (once + std::max<std::int64_t>(longest - std::max<std::int64_t>(shortest, 2) + 1, 0) * distances);
   if (mode == "TFIDF" && weighted) cost[Work::mul] = y;
   if (mode == "IDF") cost[Work::compare] += y;
   cost.compute = DType::f32;
