@@ -363,6 +363,15 @@ void Walk::count() {
     cost.because = "a rank is unknown";
     remark(Code::needs_shape, "the rank of an input is unknown");
   }
+  const auto is_zero = [](const Count& amount) { return amount.is(0); };
+  if (!unknown && cost.because.empty() && std::all_of(cost.work.begin(), cost.work.end(), is_zero)) {
+    const auto has_zero = [&](ValueId id) {
+      return id != kNone && std::any_of(frame().types[id].shape.begin(), frame().types[id].shape.end(), is_zero);
+    };
+    const Span<ValueId> inputs = frame().graph->inputs_of(*here_.node);
+    // Other zeros are explained by their rules.
+    if (std::any_of(inputs.begin(), inputs.end(), has_zero)) cost.because = "nothing to compute: a size is 0";
+  }
   fill_traffic(cost);
   push(cost, unknown);
 }
