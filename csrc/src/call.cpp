@@ -230,7 +230,19 @@ const Contents* Walk::contents(std::uint32_t frame, ValueId id) {
   return found.get();
 }
 
-void Outputs::set(std::size_t i, DType dtype, Shape shape) { set(i, Type::of(dtype, std::move(shape))); }
+void Outputs::set(std::size_t i, DType dtype, Shape shape) {
+  const Node& node = *walk_.here_.node;
+  if (i >= node.outputs) return;
+  Frame& frame = walk_.frame();
+  const ValueId id = frame.graph->edges[node.first_edge + node.inputs + i];
+  if (id == kNone) return;
+  Type& type = frame.types[id];
+  type.dtype = dtype;
+  type.kind = Kind::tensor;
+  type.ranked = true;
+  type.shape = std::move(shape);
+  type.element.reset();
+}
 
 void Outputs::set(std::size_t i, Type type) {
   const Node& node = *walk_.here_.node;

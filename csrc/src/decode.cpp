@@ -29,16 +29,26 @@ struct FloatFormat {
 
 std::optional<FloatFormat> float_format(DType dtype) {
   switch (dtype) {
-    case DType::f16: return FloatFormat{5, 10, 15, FloatFormat::ieee};
-    case DType::bf16: return FloatFormat{8, 7, 127, FloatFormat::ieee};
-    case DType::f8e4m3fn: return FloatFormat{4, 3, 7, FloatFormat::one_nan};
-    case DType::f8e4m3fnuz: return FloatFormat{4, 3, 8, FloatFormat::negative};
-    case DType::f8e5m2: return FloatFormat{5, 2, 15, FloatFormat::ieee};
-    case DType::f8e5m2fnuz: return FloatFormat{5, 2, 16, FloatFormat::negative};
-    case DType::f6e2m3: return FloatFormat{2, 3, 1, FloatFormat::finite};
-    case DType::f6e3m2: return FloatFormat{3, 2, 3, FloatFormat::finite};
-    case DType::f4e2m1: return FloatFormat{2, 1, 1, FloatFormat::finite};
-    default: return std::nullopt;
+    case DType::f16:
+      return FloatFormat{5, 10, 15, FloatFormat::ieee};
+    case DType::bf16:
+      return FloatFormat{8, 7, 127, FloatFormat::ieee};
+    case DType::f8e4m3fn:
+      return FloatFormat{4, 3, 7, FloatFormat::one_nan};
+    case DType::f8e4m3fnuz:
+      return FloatFormat{4, 3, 8, FloatFormat::negative};
+    case DType::f8e5m2:
+      return FloatFormat{5, 2, 15, FloatFormat::ieee};
+    case DType::f8e5m2fnuz:
+      return FloatFormat{5, 2, 16, FloatFormat::negative};
+    case DType::f6e2m3:
+      return FloatFormat{2, 3, 1, FloatFormat::finite};
+    case DType::f6e3m2:
+      return FloatFormat{3, 2, 3, FloatFormat::finite};
+    case DType::f4e2m1:
+      return FloatFormat{2, 1, 1, FloatFormat::finite};
+    default:
+      return std::nullopt;
   }
 }
 
@@ -70,10 +80,16 @@ class Element {
     real_ = kind == DTypeClass::real;
     numeric_ = real_ || kind == DTypeClass::integer || kind == DTypeClass::boolean;
     switch (dtype) {
-      case DType::i64: case DType::i32: case DType::i16: case DType::i8: case DType::i4: case DType::i2:
+      case DType::i64:
+      case DType::i32:
+      case DType::i16:
+      case DType::i8:
+      case DType::i4:
+      case DType::i2:
         is_signed_ = true;
         break;
-      default: break;
+      default:
+        break;
     }
   }
   bool numeric() const { return numeric_; }
@@ -194,7 +210,7 @@ bool decode_fields(std::string_view bytes, const wire::Message& message, std::ui
   while (wire.next(f)) {
     if (f.number >= wire::Message::kFields || ((chosen >> f.number) & 1U) == 0) continue;
     const unsigned allowed = message.allowed[f.number];
-    const Encoding encoding = (allowed & wire::kInteger) != 0  ? Encoding::varints
+    const Encoding encoding = (allowed & wire::kInteger) != 0 ? Encoding::varints
                               : (allowed & wire::kFloat) != 0 ? Encoding::fixed32
                                                               : Encoding::fixed64;
     bool good = false;
@@ -249,7 +265,8 @@ bool read_part(std::string_view bytes, Stored& part) {
     } else if (f.number == onnx::tensor::kRawData) {
       part.encoding = Encoding::raw;
       part.bytes = f.bytes;
-    } else if (f.number < wire::Message::kFields && ((numbers >> f.number) & 1U) != 0 && part.encoding != Encoding::raw) {
+    } else if (f.number < wire::Message::kFields && ((numbers >> f.number) & 1U) != 0 &&
+               part.encoding != Encoding::raw) {
       part.encoding = Encoding::unpacked;
       part.bytes = bytes;
     } else if (f.number == onnx::tensor::kDataLocation && f.bits == onnx::tensor::kExternal) {
@@ -273,13 +290,16 @@ bool decode_sparse(const Stored& stored, std::size_t count, std::size_t limit, s
   std::vector<double> some_reals, unused;
   const std::size_t rank = stored.type.shape.size();
   if (wire.flaw() != Flaw::none || indices.type.dtype != DType::i64) return false;
-  if (!decode(values, limit, &some_ints, &some_reals) || !decode(indices, limit * (rank + 1), &at, &unused)) return false;
+  if (!decode(values, limit, &some_ints, &some_reals) || !decode(indices, limit * (rank + 1), &at, &unused))
+    return false;
   const std::size_t given = some_ints.size() + some_reals.size();
   const bool flat = indices.type.shape.size() == 1;
   if (given > count || at.size() != (flat ? given : given * rank)) return false;
   const bool real = class_of(stored.type.dtype) == DTypeClass::real;
-  if (real) reals->assign(count, 0.0);
-  else ints->assign(count, 0);
+  if (real)
+    reals->assign(count, 0.0);
+  else
+    ints->assign(count, 0);
   for (std::size_t i = 0; i < given; ++i) {
     std::uint64_t position = 0;
     if (flat) {
@@ -293,8 +313,10 @@ bool decode_sparse(const Stored& stored, std::size_t count, std::size_t limit, s
       }
     }
     if (position >= count) return false;
-    if (real) (*reals)[position] = some_reals[i];
-    else (*ints)[position] = some_ints[i];
+    if (real)
+      (*reals)[position] = some_reals[i];
+    else
+      (*ints)[position] = some_ints[i];
   }
   return true;
 }
@@ -305,19 +327,24 @@ bool decode_dense(const Stored& stored, std::size_t count, Sink& sink) {
                                       (1U << tensor::kInt64Data) | (1U << tensor::kDoubleData) |
                                       (1U << tensor::kUint64Data);
   switch (stored.encoding) {
-    case Encoding::raw: return decode_raw(stored.bytes, count, sink);
+    case Encoding::raw:
+      return decode_raw(stored.bytes, count, sink);
     case Encoding::varints:
     case Encoding::fixed32:
-    case Encoding::fixed64: return decode_packed(stored.bytes, stored.encoding, sink);
-    case Encoding::unpacked: return decode_fields(stored.bytes, tensor::kMessage, of_tensor, sink);
+    case Encoding::fixed64:
+      return decode_packed(stored.bytes, stored.encoding, sink);
+    case Encoding::unpacked:
+      return decode_fields(stored.bytes, tensor::kMessage, of_tensor, sink);
     case Encoding::attribute: {
       const bool real = sink.element().is_real();
       const bool list = !stored.type.shape.empty();
-      const unsigned field = real ? (list ? attribute::kFloats : attribute::kF) : (list ? attribute::kInts : attribute::kI);
+      const unsigned field =
+          real ? (list ? attribute::kFloats : attribute::kF) : (list ? attribute::kInts : attribute::kI);
       if (!decode_fields(stored.bytes, attribute::kMessage, 1U << field, sink)) return false;
       return sink.full() || list || sink.add(0);  // a writer may leave out a zero
     }
-    default: return false;
+    default:
+      return false;
   }
 }
 

@@ -75,7 +75,7 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& pa
   // Without O_NONBLOCK a pipe that nobody writes to would wait for ever.
   const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // NOLINT(*-vararg)
   if (file < 0) return unreadable(path, last_error());
-  struct stat about {};
+  struct stat about{};
   const bool known = ::fstat(file, &about) == 0;
   if (!known || !S_ISREG(about.st_mode)) {
     const std::string why = !known ? last_error() : S_ISDIR(about.st_mode) ? "it is a directory" : "it is not a file";

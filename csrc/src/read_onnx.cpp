@@ -80,8 +80,8 @@ Status OnnxReader::read() {
   if (unsorted_nodes_ != 0) {
     std::string text = std::to_string(unsorted_nodes_) + (unsorted_nodes_ == 1 ? " node comes" : " nodes come") +
                        " before a node whose output is needed; the first is " + first_unsorted_;
-    model_.notes.push_back({Code::unsorted, Severity::warning, kNone, {}, std::move(text),
-                            std::string(explain(Code::unsorted)->hint)});
+    model_.notes.push_back(
+        {Code::unsorted, Severity::warning, kNone, {}, std::move(text), std::string(explain(Code::unsorted)->hint)});
   }
   return {};
 }
@@ -102,7 +102,8 @@ Status OnnxReader::refuse_other_formats() const {
   if (starts("\x1F\x8B")) return refuse("this is compressed with gzip: unpack it first");
   if (starts("\x89HDF")) return refuse("this is an HDF5 file (Keras, perhaps), not an ONNX model");
   if (starts("TFL3", 4)) return refuse("this is a TensorFlow Lite model, not an ONNX model");
-  if (starts("ORTM", 4)) return refuse("this is ONNX Runtime's own format (.ort): give the .onnx file it was made from");
+  if (starts("ORTM", 4))
+    return refuse("this is ONNX Runtime's own format (.ort): give the .onnx file it was made from");
   if (starts("GGUF")) return refuse("this is a GGUF file, not an ONNX model");
   if (bytes_.size() > 9 && bytes_[8] == '{' && wire::little_endian(bytes_.data(), 8) <= bytes_.size() - 8) {
     return refuse("this is a safetensors file: weights without a model");
@@ -110,7 +111,8 @@ Status OnnxReader::refuse_other_formats() const {
   const std::size_t text = bytes_.find_first_not_of(" \t\r\n");
   if (text == std::string_view::npos) return refuse("the file holds nothing but blanks");
   if (bytes_[text] == '{') return refuse("this is JSON; only the binary form of ONNX is read");
-  if (bytes_[text] == '<') return refuse("this is text (HTML, XML or ONNX's textual form), not the binary form of ONNX");
+  if (bytes_[text] == '<')
+    return refuse("this is text (HTML, XML or ONNX's textual form), not the binary form of ONNX");
   if (starts("ir_version", text) || starts("graph {", text)) {
     return refuse("this is the text form of protobuf; only the binary form of ONNX is read");
   }
@@ -123,9 +125,15 @@ bool OnnxReader::read_model_fields() {
   bool known = false;  // some field was one of ModelProto's
   while (wire.next(f)) {
     switch (f.number) {
-      case onnx::model::kIrVersion: model_.ir_version = f.integer(); break;
-      case onnx::model::kProducerName: model_.producer = f.bytes; break;
-      case onnx::model::kProducerVersion: model_.producer_version = f.bytes; break;
+      case onnx::model::kIrVersion:
+        model_.ir_version = f.integer();
+        break;
+      case onnx::model::kProducerName:
+        model_.producer = f.bytes;
+        break;
+      case onnx::model::kProducerVersion:
+        model_.producer_version = f.bytes;
+        break;
       case onnx::model::kOpsetImport:
         if (!read_opset(f.bytes, imports_)) return false;
         break;
@@ -138,7 +146,8 @@ bool OnnxReader::read_model_fields() {
       case onnx::model::kFunctions:
         if (!read_function_fields(f.bytes)) return false;
         break;
-      default: break;
+      default:
+        break;
     }
     known = known || (f.number < wire::Message::kFields && wire.message().allowed[f.number] != wire::kAnything);
   }
@@ -211,14 +220,23 @@ bool OnnxReader::read_function_fields(std::string_view bytes) {
   Field f;
   while (wire.next(f)) {
     switch (f.number) {
-      case onnx::function::kName: function.name = f.bytes; break;
-      case onnx::function::kDomain: function.domain = f.bytes; break;
-      case onnx::function::kOverload: function.overload = f.bytes; break;
-      case onnx::function::kAttribute: function.attributes.push_back(f.bytes); break;
+      case onnx::function::kName:
+        function.name = f.bytes;
+        break;
+      case onnx::function::kDomain:
+        function.domain = f.bytes;
+        break;
+      case onnx::function::kOverload:
+        function.overload = f.bytes;
+        break;
+      case onnx::function::kAttribute:
+        function.attributes.push_back(f.bytes);
+        break;
       case onnx::function::kOpsetImport:
         if (!read_opset(f.bytes, pending.imports)) return false;
         break;
-      default: break;
+      default:
+        break;
     }
   }
   if (!done(wire)) return false;
@@ -313,9 +331,9 @@ bool OnnxReader::check_calls() {
       if (next[f] == first[f + 1]) {
         state[f] = closed;
         path.pop_back();
-        if (height[f] > kMostDepth) return fail(Code::too_deep, "functions call each other more than " +
-                                                                    std::to_string(kMostDepth) + " deep, from " +
-                                                                    quoted(model_.functions[f].name) + " on");
+        if (height[f] > kMostDepth)
+          return fail(Code::too_deep, "functions call each other more than " + std::to_string(kMostDepth) +
+                                          " deep, from " + quoted(model_.functions[f].name) + " on");
         if (!path.empty()) height[path.back()] = std::max(height[path.back()], height[f] + 1);
         continue;
       }
@@ -345,7 +363,10 @@ void OnnxReader::note_missing_imports() {
     if (std::find(told.begin(), told.end(), op.dialect) != told.end()) continue;
     told.push_back(op.dialect);
     const std::string_view domain = op.dialect == "onnx" ? "ai.onnx" : op.dialect;
-    model_.notes.push_back({Code::no_import, Severity::warning, kNone, {},
+    model_.notes.push_back({Code::no_import,
+                            Severity::warning,
+                            kNone,
+                            {},
                             "operators of " + quoted(domain) + " are used (" + quoted(op.name) +
                                 "), but the model does not import that set; version " + std::to_string(op.version) +
                                 " was assumed",
@@ -378,15 +399,24 @@ bool OnnxReader::flawed(const Wire& wire) {
   }
   text += std::string(" of ") + message.name + ", " + offset_of(wire.field_at()) + ": ";
   switch (wire.flaw()) {
-    case Flaw::cut: text += "it runs past the end of the message"; break;
+    case Flaw::cut:
+      text += "it runs past the end of the message";
+      break;
     case Flaw::overrun:
       text += "its length, " + std::to_string(wire.wanted()) + ", runs past the end of the message, " +
               std::to_string(wire.end() - wire.at()) + " bytes on";
       break;
-    case Flaw::long_varint: text += "a number of more than ten bytes"; break;
-    case Flaw::bad_tag: text += "no such field or wire type can exist"; break;
-    case Flaw::misfit: text += "wire type " + std::to_string(tag & 7U) + " is not how this field is encoded"; break;
-    case Flaw::none: break;
+    case Flaw::long_varint:
+      text += "a number of more than ten bytes";
+      break;
+    case Flaw::bad_tag:
+      text += "no such field or wire type can exist";
+      break;
+    case Flaw::misfit:
+      text += "wire type " + std::to_string(tag & 7U) + " is not how this field is encoded";
+      break;
+    case Flaw::none:
+      break;
   }
   return fail(Code::malformed, std::move(text));
 }

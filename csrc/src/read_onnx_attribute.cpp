@@ -36,11 +36,20 @@ std::uint64_t OnnxReader::AttributeFields::kind() const noexcept {
   constexpr struct {
     std::uint32_t field;
     Is is;
-  } table[] = {{kF, kIsFloat},         {kI, kIsInt},           {kS, kIsString},
-               {kT, kIsTensor},        {kG, kIsGraph},         {kFloats, kIsFloats},
-               {kInts, kIsInts},       {kStrings, kIsStrings}, {kTensors, kIsTensors},
-               {kGraphs, kIsGraphs},   {kTp, kIsTypeProto},    {kTypeProtos, kIsTypeProtos},
-               {kSparseTensor, kIsSparseTensor}, {kSparseTensors, kIsSparseTensors}};
+  } table[] = {{kF, kIsFloat},
+               {kI, kIsInt},
+               {kS, kIsString},
+               {kT, kIsTensor},
+               {kG, kIsGraph},
+               {kFloats, kIsFloats},
+               {kInts, kIsInts},
+               {kStrings, kIsStrings},
+               {kTensors, kIsTensors},
+               {kGraphs, kIsGraphs},
+               {kTp, kIsTypeProto},
+               {kTypeProtos, kIsTypeProtos},
+               {kSparseTensor, kIsSparseTensor},
+               {kSparseTensors, kIsSparseTensors}};
   for (const auto& line : table) {
     if ((seen >> line.field) & 1U) return line.is;
   }
@@ -88,9 +97,15 @@ bool OnnxReader::read_attribute(std::string_view bytes, NodeId owner) {
       attr.kind = Attr::Kind::text;
       attr.text = fields.text;
       break;
-    case kIsInts: run(attr, Attr::Kind::integers, fields.integers); break;
-    case kIsFloats: run(attr, Attr::Kind::reals, fields.reals); break;
-    case kIsStrings: run(attr, Attr::Kind::texts, fields.texts); break;
+    case kIsInts:
+      run(attr, Attr::Kind::integers, fields.integers);
+      break;
+    case kIsFloats:
+      run(attr, Attr::Kind::reals, fields.reals);
+      break;
+    case kIsStrings:
+      run(attr, Attr::Kind::texts, fields.texts);
+      break;
     case kIsTensor:
     case kIsTensors:
     case kIsSparseTensor:
@@ -104,20 +119,35 @@ bool OnnxReader::read_attribute(std::string_view bytes, NodeId owner) {
     case kIsGraph:
       if (fields.body != kNone) run(attr, Attr::Kind::body, {fields.body, 1});
       break;
-    case kIsGraphs: run(attr, Attr::Kind::bodies, fields.bodies); break;
-    default: break;
+    case kIsGraphs:
+      run(attr, Attr::Kind::bodies, fields.bodies);
+      break;
+    default:
+      break;
   }
   return true;
 }
 
 bool OnnxReader::read_attribute_field(const Field& f, AttributeFields& fields, NodeId owner) {
   switch (f.number) {
-    case onnx::attribute::kName: fields.name = f.bytes; return true;
-    case onnx::attribute::kRefAttrName: fields.refers = f.bytes; return true;
-    case onnx::attribute::kType: fields.type = f.bits; return true;
-    case onnx::attribute::kI: fields.integer = f.integer(); return true;
-    case onnx::attribute::kF: fields.real = static_cast<double>(wire::float_of(static_cast<std::uint32_t>(f.bits))); return true;
-    case onnx::attribute::kS: fields.text = f.bytes; return true;
+    case onnx::attribute::kName:
+      fields.name = f.bytes;
+      return true;
+    case onnx::attribute::kRefAttrName:
+      fields.refers = f.bytes;
+      return true;
+    case onnx::attribute::kType:
+      fields.type = f.bits;
+      return true;
+    case onnx::attribute::kI:
+      fields.integer = f.integer();
+      return true;
+    case onnx::attribute::kF:
+      fields.real = static_cast<double>(wire::float_of(static_cast<std::uint32_t>(f.bits)));
+      return true;
+    case onnx::attribute::kS:
+      fields.text = f.bytes;
+      return true;
     case onnx::attribute::kStrings:
       fields.texts.add(model_.texts.size());
       model_.texts.push_back(f.bytes);
@@ -143,7 +173,8 @@ bool OnnxReader::read_attribute_field(const Field& f, AttributeFields& fields, N
       model_.body_lists.push_back(body);
       return true;
     }
-    default: return true;
+    default:
+      return true;
   }
 }
 

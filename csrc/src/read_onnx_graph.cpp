@@ -42,7 +42,8 @@ bool OnnxReader::read_bodies(std::string_view bytes, std::uint32_t body) {
 
 bool OnnxReader::read_open(std::string_view bytes, std::uint32_t body, NodeId owner) {
   if (depth_ == kMostDepth) {
-    return fail_at(bytes.data(), Code::too_deep, "subgraphs are nested more than " + std::to_string(kMostDepth) + " deep");
+    return fail_at(bytes.data(), Code::too_deep,
+                   "subgraphs are nested more than " + std::to_string(kMostDepth) + " deep");
   }
   if (open_.size() == depth_) open_.push_back(std::make_unique<Open>());
   ++depth_;
@@ -91,7 +92,9 @@ bool OnnxReader::read_graph(std::string_view bytes) {
       case onnx::graph::kNode:
         if (!read_node(f.bytes)) return false;
         break;
-      case onnx::graph::kName: graph().name = f.bytes; break;
+      case onnx::graph::kName:
+        graph().name = f.bytes;
+        break;
       case onnx::graph::kInitializer:
         if (!read_initializer(f.bytes, false)) return false;
         break;
@@ -104,7 +107,8 @@ bool OnnxReader::read_graph(std::string_view bytes) {
       case onnx::graph::kOutput:
         if (!read_output(f.bytes)) return false;
         break;
-      default: break;
+      default:
+        break;
     }
   }
   return done(wire) && read_value_infos(counts, bytes, onnx::graph::kMessage, onnx::graph::kValueInfo);
@@ -112,7 +116,8 @@ bool OnnxReader::read_graph(std::string_view bytes) {
 
 bool OnnxReader::read_function_body(std::string_view bytes) {
   Counts counts;
-  if (!make_room(counts, bytes, onnx::function::kMessage, onnx::function::kNode, onnx::function::kValueInfo)) return false;
+  if (!make_room(counts, bytes, onnx::function::kMessage, onnx::function::kNode, onnx::function::kValueInfo))
+    return false;
   Function& function = model_.functions[top().body - 1];  // their bodies come right after the model's graph
   Wire wire(bytes, onnx::function::kMessage);
   Field f;
@@ -134,7 +139,8 @@ bool OnnxReader::read_function_body(std::string_view bytes) {
       case onnx::function::kOutput:
         if (!add_output(f.bytes, wire.field_at())) return false;
         break;
-      default: break;
+      default:
+        break;
     }
   }
   return done(wire) && read_value_infos(counts, bytes, onnx::function::kMessage, onnx::function::kValueInfo);
@@ -184,19 +190,32 @@ bool OnnxReader::read_node_fields(std::string_view bytes, Node& node) {
   Field f;
   while (wire.next(f)) {
     switch (f.number) {
-      case onnx::node::kInput: body.edges.push_back(f.bytes.empty() ? kNone : intern(f.bytes)); break;
-      case onnx::node::kOutput: outputs_.push_back(f.bytes); break;
-      case onnx::node::kName: node.name = f.bytes; break;
-      case onnx::node::kOpType: texts.op = f.bytes; break;
+      case onnx::node::kInput:
+        body.edges.push_back(f.bytes.empty() ? kNone : intern(f.bytes));
+        break;
+      case onnx::node::kOutput:
+        outputs_.push_back(f.bytes);
+        break;
+      case onnx::node::kName:
+        node.name = f.bytes;
+        break;
+      case onnx::node::kOpType:
+        texts.op = f.bytes;
+        break;
       case onnx::node::kAttribute:
         if (!read_attribute(f.bytes, id)) return false;
         break;
-      case onnx::node::kDomain: texts.domain = f.bytes; break;
-      case onnx::node::kOverload: texts.overload = f.bytes; break;
+      case onnx::node::kDomain:
+        texts.domain = f.bytes;
+        break;
+      case onnx::node::kOverload:
+        texts.overload = f.bytes;
+        break;
       case onnx::node::kMetadata:
         if (!read_metadata(f.bytes, texts)) return false;
         break;
-      default: break;
+      default:
+        break;
     }
   }
   if (!done(wire)) return false;
@@ -310,14 +329,29 @@ bool OnnxReader::store_constant(const Node& node, std::string_view bytes) {
   const Attr& attr = model_.attrs[node.first_attr];
   Stored stored;
   switch (attr.kind) {
-    case Attr::Kind::tensor: stored = model_.tensors[attr.first]; break;
-    case Attr::Kind::integer: stored.type = Type::of(DType::i64, {}); break;
-    case Attr::Kind::real: stored.type = Type::of(DType::f32, {}); break;
-    case Attr::Kind::text: stored.type = Type::of(DType::string, {}); break;
-    case Attr::Kind::integers: stored.type = Type::of(DType::i64, {Dim(attr.count)}); break;
-    case Attr::Kind::reals: stored.type = Type::of(DType::f32, {Dim(attr.count)}); break;
-    case Attr::Kind::texts: stored.type = Type::of(DType::string, {Dim(attr.count)}); break;
-    default: return true;
+    case Attr::Kind::tensor:
+      stored = model_.tensors[attr.first];
+      break;
+    case Attr::Kind::integer:
+      stored.type = Type::of(DType::i64, {});
+      break;
+    case Attr::Kind::real:
+      stored.type = Type::of(DType::f32, {});
+      break;
+    case Attr::Kind::text:
+      stored.type = Type::of(DType::string, {});
+      break;
+    case Attr::Kind::integers:
+      stored.type = Type::of(DType::i64, {Dim(attr.count)});
+      break;
+    case Attr::Kind::reals:
+      stored.type = Type::of(DType::f32, {Dim(attr.count)});
+      break;
+    case Attr::Kind::texts:
+      stored.type = Type::of(DType::string, {Dim(attr.count)});
+      break;
+    default:
+      return true;
   }
   if (attr.kind != Attr::Kind::tensor && stored.type.dtype != DType::string) {
     stored.encoding = Encoding::attribute;

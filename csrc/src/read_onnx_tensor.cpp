@@ -15,9 +15,12 @@ namespace {
 /// How a packed field of numbers is laid out.
 Encoding packed_encoding(std::uint32_t number) {
   switch (number) {
-    case onnx::tensor::kFloatData: return Encoding::fixed32;
-    case onnx::tensor::kDoubleData: return Encoding::fixed64;
-    default: return Encoding::varints;
+    case onnx::tensor::kFloatData:
+      return Encoding::fixed32;
+    case onnx::tensor::kDoubleData:
+      return Encoding::fixed64;
+    default:
+      return Encoding::varints;
   }
 }
 
@@ -38,8 +41,12 @@ bool OnnxReader::read_tensor(std::string_view bytes, Stored& stored, std::string
       case onnx::tensor::kDims:
         if (!read_dims(f, stored.type.shape, wire.field_at())) return flawed_inside(wire);
         break;
-      case onnx::tensor::kDataType: stored.type.dtype = dtype_from_onnx(f.integer()); break;
-      case onnx::tensor::kName: name = f.bytes; break;
+      case onnx::tensor::kDataType:
+        stored.type.dtype = dtype_from_onnx(f.integer());
+        break;
+      case onnx::tensor::kName:
+        name = f.bytes;
+        break;
       case onnx::tensor::kRawData:
         raw = true;
         stored.encoding = Encoding::raw;
@@ -59,8 +66,11 @@ bool OnnxReader::read_tensor(std::string_view bytes, Stored& stored, std::string
           stored.bytes = bytes;
         }
         break;
-      case onnx::tensor::kDataLocation: stored.external = f.bits == onnx::tensor::kExternal; break;
-      default: break;
+      case onnx::tensor::kDataLocation:
+        stored.external = f.bits == onnx::tensor::kExternal;
+        break;
+      default:
+        break;
     }
   }
   if (stored.external) {
@@ -142,7 +152,8 @@ bool OnnxReader::read_type(std::string_view bytes, Type& type, std::string_view 
         type.kind = Kind::map;
         good = read_element_type(f, onnx::map_type::kValueType, onnx::map_type::kMessage, type, depth);
         break;
-      default: break;
+      default:
+        break;
     }
   }
   return good && done(wire);
@@ -207,8 +218,8 @@ Dim OnnxReader::dim_named(std::string_view text) {
   constexpr std::string_view nameless[] = {"", "?", "-1", "None"};
   if (std::find(std::begin(nameless), std::end(nameless), text) != std::end(nameless)) return Dim::undefined();
   const auto fresh = static_cast<std::uint32_t>(symbols_.size());
-  const std::uint32_t id = symbol_table_.find_or_add(hash_name(text, hash_key_), fresh,
-                                                     [&](std::uint32_t other) { return symbols_[other].first == text; });
+  const std::uint32_t id = symbol_table_.find_or_add(
+      hash_name(text, hash_key_), fresh, [&](std::uint32_t other) { return symbols_[other].first == text; });
   if (id == fresh) {
     std::optional<Dim> dim;
     if (!hyphenated(text)) dim = Dim::parse(text);

@@ -91,19 +91,50 @@ const Count& Report::at(Column column, std::size_t i) const {
 
 namespace {
 
-// Adds up the kinds of work that are arithmetic on floats (or on integers): 2 a mac, 1 each of the others.
+// The convention of FLOPs: 2 a mac, 1 for every other scalar operation; logic, conversions and bytes are none.
+constexpr bool is_arithmetic(Column column) noexcept { return column <= Column::trig; }
+constexpr int per_operation(Column column) noexcept { return column == Column::mac ? 2 : 1; }
+
+// Adds up the kinds of work that are arithmetic on floats (or on integers).
 template <class At>
 Count operations(const std::array<DType, 4>& dtypes, bool integers, const At& at) {
   Count sum;
-  if (counts_as_integer(dtypes[1]) == integers) sum += 2 * at(Column::mac);
-  if (counts_as_integer(dtypes[0]) != integers) return sum;
-  constexpr Column kArithmetic[] = {Column::add, Column::mul, Column::div,  Column::compare,
-                                    Column::exp, Column::log, Column::sqrt, Column::trig};
-  for (const Column column : kArithmetic) {
-    if (!at(column).is(0)) sum += at(column);
+  for (std::size_t c = 0; is_arithmetic(static_cast<Column>(c)); ++c) {
+    const auto column = static_cast<Column>(c);
+    if (counts_as_integer(dtypes[column == Column::mac ? 1 : 0]) != integers || at(column).is(0)) continue;
+    sum += per_operation(column) * at(column);
   }
   return sum;
 }
+
+// A running sum that stays a plain integer for as long as it can. Undefined amounts are left out: their rows are
+// marked unknown.
+class Sum {
+ public:
+  void add(const Count& amount) {
+    if (const auto plain = amount.constant()) {
+      if (*plain < kLimit && *plain > -kLimit) {
+        plain_ += *plain;
+        if (plain_ >= kLimit || plain_ <= -kLimit) flush();
+        return;
+      }
+    }
+    if (amount.defined()) rest_ += amount;
+  }
+  Count take() {
+    flush();
+    return std::move(rest_);
+  }
+
+ private:
+  static constexpr std::int64_t kLimit = std::int64_t{1} << 61;
+  void flush() {
+    rest_ += plain_;
+    plain_ = 0;
+  }
+  std::int64_t plain_ = 0;
+  Count rest_;
+};
 
 }  // namespace
 
@@ -156,31 +187,44 @@ void add_row(Total& total, const Report::Data& data, std::size_t i) {
   ++total.rows;
   total.trust = std::max(total.trust, found.trust[i]);
   if (found.trust[i] == Trust::unknown) ++total.unknown;
-  bool whole = true;
   for (std::size_t c = 0; c < kColumns; ++c) {
     const Count& amount = at(static_cast<Column>(c));
-    if (amount.is(0)) continue;
-    if (amount.defined()) {
-      total.sum[c] += amount;
-    } else {
-      whole = false;
-    }
+    if (!amount.is(0) && amount.defined()) total.sum[c] += amount;
   }
   const auto known = [&](Column column) -> const Count& {
     const Count& amount = at(column);
     return amount.defined() ? amount : zero();
   };
-  if (whole || found.trust[i] == Trust::unknown) {
-    total.flops += operations(found.dtypes[i], false, known);
-    total.int_ops += operations(found.dtypes[i], true, known);
-  }
+  total.flops += operations(found.dtypes[i], false, known);
+  total.int_ops += operations(found.dtypes[i], true, known);
 }
 
 }  // namespace
 
+// The whole sum goes column by column: most amounts are plain integers, which add up without a Count each.
 Total Report::total() const {
+  const Analysis& found = *data_->found;
   Total total;
-  for (std::size_t i = 0; i < rows(); ++i) add_row(total, *data_, i);
+  total.rows = rows();
+  for (const Trust trust : found.trust) {
+    total.trust = std::max(total.trust, trust);
+    total.unknown += trust == Trust::unknown ? 1U : 0U;
+  }
+  std::array<bool, static_cast<std::size_t>(DType::count_)> integer{};
+  for (std::size_t d = 0; d < integer.size(); ++d) integer[d] = counts_as_integer(static_cast<DType>(d));
+  for (std::size_t c = 0; c < kColumns; ++c) {
+    const auto column = static_cast<Column>(c);
+    std::array<Sum, 2> sums;  // of rows that compute on floats, on integers
+    const std::size_t by = column == Column::mac ? 1 : 0;
+    const auto& values = data_->columns[c];
+    for (std::size_t i = 0; i < values.size(); ++i)
+      sums[integer[static_cast<std::size_t>(found.dtypes[i][by])]].add(values[i]);
+    const Count floats = sums[0].take(), integers = sums[1].take();
+    total.sum[c] = floats + integers;
+    if (!is_arithmetic(column)) continue;
+    total.flops += per_operation(column) * floats;
+    total.int_ops += per_operation(column) * integers;
+  }
   return total;
 }
 

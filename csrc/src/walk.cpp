@@ -434,22 +434,23 @@ void Walk::push(Cost& cost, bool unknown) {
   const Frame& in = frame();
   if (unknown) cost.work.fill(Count::undefined());
   const std::size_t row = rows_.size();
+  bool whole = true;
   const auto put = [&](std::size_t column, Count& amount) {
-    if (amount.is(0)) return;
+    if (!amount.defined()) whole = false;
     if (!in.times.is(1)) amount *= in.times;
     auto& values = rows_.columns[column];
-    values.resize(row);
+    if (values.size() != row) {
+      if (values.empty()) values.reserve(rows_.node.capacity());
+      values.resize(row);
+    }
     values.push_back(std::move(amount));
   };
-  bool whole = true;
   for (std::size_t w = 0; w < kWorks; ++w) {
-    whole = whole && cost.work[w].defined();
-    put(w, cost.work[w]);
+    if (!cost.work[w].is(0)) put(w, cost.work[w]);
   }
-  whole = whole && cost.read->defined() && cost.weights->defined() && cost.written->defined();
-  put(static_cast<std::size_t>(Column::read), *cost.read);
-  put(static_cast<std::size_t>(Column::weights), *cost.weights);
-  put(static_cast<std::size_t>(Column::written), *cost.written);
+  if (!cost.read->is(0)) put(static_cast<std::size_t>(Column::read), *cost.read);
+  if (!cost.weights->is(0)) put(static_cast<std::size_t>(Column::weights), *cost.weights);
+  if (!cost.written->is(0)) put(static_cast<std::size_t>(Column::written), *cost.written);
   Trust trust = std::max(cost.trust, in.floor);
   if (in.floor > cost.trust) cost.because = in.because;
   if (!whole && !unknown) {

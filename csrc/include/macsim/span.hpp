@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <initializer_list>
 #include <memory>
 #include <new>
@@ -87,7 +88,9 @@ class Shape {
   void pop_back() noexcept { data()[--size_].~Expr(); }
   void append(const Dim* first, const Dim* last) {
     reserve(size_ + static_cast<std::size_t>(last - first));
-    for (; first != last; ++first) push_back(*first);
+    Dim* to = data() + size_;
+    size_ += static_cast<std::uint32_t>(last - first);
+    for (; first != last; ++first, ++to) new (to) Dim(*first);
   }
   /// `at` must be at most size().
   void insert(std::size_t at, Dim dim) {
@@ -122,11 +125,8 @@ class Shape {
   const Dim* data() const noexcept { return on_heap() ? heap_ : reinterpret_cast<const Dim*>(place_); }
   void grow(std::size_t capacity) {
     Dim* wider = static_cast<Dim*>(::operator new(capacity * sizeof(Dim)));
-    Dim* now = data();
-    for (std::size_t i = 0; i < size_; ++i) {
-      new (wider + i) Dim(std::move(now[i]));
-      now[i].~Expr();
-    }
+    // A Dim is one word that owns what it points to: its bytes may move, as long as only one copy is used after.
+    std::memcpy(static_cast<void*>(wider), data(), size_ * sizeof(Dim));
     if (on_heap()) ::operator delete(heap_);
     heap_ = wider;
     capacity_ = static_cast<std::uint32_t>(capacity);
@@ -142,10 +142,7 @@ class Shape {
     if (other.on_heap()) {
       heap_ = other.heap_;
     } else {
-      for (std::size_t i = 0; i < size_; ++i) {
-        new (data() + i) Dim(std::move(other.data()[i]));
-        other.data()[i].~Expr();
-      }
+      std::memcpy(place_, other.place_, size_ * sizeof(Dim));  // see grow()
     }
     other.size_ = 0;
     other.capacity_ = kInPlace;

@@ -9,8 +9,19 @@
 namespace macsim::rules {
 
 Count numel(const Shape& shape, std::size_t from, std::size_t to) {
+  const std::size_t end = std::min(to, shape.size());
+#if defined(__GNUC__) || defined(__clang__)
+  // Sizes are nearly always plain integers: multiply those without a Count on the way.
+  std::int64_t product = 1;
+  std::size_t plain = from;
+  for (; plain < end; ++plain) {
+    const auto size = shape[plain].constant();
+    if (!size || __builtin_mul_overflow(product, *size, &product)) break;
+  }
+  if (plain >= end) return product;
+#endif
   Count count = 1;
-  for (std::size_t i = from; i < std::min(to, shape.size()); ++i) count *= shape[i];
+  for (std::size_t i = from; i < end; ++i) count *= shape[i];
   return count;
 }
 
