@@ -345,22 +345,22 @@ std::optional<Expr> rewrite_changed(const Expr& e, const Replacement& replace) {
   return sum(terms.span());
 }
 
-void collect_symbols(const Expr& e, std::vector<std::string>& names) {
-  const Poly* poly = Poly::of(e);
-  if (poly == nullptr) return;
-  for (const Term& term : poly->span()) {
-    for (const Factor& factor : term.span()) {
-      if (factor.atom->kind == Kind::symbol) names.push_back(factor.atom->name);
-      for (const Expr& arg : factor.atom->args) collect_symbols(arg, names);
-    }
-  }
-}
-
 }  // namespace
 
 Expr rewrite(const Expr& e, const Replacement& replace) {
   auto changed = rewrite_changed(e, replace);
   return changed ? *std::move(changed) : e;
+}
+
+void collect_symbols(const Expr& e, std::set<std::string_view>& names) {
+  const Poly* poly = Poly::of(e);
+  if (poly == nullptr) return;
+  for (const Term& term : poly->span()) {
+    for (const Factor& factor : term.span()) {
+      if (factor.atom->kind == Kind::symbol) names.insert(factor.atom->name);
+      for (const Expr& arg : factor.atom->args) collect_symbols(arg, names);
+    }
+  }
 }
 
 }  // namespace detail
@@ -406,11 +406,9 @@ bool Expr::same(const Expr& a, const Expr& b) noexcept {
 Expr Expr::symbol(std::string_view name) { return detail::make_atom(detail::Kind::symbol, std::string(name), {}); }
 
 std::vector<std::string> Expr::symbols() const {
-  std::vector<std::string> names;
+  std::set<std::string_view> names;
   detail::collect_symbols(*this, names);
-  std::sort(names.begin(), names.end());
-  names.erase(std::unique(names.begin(), names.end()), names.end());
-  return names;
+  return {names.begin(), names.end()};
 }
 
 Expr Expr::bind(const Bindings& sizes) const {

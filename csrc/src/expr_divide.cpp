@@ -120,13 +120,15 @@ bool divide_term(const Term& a, const Term& b, Factors& factors, Term* out) {
   return matched == b.count;
 }
 
+constexpr std::size_t kMaxSteps = 1024;  // of a long division, each a term of the quotient
+
 // a = b * quotient + rest, where the rest is an integer; nullopt: not so.
 std::optional<Split> divide(const Expr& a, const Expr& b) {
   if (!a.defined() || !b.defined() || b.is(0)) return std::nullopt;
   const View divisor(b);
   Split split{Expr(), a};
   for (std::size_t steps = 0; !split.rest.is(0); ++steps) {
-    if (steps == detail::kMaxTerms || !split.rest.defined()) return std::nullopt;
+    if (steps == kMaxSteps || !split.rest.defined()) return std::nullopt;
     const View rest(split.rest);
     // The leading terms must divide. By a single term, all of them must, and are divided at once.
     const std::size_t count = divisor.size() == 1 ? rest.size() : 1;

@@ -9,8 +9,10 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <vector>
 
@@ -180,6 +182,9 @@ const Atom* single_atom(const Expr& e) noexcept;
 /// What is to be put in the place of an atom; nullopt: look into it (or leave it, when it has no parts).
 using Replacement = std::function<std::optional<Expr>(const Atom& atom)>;
 Expr rewrite(const Expr& e, const Replacement& replace);
+
+/// Adds the names of its symbols, which it keeps alive.
+void collect_symbols(const Expr& e, std::set<std::string_view>& names);
 
 /// coefficient * e + constant, without the detour of products.
 Expr scaled(const Expr& e, i128 coefficient, i128 constant);

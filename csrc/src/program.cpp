@@ -2,7 +2,7 @@
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <limits>
-#include <tuple>
+#include <unordered_map>
 
 #include "expr_poly.hpp"
 
@@ -36,6 +36,18 @@ class Compiler {
   }
 
  private:
+  struct Key {
+    Op op;
+    std::uint32_t a, b;
+    bool operator==(const Key&) const = default;
+  };
+  struct HashKey {
+    std::size_t operator()(const Key& key) const noexcept {
+      const std::uint64_t parts = (std::uint64_t{key.a} << 32 | key.b) * 8 + key.op;
+      return static_cast<std::size_t>((parts ^ parts >> 29) * 0x9e3779b97f4a7c15U >> 3);
+    }
+  };
+
   std::uint32_t term(const Term& term) {
     if (term.count == 0) return constant(term.coefficient);
     std::uint32_t product = power(atom(*term.factors[0].atom), term.factors[0].exponent);
@@ -74,26 +86,22 @@ class Compiler {
 
   std::uint32_t step(Op op, std::uint32_t a, std::uint32_t b) {
     if ((op == kAdd || op == kMultiply || op == kMax) && b < a) std::swap(a, b);
-    const auto [found, fresh] =
-        steps_.try_emplace(std::tuple(op, a, b), static_cast<std::uint32_t>(program_.steps_.size()));
+    const auto [found, fresh] = steps_.try_emplace(Key{op, a, b}, static_cast<std::uint32_t>(program_.steps_.size()));
     if (fresh) program_.steps_.push_back({op, a, b});
     return found->second;
   }
 
   Program& program_;
-  std::map<std::tuple<Op, std::uint32_t, std::uint32_t>, std::uint32_t> steps_;
+  std::unordered_map<Key, std::uint32_t, HashKey> steps_;
   std::map<std::pair<std::uint64_t, std::int64_t>, std::uint32_t> constants_;
 };
 
 }  // namespace detail
 
 Program::Program(const std::vector<Expr>& expressions) {
-  for (const Expr& e : expressions) {
-    const auto names = e.symbols();
-    symbols_.insert(symbols_.end(), names.begin(), names.end());
-  }
-  std::sort(symbols_.begin(), symbols_.end());
-  symbols_.erase(std::unique(symbols_.begin(), symbols_.end()), symbols_.end());
+  std::set<std::string_view> names;
+  for (const Expr& e : expressions) detail::collect_symbols(e, names);
+  symbols_.assign(names.begin(), names.end());
   detail::Compiler compiler(*this);
   roots_.reserve(expressions.size());
   for (const Expr& e : expressions) roots_.push_back(compiler.expression(e));
