@@ -80,8 +80,10 @@ bool activation(Cost& cost, std::string_view name, const Count& n) {
 
 void fused_activation(Cost& cost, std::string_view name, const Count& n) {
   if (activation(cost, name, n)) return;
-  cost.trust = Trust::unknown;
-  cost.because = "the fused activation function is not known";
+  cost[Work::exp] += n;
+  if (cost.trust == Trust::unknown) return;
+  cost.trust = Trust::estimate;
+  cost.because = "the fused activation is not known: one exponential an element is counted";
 }
 
 void swiglu(Cost& cost, const Count& n, bool alpha, bool beta, bool limit) {

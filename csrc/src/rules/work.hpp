@@ -14,7 +14,7 @@ namespace macsim::rules::work {
 /// The named function on `n` elements, in ONNX's or com.microsoft's spelling and any case ("Relu", "leakyrelu",
 /// "HardSigmoid"). "" and "none" are nothing. False: nobody knows the function; nothing was added.
 bool activation(Cost& cost, std::string_view name, const Count& n);
-/// The same for an activation fused into an operator: an unknown function makes the cost unknown.
+/// The same for an activation fused into an operator: an unknown one is estimated.
 void fused_activation(Cost& cost, std::string_view name, const Count& n);
 /// clamp(gate) * sigmoid(alpha * clamp(gate)) * (clamp(up) + beta) on `n` pairs.
 void swiglu(Cost& cost, const Count& n, bool alpha, bool beta, bool limit);
