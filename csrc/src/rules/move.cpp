@@ -1,9 +1,320 @@
-// Data movement: concat, split, slice, pad, gather, scatter, tile, one-hot, and their kin.
+// Data movement: concat, pad, tile, one-hot, blocks to and from depth; with slices and gathers in files of their own.
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <string>
+
+#include "rules/elements.hpp"
 #include "rules/families.hpp"
+#include "rules/move.hpp"
+#include "rules/support.hpp"
 
 namespace macsim::rules {
+namespace {
 
-std::vector<Rule> move_family() { return {}; }
+constexpr std::size_t kX = 0;
+
+// Concat. ----------------------------------------------------------------------------------------------------------
+
+void know_concat(const Call& c, Outputs& out, const Shape& shape, std::size_t axis) {
+  const auto sizes = small_sizes(shape);
+  if (!sizes) return;
+  std::vector<const Contents*> parts(c.inputs(), nullptr);
+  bool any = false;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    parts[i] = elements_at(c, i);
+    any = any || parts[i] != nullptr;
+  }
+  if (!any) return;
+  std::int64_t outer = 1;
+  for (std::size_t i = 0; i < axis; ++i) outer *= (*sizes)[i];
+  Contents joined;
+  for (std::int64_t row = 0; row < outer; ++row) {
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      const auto run = static_cast<std::size_t>(numel(c.shape_at(i), axis).constant().value_or(0));
+      for (std::size_t k = 0; k < run; ++k) {
+        const std::size_t at = static_cast<std::size_t>(row) * run + k;
+        joined.items.push_back(parts[i] != nullptr && at < parts[i]->items.size() ? parts[i]->items[at] : Scalar());
+      }
+    }
+  }
+  out.know(0, std::move(joined));
+}
+
+Status infer_concat(const Call& c, Outputs& out) {
+  DType dtype = DType::unknown;
+  const Shape* first = nullptr;
+  bool ranked = true;
+  for (std::size_t i = 0; i < c.inputs(); ++i) {
+    if (dtype == DType::unknown) dtype = c.at(i).dtype;
+    ranked = ranked && c.at(i).ranked;
+    if (first == nullptr && c.at(i).ranked) first = &c.at(i).shape;
+  }
+  out.unranked(0, dtype);
+  if (first == nullptr) return {};
+  const auto axis = axis_in(c.integer("axis", c.version() < 4 ? 1 : 0), first->size());
+  if (!axis) return bad("Concat: the axis does not fit the shape " + text(*first));
+  Shape shape = *first;
+  Dim total = ranked ? Dim(0) : Dim::undefined();
+  for (std::size_t i = 0; i < c.inputs(); ++i) {
+    if (!c.at(i).ranked) continue;
+    const Shape& part = c.at(i).shape;
+    if (part.size() != shape.size()) return bad("Concat of the shapes " + text(shape) + " and " + text(part));
+    for (std::size_t k = 0; k < shape.size(); ++k) {
+      if (k == *axis) {
+        total += part[k];
+      } else if (&part != first) {
+        shape[k] = unify(c, shape[k], part[k], "sizes of what is concatenated");
+      }
+    }
+  }
+  shape[*axis] = total;
+  out.set(0, dtype, shape);
+  know_concat(c, out, shape, *axis);
+  return {};
+}
+
+// Pad. -------------------------------------------------------------------------------------------------------------
+
+enum : std::size_t { kPads = 1, kFill, kPadAxes };
+
+struct Padding {
+  std::vector<Dim> begin, end;  // by axis; undefined where they depend on data
+};
+
+Status padding_of(const Call& c, std::size_t rank, Padding& padding) {
+  padding.begin.assign(rank, 0);
+  padding.end.assign(rank, 0);
+  const IntList axes = int_list(c, kPadAxes, "axes");
+  std::vector<std::size_t> at;
+  if (axes.given && axes.known) {
+    const auto normal = axes_in(axes.values, rank);
+    if (!normal) return bad("Pad: axes do not fit rank " + std::to_string(rank));
+    at = *normal;
+  } else {
+    for (std::size_t i = 0; i < rank; ++i) at.push_back(i);
+  }
+  std::vector<Dim> pads;
+  if (c.has(kPads)) {
+    auto known = axes.known ? c.ints(kPads) : std::nullopt;
+    pads = known ? std::move(*known) : std::vector<Dim>(at.size() * 2, Dim::undefined());
+  } else {
+    const Span<std::int64_t> stated = c.integers(c.has_attr("pads") ? "pads" : "paddings");
+    pads.assign(stated.begin(), stated.end());
+  }
+  if (pads.size() != at.size() * 2) {
+    return bad("Pad: " + std::to_string(pads.size()) + " pads for " + std::to_string(at.size()) + " axes");
+  }
+  for (std::size_t i = 0; i < at.size(); ++i) {
+    padding.begin[at[i]] = pads[i];
+    padding.end[at[i]] = pads[i + at.size()];
+  }
+  return {};
+}
+
+/// The place in [0, size) that a padded position shows; -1: the fill value.
+std::int64_t source_of(std::int64_t at, std::int64_t size, std::string_view mode) {
+  if (at >= 0 && at < size) return at;
+  if (mode == "constant" || size <= 0) return -1;
+  if (mode == "edge") return std::clamp<std::int64_t>(at, 0, size - 1);
+  const std::int64_t period = mode == "wrap" ? size : std::max<std::int64_t>(2 * (size - 1), 1);
+  const std::int64_t place = ((at % period) + period) % period;
+  return mode == "wrap" || place < size ? place : period - place;
+}
+
+void know_pad(const Call& c, Outputs& out, const Shape& shape, const Padding& padding) {
+  const auto sizes = small_sizes(shape);
+  const Contents* known = sizes ? elements_of(c, kX) : nullptr;
+  if (known == nullptr) return;
+  Scalar fill = Scalar::real(c.real("value", 0));
+  if (c.has(kFill)) {
+    const Contents* value = elements_of(c, kFill);
+    fill = value != nullptr && value->items.size() == 1 ? value->items.front() : Scalar();
+  }
+  const std::string_view mode = c.text("mode", "constant");
+  const Sizes from = *small_sizes(c.shape(kX));
+  const Sizes hops = steps_of(from);
+  Contents padded;
+  each_position(*sizes, [&](const Sizes& at) {
+    std::int64_t place = 0;
+    for (std::size_t axis = 0; axis < at.size() && place >= 0; ++axis) {
+      const std::int64_t source = source_of(at[axis] - *padding.begin[axis].constant(), from[axis], mode);
+      place = source < 0 ? -1 : place + source * hops[axis];
+    }
+    padded.items.push_back(place < 0 ? fill : known->items[static_cast<std::size_t>(place)]);
+  });
+  out.know(0, std::move(padded));
+}
+
+Status infer_pad(const Call& c, Outputs& out) {
+  const DType dtype = c.dtype(kX);
+  out.unranked(0, dtype);
+  if (!c.ranked(kX)) return {};
+  const Shape& x = c.shape(kX);
+  Padding padding;
+  if (Status status = padding_of(c, x.size(), padding); !status) return status;
+  Shape shape = x;
+  bool all_known = true;
+  for (std::size_t axis = 0; axis < x.size(); ++axis) {
+    const Dim pads = padding.begin[axis] + padding.end[axis];
+    all_known = all_known && padding.begin[axis].constant() && padding.end[axis].constant();
+    if (pads.defined()) {
+      shape[axis] = at_least_zero(c, x[axis] + pads);
+    } else {
+      shape[axis] = out.symbol("axis" + std::to_string(axis), "a size whose padding is data");
+    }
+  }
+  out.set(0, dtype, shape);
+  if (all_known) know_pad(c, out, shape, padding);
+  return {};
+}
+
+Status cost_pad(const Call& c, Cost& cost) {
+  const Shape& x = c.shape(kX);
+  Padding padding;
+  if (Status status = padding_of(c, x.size(), padding); !status) return status;
+  Count kept = 1;  // negative pads crop: what is cropped is not read
+  for (std::size_t axis = 0; axis < x.size(); ++axis) {
+    Dim size = x[axis];
+    for (const Dim* pad : {&padding.begin[axis], &padding.end[axis]}) {
+      if (pad->constant().value_or(0) < 0) size += *pad;
+    }
+    kept *= at_least_zero(c, size);
+  }
+  Reads reads;
+  reads.add(c, kX, kept);
+  reads.put(cost);
+  cost.moves("moves data only");
+  return {};
+}
+
+// Tile. ------------------------------------------------------------------------------------------------------------
+
+enum : std::size_t { kRepeats = 1, kTileAxis };
+
+Status infer_tile(const Call& c, Outputs& out) {
+  const DType dtype = c.dtype(kX);
+  out.unranked(0, dtype);
+  if (!c.ranked(kX)) return {};
+  const Shape& x = c.shape(kX);
+  std::vector<Dim> repeats(x.size(), Dim::undefined());
+  if (c.version() < 6) {  // along one axis
+    if (const auto axis = single(c, kTileAxis).constant()) {
+      const auto normal = axis_in(*axis, x.size());
+      if (!normal) return bad("Tile: the axis does not fit the shape " + text(x));
+      repeats.assign(x.size(), 1);
+      repeats[*normal] = single(c, kRepeats);
+    }
+  } else if (auto known = c.ints(kRepeats)) {
+    repeats = std::move(*known);
+  }
+  if (repeats.size() != x.size()) {
+    return bad("Tile: " + std::to_string(repeats.size()) + " repeats for the shape " + text(x));
+  }
+  Shape shape = x;
+  for (std::size_t axis = 0; axis < x.size(); ++axis) {
+    shape[axis] = repeats[axis].defined() ? x[axis] * repeats[axis]
+                                          : out.symbol("axis" + std::to_string(axis), "a size whose repeats are data");
+  }
+  out.set(0, dtype, shape);
+  const auto sizes = small_sizes(shape);
+  const Contents* known = sizes ? elements_of(c, kX) : nullptr;
+  if (known == nullptr || known->items.empty()) return {};
+  const Sizes from = *small_sizes(x);
+  const Sizes hops = steps_of(from);
+  Contents tiled;
+  each_position(*sizes, [&](const Sizes& at) {
+    std::int64_t place = 0;
+    for (std::size_t axis = 0; axis < at.size(); ++axis) place += at[axis] % from[axis] * hops[axis];
+    tiled.items.push_back(known->items[static_cast<std::size_t>(place)]);
+  });
+  out.know(0, std::move(tiled));
+  return {};
+}
+
+// OneHot. ----------------------------------------------------------------------------------------------------------
+
+enum : std::size_t { kDepth = 1, kValues };
+
+Status infer_one_hot(const Call& c, Outputs& out) {
+  const DType dtype = c.dtype(kValues);
+  out.unranked(0, dtype);
+  if (!c.ranked(kX)) return {};
+  Shape shape = c.shape(kX);
+  const auto axis = axis_in(c.integer("axis", -1), shape.size() + 1);
+  if (!axis) return bad("OneHot: the axis does not fit indices of the shape " + text(shape));
+  Dim depth = single(c, kDepth);
+  if (!depth.defined()) depth = out.symbol("depth", "number of classes");
+  shape.insert(*axis, depth);
+  out.set(0, dtype, shape);
+  const auto sizes = small_sizes(shape);
+  const Contents* indices = sizes ? elements_of(c, kX) : nullptr;
+  const Contents* values = indices != nullptr ? elements_of(c, kValues) : nullptr;
+  if (values == nullptr || values->items.size() != 2) return {};
+  Sizes hops = steps_of(*small_sizes(c.shape(kX)));
+  hops.insert(hops.begin() + static_cast<std::ptrdiff_t>(*axis), 0);
+  Contents hot;
+  each_position(*sizes, [&](const Sizes& at) {
+    auto index = indices->items[place_of(at, hops)].constant_integer();
+    if (index && *index < 0) *index += (*sizes)[*axis];
+    hot.items.push_back(!index ? Scalar() : values->items[*index == at[*axis] ? 1 : 0]);
+  });
+  out.know(0, std::move(hot));
+  return {};
+}
+
+Status cost_one_hot(const Call& c, Cost& cost) {
+  cost[Work::compare] = numel(c.out_shape());
+  return {};
+}
+
+// Blocks to and from depth. ----------------------------------------------------------------------------------------
+
+Status infer_blocks(const Call& c, Outputs& out) {
+  const DType dtype = c.dtype(kX);
+  out.unranked(0, dtype);
+  if (!c.ranked(kX)) return {};
+  const Shape& x = c.shape(kX);
+  const std::int64_t block = c.integer("blocksize", 0);
+  if (x.size() != 4 || block <= 0) return bad(std::string(c.op()) + " needs rank 4 and a blocksize, and has " + text(x));
+  const bool last = c.dialect() == "com.ms.internal.nhwc";
+  const std::size_t channel = last ? 3 : 1, height = last ? 1 : 2;
+  const bool to_space = c.op() == "DepthToSpace";
+  Shape shape = x;
+  const auto scale = [&](std::size_t axis, const Dim& by, bool up) {
+    shape[axis] = up ? x[axis] * by : quotient(c, x[axis], by);
+  };
+  scale(channel, Dim(block) * block, !to_space);
+  scale(height, block, to_space);
+  scale(height + 1, block, to_space);
+  out.set(0, dtype, shape);
+  return {};
+}
+
+}  // namespace
+
+std::vector<Rule> move_family() {
+  const CostFn moves = cost_moves("moves data only");
+  const std::string docs = "https://onnx.ai/onnx/operators/onnx__";
+  std::vector<Rule> rules = {
+      {"concat", "xs...", "Tensors joined along one axis", "none: moves data only", docs + "Concat.html", infer_concat,
+       moves, onnx({"Concat"})},
+      {"pad", "x #pads #value #axes", "A tensor with margins added, or cropped", "none: moves data only",
+       docs + "Pad.html", infer_pad, cost_pad, onnx({"Pad"}) + microsoft({"Pad"})},
+      {"tile", "x #repeats #axis", "A tensor repeated along its axes", "none: moves data only", docs + "Tile.html",
+       infer_tile, moves, onnx({"Tile"})},
+      {"one_hot", "indices #depth values", "Indices as rows with one element on", "compare = |y|", docs + "OneHot.html",
+       infer_one_hot, cost_one_hot, onnx({"OneHot"})},
+      {"blocks", "x", "Blocks of pixels to channels, and back", "none: moves data only", docs + "DepthToSpace.html",
+       infer_blocks, moves,
+       onnx({"DepthToSpace", "SpaceToDepth"}) +
+           std::vector<Binding>{{"com.ms.internal.nhwc::DepthToSpace", {}}, {"com.ms.internal.nhwc::SpaceToDepth", {}}}},
+      {"reverse_sequence", "x lengths", "Sequences of a batch, each reversed up to its length", "none: moves data only",
+       docs + "ReverseSequence.html", infer_same, moves, onnx({"ReverseSequence"})},
+  };
+  for (auto part : {slice_rules, gather_rules}) {
+    for (Rule& rule : part()) rules.push_back(std::move(rule));
+  }
+  return rules;
+}
 
 }  // namespace macsim::rules

@@ -1,0 +1,59 @@
+// Elements: walking over the elements of small tensors, and adding up what an operator reads.
+// Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "macsim/rule.hpp"
+
+namespace macsim::rules {
+
+/// Sizes, positions or steps, one an axis.
+using Sizes = std::vector<std::int64_t>;
+
+/// The sizes, when all are constants and there are at most `most` elements.
+std::optional<Sizes> small_sizes(const Shape& shape, std::int64_t most = static_cast<std::int64_t>(kMostItems));
+/// How far apart neighbours along each axis lie, row-major.
+Sizes steps_of(const Sizes& sizes);
+/// The elements of a slot when they are known and are as many as its shape says; nullptr otherwise. Looks at the shape
+/// first, so that nothing big is decoded.
+const Contents* elements_of(const Call& c, std::size_t slot, std::int64_t most = static_cast<std::int64_t>(kMostItems));
+/// The same for an input by position.
+const Contents* elements_at(const Call& c, std::size_t position);
+
+/// Goes through the positions of a tensor in row-major order: `visit(position)` for each.
+template <class Visit>
+void each_position(const Sizes& sizes, Visit&& visit) {
+  for (const std::int64_t size : sizes) {
+    if (size <= 0) return;
+  }
+  Sizes at(sizes.size(), 0);
+  for (;;) {
+    visit(static_cast<const Sizes&>(at));
+    std::size_t axis = sizes.size();
+    while (axis != 0 && ++at[axis - 1] == sizes[axis - 1]) at[--axis] = 0;
+    if (axis == 0) return;
+  }
+}
+/// The place of a position in row-major order.
+std::size_t place_of(const Sizes& position, const Sizes& steps);
+
+/// The only element of a host-side slot, when it is a whole number; undefined() otherwise.
+Dim single(const Call& c, std::size_t slot);
+
+/// Bytes that an operator reads, sorted into activations and tensors of the model.
+struct Reads {
+  Count read, weights;
+  /// `count` elements of a slot.
+  void add(const Call& c, std::size_t slot, const Count& count);
+  /// A whole slot, when it is there.
+  void all(const Call& c, std::size_t slot);
+  void put(Cost& cost) const {
+    cost.read = read;
+    cost.weights = weights;
+  }
+};
+
+}  // namespace macsim::rules

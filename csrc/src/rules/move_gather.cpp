@@ -1,0 +1,287 @@
+// Elements picked out and put in by index: gather, scatter and their kin.
+// Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#include <string>
+
+#include "rules/elements.hpp"
+#include "rules/families.hpp"
+#include "rules/move.hpp"
+#include "rules/support.hpp"
+
+namespace macsim::rules {
+namespace {
+
+enum : std::size_t { kX, kIndices, kUpdates };
+
+/// An index as a place in [0, size), counted from the end when negative; nullopt: unknown or outside.
+std::optional<std::int64_t> index_in(const Scalar& item, std::int64_t size) {
+  auto index = item.constant_integer();
+  if (index && *index < 0) *index += size;
+  return index && *index >= 0 && *index < size ? index : std::nullopt;
+}
+
+// Gather. ----------------------------------------------------------------------------------------------------------
+
+Status infer_gather(const Call& c, Outputs& out) {
+  const DType dtype = c.dtype(kX);
+  out.unranked(0, dtype);
+  if (!c.ranked(kX) || !c.ranked(kIndices)) return {};
+  const Shape& x = c.shape(kX);
+  const Shape& indices = c.shape(kIndices);
+  const auto axis = axis_in(c.integer("axis", 0), x.size());
+  if (!axis) return bad("Gather: the axis does not fit the shape " + text(x));
+  Shape shape(x.begin(), x.begin() + *axis);
+  shape.append(indices.begin(), indices.end());
+  shape.append(x.begin() + *axis + 1, x.end());
+  out.set(0, dtype, shape);
+
+  const auto sizes = small_sizes(shape);
+  const Contents* picks = sizes ? elements_of(c, kIndices) : nullptr;
+  const Contents* known = picks != nullptr ? elements_of(c, kX, 65536) : nullptr;
+  if (known == nullptr) return {};
+  const auto inner = static_cast<std::size_t>(*numel(x, *axis + 1).constant());
+  const auto outer = static_cast<std::size_t>(*numel(x, 0, *axis).constant());
+  const std::int64_t size = *x[*axis].constant();
+  Contents gathered;
+  for (std::size_t row = 0; row < outer; ++row) {
+    for (const Scalar& pick : picks->items) {
+      const auto index = index_in(pick, size);
+      const std::size_t from = (row * static_cast<std::size_t>(size) + static_cast<std::size_t>(index.value_or(0))) * inner;
+      for (std::size_t k = 0; k < inner; ++k) gathered.items.push_back(index ? known->items[from + k] : Scalar());
+    }
+  }
+  out.know(0, std::move(gathered));
+  return {};
+}
+
+/// Only what is picked is read.
+Status cost_gather(const Call& c, Cost& cost) {
+  Reads reads;
+  reads.add(c, kX, numel(c.out_shape()));
+  reads.all(c, kIndices);
+  reads.put(cost);
+  cost.moves("moves data only");
+  return {};
+}
+
+Status infer_gather_elements(const Call& c, Outputs& out) {
+  const DType dtype = c.dtype(kX);
+  out.unranked(0, dtype);
+  if (!c.ranked(kIndices)) return {};
+  const Shape& shape = c.shape(kIndices);
+  const auto axis = axis_in(c.integer("axis", 0), shape.size());
+  if (!axis) return bad("GatherElements: the axis does not fit indices of the shape " + text(shape));
+  if (c.ranked(kX) && c.shape(kX).size() != shape.size()) {
+    return bad("GatherElements of the shapes " + text(c.shape(kX)) + " and " + text(shape));
+  }
+  out.set(0, dtype, shape);
+  const auto sizes = small_sizes(shape);
+  const Contents* picks = sizes ? elements_of(c, kIndices) : nullptr;
+  const Contents* known = picks != nullptr ? elements_of(c, kX, 65536) : nullptr;
+  if (known == nullptr) return {};
+  const Sizes from = *small_sizes(c.shape(kX), 65536);
+  const Sizes hops = steps_of(from);
+  for (std::size_t k = 0; k < from.size(); ++k) {
+    if (k != *axis && (*sizes)[k] > from[k]) return bad("GatherElements: the indices are larger than the data");
+  }
+  Contents gathered;
+  each_position(*sizes, [&](Sizes at) {
+    const auto index = index_in(picks->items[gathered.items.size()], from[*axis]);
+    at[*axis] = index.value_or(0);
+    gathered.items.push_back(index ? known->items[place_of(at, hops)] : Scalar());
+  });
+  out.know(0, std::move(gathered));
+  return {};
+}
+
+// Gather by tuples. ------------------------------------------------------------------------------------------------
+
+/// Where tuples of indices point to in data of these sizes: the starts of runs, one a tuple; nullopt: unknown or outside.
+std::vector<std::optional<std::size_t>> runs_of(const Contents& tuples, std::size_t width, const Sizes& from,
+                                                std::size_t first_axis, std::size_t tuples_a_batch) {
+  const Sizes hops = steps_of(from);
+  std::size_t batch_size = 1;
+  for (std::size_t axis = first_axis; axis < from.size(); ++axis) batch_size *= static_cast<std::size_t>(from[axis]);
+  std::vector<std::optional<std::size_t>> runs;
+  for (std::size_t n = 0; n * width < tuples.items.size(); ++n) {
+    std::optional<std::size_t> place = n / tuples_a_batch * batch_size;
+    for (std::size_t k = 0; k < width && place; ++k) {
+      const auto index = index_in(tuples.items[n * width + k], from[first_axis + k]);
+      place = index ? std::optional(*place + static_cast<std::size_t>(*index * hops[first_axis + k])) : std::nullopt;
+    }
+    runs.push_back(place);
+  }
+  return runs;
+}
+
+void know_gather_nd(const Call& c, Outputs& out, const Shape& shape, std::size_t batch, std::size_t width) {
+  const auto sizes = small_sizes(shape);
+  const Contents* tuples = sizes && width != 0 ? elements_of(c, kIndices) : nullptr;
+  const Contents* known = tuples != nullptr ? elements_of(c, kX, 65536) : nullptr;
+  if (known == nullptr || known->items.empty() || tuples->items.empty()) return;
+  const auto run = static_cast<std::size_t>(*numel(c.shape(kX), batch + width).constant());
+  const auto batches = static_cast<std::size_t>(*numel(c.shape(kX), 0, batch).constant());
+  const std::size_t count = tuples->items.size() / width;
+  if (count % batches != 0) return;
+  Contents gathered;
+  for (const auto& from : runs_of(*tuples, width, *small_sizes(c.shape(kX), 65536), batch, count / batches)) {
+    for (std::size_t k = 0; k < run; ++k) gathered.items.push_back(from ? known->items[*from + k] : Scalar());
+  }
+  out.know(0, std::move(gathered));
+}
+
+Status infer_gather_nd(const Call& c, Outputs& out) {
+  const DType dtype = c.dtype(kX);
+  out.unranked(0, dtype);
+  if (!c.ranked(kX) || !c.ranked(kIndices)) return {};
+  const Shape& x = c.shape(kX);
+  const Shape& indices = c.shape(kIndices);
+  const std::int64_t stated = c.integer("batch_dims", 0);
+  if (indices.empty() || stated < 0 || static_cast<std::size_t>(stated) >= indices.size()) {
+    return bad("GatherND with indices of the shape " + text(indices));
+  }
+  const auto width = indices.back().constant();
+  if (!width) return {};
+  const auto batch = static_cast<std::size_t>(stated);
+  if (*width < 0 || batch + static_cast<std::size_t>(*width) > x.size()) {
+    return bad("GatherND of the shape " + text(x) + " with indices of the shape " + text(indices));
+  }
+  Shape shape(indices.begin(), indices.end() - 1);
+  for (std::size_t axis = 0; axis < batch; ++axis) shape[axis] = unify(c, x[axis], indices[axis], "batch sizes");
+  shape.append(x.begin() + batch + static_cast<std::size_t>(*width), x.end());
+  out.set(0, dtype, shape);
+  know_gather_nd(c, out, shape, batch, static_cast<std::size_t>(*width));
+  return {};
+}
+
+// Scatter. ---------------------------------------------------------------------------------------------------------
+
+Scalar reduced(std::string_view reduction, const Scalar& now, const Scalar& update) {
+  if (reduction == "add") return now + update;
+  if (reduction == "mul") return now * update;
+  if (reduction == "max") return Scalar::max(now, update);
+  if (reduction == "min") return Scalar::min(now, update);
+  return update;
+}
+
+/// Contents of data, indices and updates, when all are known; what scatters starts from a copy of the data.
+struct Scattering {
+  Contents result;
+  const Contents* indices = nullptr;
+  const Contents* updates = nullptr;
+};
+std::optional<Scattering> scattering(const Call& c) {
+  const Contents* indices = c.ranked(kIndices) ? elements_of(c, kIndices) : nullptr;
+  const Contents* updates = indices != nullptr ? elements_of(c, kUpdates) : nullptr;
+  const Contents* data = updates != nullptr ? elements_of(c, kX) : nullptr;
+  if (data == nullptr) return std::nullopt;
+  return Scattering{*data, indices, updates};
+}
+
+Status infer_scatter_elements(const Call& c, Outputs& out) {
+  out.set(0, c.in(kX));
+  if (!c.ranked(kX) || !c.ranked(kIndices)) return {};
+  const Shape& x = c.shape(kX);
+  const Shape& shape = c.shape(kIndices);
+  const auto axis = axis_in(c.integer("axis", 0), x.size());
+  if (!axis || shape.size() != x.size()) {
+    return bad(std::string(c.op()) + " into the shape " + text(x) + " with indices of the shape " + text(shape));
+  }
+  auto work = scattering(c);
+  if (!work || work->indices->items.size() != work->updates->items.size()) return {};
+  const Sizes into = *small_sizes(x);
+  const Sizes hops = steps_of(into);
+  const Sizes sizes = *small_sizes(shape);
+  for (std::size_t k = 0; k < into.size(); ++k) {
+    if (k != *axis && sizes[k] > into[k]) return bad("the indices are larger than the data");
+  }
+  const std::string_view reduction = c.text("reduction", "none");
+  std::size_t n = 0;
+  bool sure = true;
+  each_position(sizes, [&](Sizes at) {
+    const auto index = index_in(work->indices->items[n], into[*axis]);
+    sure = sure && index.has_value();
+    at[*axis] = index.value_or(0);
+    Scalar& item = work->result.items[place_of(at, hops)];
+    item = reduced(reduction, item, work->updates->items[n++]);
+  });
+  if (sure) out.know(0, std::move(work->result));
+  return {};
+}
+
+Status infer_scatter_nd(const Call& c, Outputs& out) {
+  out.set(0, c.in(kX));
+  if (!c.ranked(kX) || !c.ranked(kIndices)) return {};
+  const Shape& x = c.shape(kX);
+  const Shape& indices = c.shape(kIndices);
+  const auto width = indices.back().constant();
+  if (indices.empty() || (width && (*width < 0 || static_cast<std::size_t>(*width) > x.size()))) {
+    return bad("ScatterND into the shape " + text(x) + " with indices of the shape " + text(indices));
+  }
+  auto work = width && *width > 0 ? scattering(c) : std::nullopt;
+  if (!work) return {};
+  const auto run = static_cast<std::size_t>(*numel(x, static_cast<std::size_t>(*width)).constant());
+  const std::size_t tuples = work->indices->items.size() / static_cast<std::size_t>(*width);
+  if (work->updates->items.size() != tuples * run || tuples == 0) return {};
+  const std::string_view reduction = c.text("reduction", "none");
+  std::size_t n = 0;
+  for (const auto& to : runs_of(*work->indices, static_cast<std::size_t>(*width), *small_sizes(x), 0, tuples)) {
+    if (!to) return {};
+    for (std::size_t k = 0; k < run; ++k) {
+      Scalar& item = work->result.items[*to + k];
+      item = reduced(reduction, item, work->updates->items[n++]);
+    }
+  }
+  out.know(0, std::move(work->result));
+  return {};
+}
+
+Status cost_scatter(const Call& c, Cost& cost) {
+  const std::string_view reduction = c.text("reduction", "none");
+  const Count n = numel(c.shape(kUpdates));
+  if (reduction == "add") {
+    cost[Work::add] = n;
+  } else if (reduction == "mul") {
+    cost[Work::mul] = n;
+  } else if (reduction == "max" || reduction == "min") {
+    cost[Work::compare] = n;
+  } else {
+    cost.moves("moves data only");
+  }
+  return {};
+}
+
+/// The cache stays where it is: only the update is read and written.
+Status cost_tensor_scatter(const Call& c, Cost& cost) {
+  enum : std::size_t { kCache, kUpdate, kWhere };
+  Reads reads;
+  reads.all(c, kUpdate);
+  reads.all(c, kWhere);
+  reads.put(cost);
+  cost.written = bytes(c.in(kUpdate));
+  cost.moves("moves data only, into the cache in place");
+  return {};
+}
+
+}  // namespace
+
+std::vector<Rule> gather_rules() {
+  const std::string docs = "https://onnx.ai/onnx/operators/onnx__";
+  const std::string moves = "none: moves data only";
+  const std::string reduces = "one add, mul or compare for each update, as the reduction says; otherwise none";
+  return {
+      {"gather", "x indices", "Slices picked by index along one axis", moves, docs + "Gather.html", infer_gather,
+       cost_gather, onnx({"Gather"}) + std::vector<Binding>{{"com.microsoft::TorchEmbedding", "x indices #padding_idx #scale_grad"}}},
+      {"gather_elements", "x indices", "Elements picked by index along one axis", moves, docs + "GatherElements.html",
+       infer_gather_elements, cost_gather, onnx({"GatherElements"})},
+      {"gather_nd", "x indices", "Slices picked by tuples of indices", moves, docs + "GatherND.html", infer_gather_nd,
+       cost_gather, onnx({"GatherND"}) + microsoft({"GatherND"})},
+      {"scatter_elements", "x indices updates", "Elements put in by index along one axis", reduces,
+       docs + "ScatterElements.html", infer_scatter_elements, cost_scatter, onnx({"ScatterElements", "Scatter"})},
+      {"scatter_nd", "x indices updates", "Slices put in by tuples of indices", reduces, docs + "ScatterND.html",
+       infer_scatter_nd, cost_scatter, onnx({"ScatterND"})},
+      {"tensor_scatter", "cache update where", "A run of positions written into a cache", "none: moves data only, in place",
+       docs + "TensorScatter.html", infer_same, cost_tensor_scatter, onnx({"TensorScatter"})},
+  };
+}
+
+}  // namespace macsim::rules

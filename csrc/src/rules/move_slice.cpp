@@ -1,0 +1,303 @@
+// Parts of a tensor: slice, split, compress.
+// Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <limits>
+#include <string>
+
+#include "rules/elements.hpp"
+#include "rules/families.hpp"
+#include "rules/move.hpp"
+#include "rules/support.hpp"
+
+namespace macsim::rules {
+namespace {
+
+constexpr std::size_t kX = 0;
+
+// Slice. -----------------------------------------------------------------------------------------------------------
+
+enum : std::size_t { kStarts = 1, kEnds, kAxes, kSteps };
+
+/// Bounds from here on mean "to the end", whatever the size; exporters write both INT32_MAX and INT64_MAX.
+constexpr std::int64_t kFar = std::numeric_limits<std::int32_t>::max();
+
+/// A list that older versions state as an attribute. nullopt: an input whose contents are not known.
+std::optional<std::vector<Dim>> listed(const Call& c, std::size_t slot, std::string_view attribute) {
+  if (c.has(slot)) return c.ints(slot);
+  const Span<std::int64_t> values = c.integers(attribute);
+  return std::vector<Dim>(values.begin(), values.end());
+}
+
+/// A bound that may count from the end, as a distance from the start: the size is added when it is negative. Where the
+/// sign depends on sizes, it is added as often as the bound is negative: min(1, max(-bound, 0)) times.
+Dim from_start(const Call& c, const Dim& bound, const Dim& size) {
+  if (at_least(bound, 0) == Truth::yes) return bound;
+  if (at_least(-1, bound) == Truth::yes) return bound + size;
+  for (const bool negative : {false, true}) {
+    if (at_least(negative ? -1 - bound : bound, 0, 1) != Truth::yes) continue;
+    c.assume_positive(bound);
+    return negative ? bound + size : bound;
+  }
+  return bound + min(1, max(-bound, 0)) * size;
+}
+
+bool far(const Dim& bound) {
+  const auto value = bound.constant();
+  return value && *value >= kFar;
+}
+bool far_before(const Dim& bound) {
+  const auto value = bound.constant();
+  return value && *value <= -kFar;
+}
+
+/// How many elements start:end:step keeps of `size`.
+Dim kept(const Call& c, const Dim& size, const Dim& start, const Dim& end, const Dim& step) {
+  if (at_least(step, 1, 1) == Truth::yes) {
+    const bool whole = far_before(start) || start.is(0);
+    const Dim from = whole ? Dim(0) : far(start) ? size : smaller(c, at_least_zero(c, from_start(c, start, size)), size);
+    const Dim to = far(end) ? size : far_before(end) ? Dim(0) : smaller(c, at_least_zero(c, from_start(c, end, size)), size);
+    const Dim length = at_least_zero(c, to - from);
+    return step.is(1) ? length : ceil_div(length, step);
+  }
+  if (at_least(-1, step, 1) != Truth::yes) return Dim::undefined();
+  const Dim last = size - 1;
+  const Dim from = far(start)          ? last
+                   : far_before(start) ? Dim(0)
+                                       : smaller(c, at_least_zero(c, from_start(c, start, size)), last);
+  const Dim to = far_before(end) ? Dim(-1)
+                 : far(end)      ? last
+                                 : smaller(c, larger(c, from_start(c, end, size), -1), last);
+  return ceil_div(at_least_zero(c, from - to), -step);
+}
+
+/// One axis of a slice, in numbers.
+struct Run {
+  std::int64_t start = 0, step = 1;
+};
+
+/// Where a slice of a constant size starts.
+Run run_of(std::int64_t size, std::int64_t start, std::int64_t step) {
+  if (start < 0) start = std::max<std::int64_t>(start, -size) + size;
+  return {std::clamp<std::int64_t>(start, 0, step > 0 ? size : std::max<std::int64_t>(size - 1, 0)), step};
+}
+
+void know_slice(const Call& c, Outputs& out, const Shape& shape, const std::vector<std::size_t>& axes,
+                const std::vector<Dim>& starts, const std::vector<Dim>& steps) {
+  const auto sizes = small_sizes(shape);
+  if (!sizes) return;
+  const Contents* known = elements_of(c, kX, 65536);
+  if (known == nullptr) return;
+  const Sizes from = *small_sizes(c.shape(kX), 65536);
+  std::vector<Run> runs(from.size());
+  for (std::size_t i = 0; i < axes.size(); ++i) {
+    const auto start = starts[i].constant();
+    const auto step = steps.empty() ? std::optional<std::int64_t>(1) : steps[i].constant();
+    if (!start || !step) return;
+    runs[axes[i]] = run_of(from[axes[i]], *start, *step);
+  }
+  const Sizes hops = steps_of(from);
+  Contents kept_items;
+  each_position(*sizes, [&](const Sizes& at) {
+    std::int64_t place = 0;
+    for (std::size_t axis = 0; axis < at.size(); ++axis) {
+      place += (runs[axis].start + at[axis] * runs[axis].step) * hops[axis];
+    }
+    kept_items.items.push_back(known->items[static_cast<std::size_t>(place)]);
+  });
+  out.know(0, std::move(kept_items));
+}
+
+Status infer_slice(const Call& c, Outputs& out) {
+  const DType dtype = c.dtype(kX);
+  out.unranked(0, dtype);
+  if (!c.ranked(kX)) return {};
+  const Shape& x = c.shape(kX);
+  auto starts = listed(c, kStarts, "starts");
+  auto ends = listed(c, kEnds, "ends");
+  const IntList given = int_list(c, kAxes, "axes");
+  std::vector<std::size_t> axes;
+  if (given.given && given.known) {
+    const auto normal = axes_in(given.values, x.size());
+    if (!normal) return bad("Slice: axes do not fit the shape " + text(x));
+    axes = *normal;
+  } else if (!given.given && (starts || ends)) {
+    const std::size_t count = starts ? starts->size() : ends->size();
+    if (count > x.size()) return bad("Slice: " + std::to_string(count) + " starts for the shape " + text(x));
+    for (std::size_t i = 0; i < count; ++i) axes.push_back(i);
+  } else {  // which axes is not known: any
+    for (std::size_t i = 0; i < x.size(); ++i) axes.push_back(i);
+    starts.reset();
+    ends.reset();
+  }
+  if ((starts && starts->size() != axes.size()) || (ends && ends->size() != axes.size())) {
+    return bad("Slice: starts, ends and axes are not of one length");
+  }
+  std::optional<std::vector<Dim>> steps = std::vector<Dim>();
+  if (c.has(kSteps)) steps = c.ints(kSteps);
+  if (steps && steps->empty()) steps->assign(axes.size(), 1);
+  if (steps && steps->size() != axes.size()) return bad("Slice: as many steps as axes are needed");
+  Shape shape = x;
+  bool all_known = true;
+  for (std::size_t i = 0; i < axes.size(); ++i) {
+    const Dim& size = x[axes[i]];
+    const Dim start = starts ? (*starts)[i] : Dim::undefined();
+    const Dim end = ends ? (*ends)[i] : Dim::undefined();
+    const Dim step = steps ? (*steps)[i] : Dim::undefined();
+    if (step.is(0)) return bad("Slice: a step of 0");
+    if (start.is(0) && far(end) && step.is(1)) continue;
+    if (start.defined() && end.defined() && step.defined()) {
+      shape[axes[i]] = kept(c, size, start, end, step);
+    } else {
+      shape[axes[i]] = out.symbol("axis" + std::to_string(axes[i]), "elements that a slice with bounds from data keeps");
+      all_known = false;
+    }
+  }
+  out.set(0, dtype, shape);
+  if (all_known && starts) know_slice(c, out, shape, axes, *starts, *steps);
+  return {};
+}
+
+/// Only what is kept is read.
+Status cost_part(const Call& c, Cost& cost) {
+  Reads reads;
+  for (std::size_t i = 0; i < c.outputs(); ++i) {
+    if (c.wants(i)) reads.add(c, kX, numel(c.out_shape(i)));
+  }
+  reads.put(cost);
+  cost.moves("moves data only");
+  return {};
+}
+
+// Split. -----------------------------------------------------------------------------------------------------------
+
+constexpr std::size_t kSplit = 1;
+
+/// Sizes of the parts; undefined where they depend on data.
+std::vector<Dim> part_sizes(const Call& c, const Dim& size, std::size_t parts) {
+  std::vector<Dim> sizes;
+  if (c.has(kSplit)) {
+    if (auto given = c.ints(kSplit)) sizes = std::move(*given);
+    sizes.resize(parts, Dim::undefined());
+    return sizes;
+  }
+  if (const Span<std::int64_t> given = c.integers("split"); !given.empty()) {
+    sizes.assign(given.begin(), given.end());
+    sizes.resize(parts, Dim::undefined());
+    return sizes;
+  }
+  const auto count = static_cast<std::int64_t>(c.integer("num_outputs", static_cast<std::int64_t>(parts)));
+  const Dim each = c.version() < 18 ? quotient(c, size, count) : ceil_div(size, count);
+  sizes.assign(parts, each);
+  if (c.version() < 18 || equal(each * count, size) == Truth::yes) return sizes;
+  for (std::size_t i = 0; i < parts; ++i) {  // the last is smaller
+    const Dim rest = at_least_zero(c, size - each * i);
+    sizes[i] = i + 1 == parts ? rest : smaller(c, each, rest);
+  }
+  return sizes;
+}
+
+void know_part(const Call& c, Outputs& out, std::size_t i, const Shape& shape, std::size_t axis, const Dim& start) {
+  const auto sizes = start.constant() ? small_sizes(shape) : std::nullopt;
+  const Contents* known = sizes ? elements_of(c, kX, 65536) : nullptr;
+  if (known == nullptr) return;
+  const Sizes from = *small_sizes(c.shape(kX), 65536);
+  const std::int64_t first = *start.constant();
+  if (first + (*sizes)[axis] > from[axis]) return;
+  const Sizes hops = steps_of(from);
+  Contents part;
+  each_position(*sizes, [&](const Sizes& at) {
+    part.items.push_back(known->items[place_of(at, hops) + static_cast<std::size_t>(first * hops[axis])]);
+  });
+  out.know(i, std::move(part));
+}
+
+Status infer_split(const Call& c, Outputs& out) {
+  const DType dtype = c.dtype(kX);
+  const std::size_t parts = c.outputs();
+  for (std::size_t i = 0; i < parts; ++i) out.unranked(i, dtype);
+  if (!c.ranked(kX) || parts == 0) return {};
+  const Shape& x = c.shape(kX);
+  const auto axis = axis_in(c.integer("axis", 0), x.size());
+  if (!axis) return bad("Split: the axis does not fit the shape " + text(x));
+  if (c.integer("num_outputs", 1) < 1) return bad("Split: num_outputs must be positive");
+  const std::vector<Dim> sizes = part_sizes(c, x[*axis], parts);
+  Dim start = 0;
+  for (std::size_t i = 0; i < parts; ++i) {
+    Shape shape = x;
+    shape[*axis] = sizes[i].defined() || !c.has(kSplit)
+                       ? sizes[i]
+                       : out.symbol("part" + std::to_string(i), "size of a part whose length is data");
+    out.set(i, dtype, shape);
+    know_part(c, out, i, shape, *axis, start);
+    start += static_cast<const Shape&>(shape)[*axis];
+  }
+  return {};
+}
+
+// Compress. --------------------------------------------------------------------------------------------------------
+
+constexpr std::size_t kCondition = 1;
+
+/// Which positions along the axis are kept; nullopt when that depends on data.
+std::optional<Sizes> kept_positions(const Call& c) {
+  const Contents* known = c.ranked(kCondition) ? elements_of(c, kCondition, 65536) : nullptr;
+  if (known == nullptr) return std::nullopt;
+  Sizes kept_at;
+  for (std::size_t i = 0; i < known->items.size(); ++i) {
+    const Truth keep = known->items[i].nonzero();
+    if (keep == Truth::depends) return std::nullopt;
+    if (keep == Truth::yes) kept_at.push_back(static_cast<std::int64_t>(i));
+  }
+  return kept_at;
+}
+
+Status infer_compress(const Call& c, Outputs& out) {
+  const DType dtype = c.dtype(kX);
+  const bool flat = !c.has_attr("axis");
+  out.unranked(0, dtype);
+  if (!flat && !c.ranked(kX)) return {};
+  const auto axis = flat ? std::optional<std::size_t>(0) : axis_in(c.integer("axis", 0), c.shape(kX).size());
+  if (!axis) return bad("Compress: the axis does not fit the shape " + text(c.shape(kX)));
+  const auto positions = kept_positions(c);
+  const Dim n = positions ? Dim(positions->size()) : out.symbol("n", "elements that the condition keeps");
+  Shape shape = flat ? Shape{n} : c.shape(kX);
+  shape[*axis] = n;
+  out.set(0, dtype, shape);
+  const auto sizes = positions ? small_sizes(shape) : std::nullopt;
+  const Contents* known = sizes ? elements_of(c, kX, 65536) : nullptr;
+  if (known == nullptr) return {};
+  const Sizes from = flat ? Sizes{static_cast<std::int64_t>(known->items.size())} : *small_sizes(c.shape(kX), 65536);
+  if (!positions->empty() && positions->back() >= from[*axis]) return bad("Compress: the condition is too long");
+  const Sizes hops = steps_of(from);
+  Contents items;
+  each_position(*sizes, [&](Sizes at) {
+    at[*axis] = (*positions)[static_cast<std::size_t>(at[*axis])];
+    items.items.push_back(known->items[place_of(at, hops)]);
+  });
+  out.know(0, std::move(items));
+  return {};
+}
+
+Status cost_compress(const Call& c, Cost& cost) {
+  Reads reads;
+  reads.add(c, kX, numel(c.out_shape()));
+  reads.all(c, kCondition);
+  reads.put(cost);
+  cost[Work::compare] = numel(c.shape(kCondition));
+  return {};
+}
+
+}  // namespace
+
+std::vector<Rule> slice_rules() {
+  return {
+      {"slice", "x #starts #ends #axes #steps", "A strided part of a tensor", "none: moves data only",
+       "https://onnx.ai/onnx/operators/onnx__Slice.html", infer_slice, cost_part, onnx({"Slice"})},
+      {"split", "x #split", "A tensor cut into parts along one axis", "none: moves data only",
+       "https://onnx.ai/onnx/operators/onnx__Split.html", infer_split, cost_part, onnx({"Split"})},
+      {"compress", "x condition", "The slices that a condition keeps", "compare = |condition|",
+       "https://onnx.ai/onnx/operators/onnx__Compress.html", infer_compress, cost_compress, onnx({"Compress"})},
+  };
+}
+
+}  // namespace macsim::rules
