@@ -1,9 +1,264 @@
-// Normalisation: batch, layer, group, instance, rms, lrn, lp, mean-variance, and the fused skip and embed kinds.
+// Normalisation: batch, instance, layer, group, rms, local response, lp, mean-variance.
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#include "rules/norm.hpp"
+
+#include <algorithm>
+#include <string>
+
 #include "rules/families.hpp"
+#include "rules/support.hpp"
 
 namespace macsim::rules {
 
-std::vector<Rule> norm_family() { return {}; }
+namespace norm {
+
+void moments(Cost& cost, const Count& rows, const Count& n) {
+  const Count x = rows * n;
+  cost[Work::add] += 3 * x - 2 * rows;  // the sum, centring, the sum of squares
+  cost[Work::mul] += x;
+  cost[Work::div] += 2 * rows;
+}
+
+void deviation(Cost& cost, const Count& rows) {
+  cost[Work::add] += rows;
+  cost[Work::sqrt] += rows;
+  cost[Work::div] += rows;
+}
+
+void layer(Cost& cost, const Count& rows, const Count& n, bool scaled, bool biased) {
+  const Count x = rows * n;
+  moments(cost, rows, n);
+  deviation(cost, rows);
+  cost[Work::mul] += scaled ? 2 * x : x;
+  if (biased) cost[Work::add] += x;
+}
+
+void rms(Cost& cost, const Count& rows, const Count& n, bool scaled) {
+  const Count x = rows * n;
+  cost[Work::mul] += x;
+  cost[Work::add] += x - rows;
+  cost[Work::div] += rows;
+  deviation(cost, rows);
+  cost[Work::mul] += scaled ? 2 * x : x;
+}
+
+void silu(Cost& cost, const Count& n) {
+  sigmoid(cost, n);
+  cost[Work::mul] += n;
+}
+
+void sigmoid(Cost& cost, const Count& n) {
+  cost[Work::exp] += n;
+  cost[Work::add] += n;
+  cost[Work::div] += n;
+}
+
+}  // namespace norm
+
+namespace {
+
+enum : std::size_t { kX, kScale, kBias };
+
+// Batch. -----------------------------------------------------------------------------------------------------------
+
+enum : std::size_t { kMean = 3 };
+
+bool trains(const Call& c) {
+  if (c.version() >= 14) return c.integer("training_mode", 0) != 0;
+  if (c.version() < 7) return c.integer("is_test", 0) == 0;
+  return c.wants(1) || c.wants(2) || c.wants(3) || c.wants(4);
+}
+
+Status infer_batch_norm(const Call& c, Outputs& out) {
+  out.set(0, c.in(kX));
+  for (std::size_t i = 1; i < 5; ++i) out.set(i, Type{c.dtype(kMean), Kind::tensor, c.ranked(kMean), c.in(kMean).shape, {}});
+  return {};
+}
+
+/// Inference: alpha = scale / sqrt(var + eps) and beta = b - mean * alpha once a channel, then alpha * x + beta.
+Status cost_batch_norm(const Call& c, Cost& cost) {
+  const Count x = numel(c.shape(kX)), channels = numel(c.shape(kScale));
+  if (!trains(c)) {
+    cost[Work::mul] = x + channels;
+    cost[Work::add] = x + 2 * channels;
+    cost[Work::sqrt] = channels;
+    cost[Work::div] = channels;
+    return {};
+  }
+  norm::moments(cost, channels, quotient(c, x, channels));
+  norm::deviation(cost, channels);  // the reciprocal is scale / sqrt(var + eps)
+  cost[Work::mul] += x + 4 * channels;
+  cost[Work::add] += x + 2 * channels;
+  return {};
+}
+
+// Instance and group. ----------------------------------------------------------------------------------------------
+
+/// Rows over which scale and bias do not change: one factor a row, scale / sqrt(variance + eps).
+void even_rows(Cost& cost, const Count& rows, const Count& x, const Count& n) {
+  norm::moments(cost, rows, n);
+  norm::deviation(cost, rows);
+  cost[Work::mul] += x;
+  cost[Work::add] += x;
+}
+
+Status cost_instance_norm(const Call& c, Cost& cost) {
+  const Shape& x = c.shape(kX);
+  if (x.size() < 2) return bad("InstanceNormalization needs a batch and channels, and has " + text(x));
+  const bool last = c.dialect() == "com.ms.internal.nhwc";
+  const Count rows = x[0] * x[last ? x.size() - 1 : 1];
+  const std::size_t first = last ? 1 : 2;
+  even_rows(cost, rows, numel(x), numel(x, first, first + x.size() - 2));
+  return {};
+}
+
+Status cost_group_norm(const Call& c, Cost& cost) {
+  const Shape& x = c.shape(kX);
+  const std::int64_t groups = c.integer("num_groups", c.integer("groups", 0));
+  if (x.size() < 2 || groups <= 0) return bad("a group normalisation needs groups and channels, and has " + text(x));
+  const Count rows = x[0] * groups;
+  const Count n = quotient(c, numel(x, 1), groups);
+  if (c.dialect() == "onnx" && c.version() < 21) {  // scale and bias of each group
+    even_rows(cost, rows, numel(x), n);
+  } else {
+    norm::layer(cost, rows, n, true, true);
+  }
+  if (c.integer("activation", 0) == 1) norm::silu(cost, numel(x));
+  if (const std::int64_t stash = c.integer("stash_type", 0); stash != 0) cost.compute = dtype_from_onnx(stash);
+  return {};
+}
+
+// Layer and rms. ---------------------------------------------------------------------------------------------------
+
+DType stash_of(const Call& c) { return dtype_from_onnx(c.integer("stash_type", 1)); }
+
+Status infer_rows(const Call& c, Outputs& out, DType dtype) {
+  out.set(0, Type{dtype, Kind::tensor, c.ranked(kX), c.in(kX).shape, {}});
+  out.unranked(1, stash_of(c));
+  out.unranked(2, stash_of(c));
+  if (!c.ranked(kX)) return {};
+  Shape rows = c.shape(kX);
+  const auto axis = axis_in(c.integer("axis", -1), rows.size());
+  if (!axis) return bad(std::string(c.op()) + ": the axis does not fit the shape " + text(rows));
+  for (std::size_t i = *axis; i < rows.size(); ++i) rows[i] = 1;
+  out.set(1, stash_of(c), rows);
+  out.set(2, stash_of(c), rows);
+  return {};
+}
+
+Status infer_layer_norm(const Call& c, Outputs& out) { return infer_rows(c, out, c.dtype(kX)); }
+Status infer_rms_norm(const Call& c, Outputs& out) {
+  return infer_rows(c, out, c.dtype(kScale) != DType::unknown ? c.dtype(kScale) : c.dtype(kX));
+}
+
+Status cost_layer_norm(const Call& c, Cost& cost) {
+  const Shape& x = c.shape(kX);
+  const auto axis = axis_in(c.integer("axis", -1), x.size());
+  if (!axis) return bad(std::string(c.op()) + ": the axis does not fit the shape " + text(x));
+  norm::layer(cost, numel(x, 0, *axis), numel(x, *axis), c.has(kScale), c.has(kBias));
+  cost.compute = stash_of(c);
+  return {};
+}
+
+Status cost_rms_norm(const Call& c, Cost& cost) {
+  const Shape& x = c.shape(kX);
+  const auto axis = axis_in(c.integer("axis", -1), x.size());
+  if (!axis) return bad(std::string(c.op()) + ": the axis does not fit the shape " + text(x));
+  norm::rms(cost, numel(x, 0, *axis), numel(x, *axis), c.has(kScale));
+  cost.compute = stash_of(c);
+  return {};
+}
+
+// Local response, lp, mean-variance. -------------------------------------------------------------------------------
+
+Status cost_lrn(const Call& c, Cost& cost) {
+  const Count x = numel(c.shape(kX));
+  const std::int64_t size = c.integer("size", 0);
+  if (size <= 0) return bad("LRN: size must be positive");
+  cost[Work::mul] = 2 * x;     // squares, alpha / size
+  cost[Work::add] = size * x;  // the window's sum (size - 1), bias
+  cost[Work::div] = x;
+  const double beta = c.real("beta", 0.75);
+  if (beta == 0.5) {
+    cost[Work::sqrt] = x;
+  } else if (beta != 1) {
+    cost[Work::log] = cost[Work::exp] = x;
+    cost[Work::mul] += x;
+  }
+  return {};
+}
+
+Status cost_lp_norm(const Call& c, Cost& cost) {
+  const Shape& shape = c.shape(kX);
+  const auto axis = axis_in(c.integer("axis", -1), shape.size());
+  if (!axis) return bad("LpNormalization: the axis does not fit the shape " + text(shape));
+  const Count x = numel(shape);
+  const Count rows = numel(shape, 0, *axis) * numel(shape, *axis + 1);
+  cost[Work::add] = x - rows;
+  cost[Work::div] = x;
+  if (c.integer("p", 2) == 1) {
+    cost[Work::logic] = x;
+  } else {
+    cost[Work::mul] = x;
+    cost[Work::sqrt] = rows;
+  }
+  return {};
+}
+
+Status cost_mean_variance(const Call& c, Cost& cost) {
+  const Shape& shape = c.shape(kX);
+  static constexpr std::int64_t kDefault[] = {0, 2, 3};
+  const Span<std::int64_t> axes = c.has_attr("axes") ? c.integers("axes") : Span<std::int64_t>(kDefault, 3);
+  const auto normal = axes_in(axes, shape.size());
+  if (!normal) return bad("MeanVarianceNormalization: axes do not fit the shape " + text(shape));
+  Count rows = 1, n = 1;
+  for (std::size_t axis = 0; axis < shape.size(); ++axis) {
+    (std::find(normal->begin(), normal->end(), axis) != normal->end() ? n : rows) *= shape[axis];
+  }
+  norm::layer(cost, rows, n, false, false);
+  return {};
+}
+
+std::vector<Binding> with_nhwc(std::string_view op) {
+  Binding nhwc;
+  nhwc.op = "com.ms.internal.nhwc::" + std::string(op);
+  return onnx({op}) + std::vector<Binding>{nhwc};
+}
+
+}  // namespace
+
+std::vector<Rule> norm_family() {
+  const std::string docs = "https://onnx.ai/onnx/operators/onnx__";
+  const std::string layer =
+      "rows of n: mean add n-1, div 1; centre add n; variance mul n, add n-1, div 1; eps add 1, sqrt 1, div 1; normalise "
+      "mul n; ";
+  const std::string root_mean = "rows of n: squares mul n, add n-1, div 1; eps add 1, sqrt 1, div 1; normalise mul n; ";
+  std::vector<Rule> rules = {
+      {"batch_norm", "x scale bias mean var", "Normalisation by channel, with stored statistics or those of the batch",
+       "C channels: mul = |x| + C; add = |x| + 2C; sqrt = div = C; training: mul = 2|x| + 4C; add = 4|x| + C; div = 3C; "
+       "sqrt = C",
+       docs + "BatchNormalization.html", infer_batch_norm, cost_batch_norm, with_nhwc("BatchNormalization")},
+      {"instance_norm", "x scale bias", "Normalisation of each channel of each image", layer + "bias add n",
+       docs + "InstanceNormalization.html", infer_same, cost_instance_norm, with_nhwc("InstanceNormalization")},
+      {"group_norm", "x scale bias", "Normalisation of groups of channels",
+       layer + "scale by channel mul n (by group: none), bias add n; silu: exp, add, div, mul n",
+       docs + "GroupNormalization.html", infer_same, cost_group_norm, onnx({"GroupNormalization"}) + microsoft({"GroupNorm"})},
+      {"layer_norm", "x scale bias", "Normalisation over the last axes", layer + "scale mul n; bias add n",
+       docs + "LayerNormalization.html", infer_layer_norm, cost_layer_norm, onnx({"LayerNormalization"})},
+      {"rms_norm", "x scale", "Normalisation by the root of the mean square over the last axes", root_mean + "scale mul n",
+       docs + "RMSNormalization.html", infer_rms_norm, cost_rms_norm,
+       onnx({"RMSNormalization", "SimplifiedLayerNormalization"})},
+      {"lrn", "x", "Normalisation by the squares of neighbouring channels",
+       "mul = 3|x|, add = size*|x|, div = log = exp = |x|; beta = 0.5: sqrt in place of log, mul, exp", docs + "LRN.html",
+       infer_same, cost_lrn, with_nhwc("LRN")},
+      {"lp_norm", "x", "Division by the norm of each row",
+       "add = |x| - rows; div = |x|; p = 2: mul = |x|, sqrt = rows; p = 1: logic = |x|", docs + "LpNormalization.html",
+       infer_same, cost_lp_norm, onnx({"LpNormalization"})},
+      {"mean_variance_norm", "x", "Normalisation over chosen axes", layer, docs + "MeanVarianceNormalization.html",
+       infer_same, cost_mean_variance, onnx({"MeanVarianceNormalization"})},
+  };
+  for (Rule& rule : fused_norm_rules()) rules.push_back(std::move(rule));
+  return rules;
+}
 
 }  // namespace macsim::rules

@@ -1,9 +1,233 @@
-// Pooling: max, average, lp, global, unpooling, regions of interest, non-maximum suppression.
+// Pooling: max, average and lp, over windows or whole images, in every layout; unpooling; blocked layouts.
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#include "rules/pool.hpp"
+
+#include <algorithm>
+#include <string>
+
 #include "rules/families.hpp"
+#include "rules/support.hpp"
 
 namespace macsim::rules {
+namespace {
 
-std::vector<Rule> pool_family() { return {}; }
+constexpr std::size_t kX = 0;
+
+/// Whether channels are the last axis; otherwise they are axis 1.
+bool channels_last(const Call& c) {
+  return c.dialect() == "com.ms.internal.nhwc" || c.op() == "NhwcMaxPool" || c.integer("channels_last", 0) != 0;
+}
+std::size_t first_spatial(const Call& c) { return channels_last(c) ? 1 : 2; }
+
+/// Elements of the window: of kernel_shape, or of the whole image.
+Count window_size(const Call& c) {
+  if (c.op().find("Global") != std::string_view::npos) {
+    const Shape& x = c.shape(kX);
+    const std::size_t first = first_spatial(c);
+    return x.size() < 2 ? Count::undefined() : numel(x, first, first + x.size() - 2);
+  }
+  Count size = 1;
+  for (const std::int64_t k : c.integers("kernel_shape")) size *= k;
+  return size;
+}
+
+// Shapes. ----------------------------------------------------------------------------------------------------------
+
+Status infer_pool(const Call& c, Outputs& out) {
+  const DType dtype = c.dtype(kX);
+  out.unranked(0, dtype);
+  out.unranked(1, DType::i64);
+  if (!c.ranked(kX)) return {};
+  const Shape& x = c.shape(kX);
+  if (x.size() < 2) return bad(std::string(c.op()) + " needs a batch and channels, and has " + text(x));
+  Window window;
+  if (Status status = read_window(c, x.size() - 2, {}, window); !status) return status;
+  Shape y = x;
+  const std::size_t first = first_spatial(c);
+  for (std::size_t axis = 0; axis + 2 < x.size(); ++axis) {
+    y[first + axis] = windowed(c, x[first + axis], window, axis);
+  }
+  out.set(0, dtype, y);
+  out.set(1, DType::i64, y);
+  return {};
+}
+
+Status infer_global_pool(const Call& c, Outputs& out) {
+  const DType dtype = c.dtype(kX);
+  out.unranked(0, dtype);
+  if (!c.ranked(kX)) return {};
+  const Shape& x = c.shape(kX);
+  if (x.size() < 2) return bad(std::string(c.op()) + " needs a batch and channels, and has " + text(x));
+  Shape y = x;
+  const std::size_t first = first_spatial(c);
+  for (std::size_t axis = 0; axis + 2 < x.size(); ++axis) y[first + axis] = 1;
+  out.set(0, dtype, y);
+  return {};
+}
+
+// Work. ------------------------------------------------------------------------------------------------------------
+// Every window is counted whole, as in a convolution: padding is not taken off.
+
+Status cost_max(const Call& c, Cost& cost) {
+  const Count window = window_size(c);
+  cost[Work::compare] = numel(c.out_shape()) * (window - 1);
+  if (window.is(1)) cost.moves("a window of one element: moves data only");
+  return {};
+}
+
+Status cost_masked_max(const Call& c, Cost& cost) {
+  cost[Work::compare] = numel(c.out_shape()) * (window_size(c) - 1);
+  cost[Work::logic] = numel(c.shape(kX));
+  return {};
+}
+
+Status cost_average(const Call& c, Cost& cost) {
+  const Count y = numel(c.out_shape());
+  cost[Work::add] = y * (window_size(c) - 1);
+  cost[Work::div] = y;
+  return {};
+}
+
+Status cost_lp(const Call& c, Cost& cost) {
+  const Count y = numel(c.out_shape());
+  const Count terms = y * window_size(c);
+  const double p = c.real("p", 2);
+  cost[Work::add] = terms - y;
+  if (p == 2) {
+    cost[Work::mul] = terms;
+    cost[Work::sqrt] = y;
+  } else if (p == 1) {
+    cost[Work::logic] = terms;  // absolute values
+  } else {
+    cost[Work::logic] = terms;
+    for (const Work work : {Work::log, Work::mul, Work::exp}) cost[work] = terms + y;  // |x|^p, and the root
+  }
+  return {};
+}
+
+/// Sums of whole numbers; one requantisation a window, with 1/n folded into its factor.
+Status cost_quantised_average(const Call& c, Cost& cost) {
+  enum : std::size_t { kScale = 1, kZero, kOutScale, kOutZero };
+  const Count y = numel(c.out_shape());
+  cost[Work::add] = y * (window_size(c) - 1);
+  if (c.has(kZero)) cost[Work::add] += y;
+  if (c.has(kOutZero)) cost[Work::add] += y;
+  cost[Work::mul] = y;
+  cost[Work::convert] = y;
+  cost[Work::compare] = 2 * y;
+  cost.compute = DType::i32;
+  return {};
+}
+
+// Unpooling. -------------------------------------------------------------------------------------------------------
+
+Status infer_unpool(const Call& c, Outputs& out) {
+  constexpr std::size_t kShape = 2;
+  const DType dtype = c.dtype(kX);
+  out.unranked(0, dtype);
+  if (!c.ranked(kX)) return {};
+  const Shape& x = c.shape(kX);
+  if (x.size() < 2) return bad("MaxUnpool needs a batch and channels, and has " + text(x));
+  Shape y = x;
+  const std::size_t first = first_spatial(c);
+  if (c.has(kShape)) {
+    const auto sizes = c.ints(kShape);
+    if (sizes && sizes->size() != x.size()) return bad("MaxUnpool: output_shape does not have the rank of " + text(x));
+    for (std::size_t axis = 0; axis < x.size(); ++axis) {
+      const bool known = sizes && (*sizes)[axis].defined();
+      if (known) y[axis] = (*sizes)[axis];
+      const bool spatial = axis >= first && axis < first + x.size() - 2;
+      if (!known && spatial) y[axis] = out.symbol("axis" + std::to_string(axis), "a size that output_shape states");
+    }
+  } else {
+    Window window;
+    if (Status status = read_window(c, x.size() - 2, {}, window); !status) return status;
+    for (std::size_t axis = 0; axis + 2 < x.size(); ++axis) {
+      y[first + axis] = (x[first + axis] - 1) * window.strides[axis] + window.kernel[axis] - window.begin[axis] -
+                        window.end[axis];
+    }
+  }
+  out.set(0, dtype, y);
+  return {};
+}
+
+// Blocked layouts. -------------------------------------------------------------------------------------------------
+
+/// Channels in blocks of 8 or of 16, as the machine has it. The optimiser that writes these operators only does so
+/// where the channels are whole blocks.
+constexpr std::int64_t kBlock = 8;
+
+Status infer_reorder(const Call& c, Outputs& out) {
+  const DType dtype = c.dtype(kX);
+  out.unranked(0, dtype);
+  if (!c.ranked(kX)) return {};
+  const Shape& x = c.shape(kX);
+  if (x.size() < 2) return bad(std::string(c.op()) + " needs a batch and channels, and has " + text(x));
+  const bool last = c.integer("channels_last", 0) != 0;
+  Shape y;
+  if (c.op() == "ReorderInput") {
+    y = Shape{x[0], ceil_div(x[last ? x.size() - 1 : 1], kBlock) * kBlock};
+    y.append(x.begin() + (last ? 1 : 2), x.end() - (last ? 1 : 0));
+  } else {
+    const std::int64_t channels = c.integer("channels", 0);
+    if (channels <= 0) return bad("ReorderOutput: channels must be positive");
+    y = Shape{x[0]};
+    y.append(x.begin() + 2, x.end());
+    y.insert(last ? y.size() : 1, channels);
+  }
+  out.set(0, dtype, std::move(y));
+  return {};
+}
+
+std::vector<Binding> layouts(std::string_view op, std::initializer_list<std::string_view> dialects) {
+  std::vector<Binding> names = onnx({op});
+  for (const std::string_view dialect : dialects) {
+    Binding binding;
+    binding.op = std::string(dialect) + "::" + std::string(op);
+    names.push_back(std::move(binding));
+  }
+  return names;
+}
+
+}  // namespace
+
+std::vector<Rule> pool_family() {
+  constexpr std::string_view kNhwc = "com.ms.internal.nhwc", kNchwc = "com.microsoft.nchwc";
+  const std::string docs = "https://onnx.ai/onnx/operators/onnx__";
+  const std::string contrib = "https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md";
+  const std::string quantised = "x x_scale x_zero y_scale y_zero";
+  std::vector<Rule> rules = {
+      {"max_pool", "x", "Largest element of each window", "compare = |y| * (|k| - 1), padding counted", docs + "MaxPool.html",
+       infer_pool, cost_max, layouts("MaxPool", {kNhwc, kNchwc}) + microsoft({"NhwcMaxPool"})},
+      {"masked_max_pool", "x mask", "Largest element of each window where a mask allows it",
+       "compare = |y| * (|k| - 1); logic = |x|", contrib, infer_pool, cost_masked_max, microsoft({"MaxpoolWithMask"})},
+      {"average_pool", "x", "Mean of each window", "add = |y| * (|k| - 1), padding counted; div = |y|",
+       docs + "AveragePool.html", infer_pool, cost_average, layouts("AveragePool", {kNhwc, kNchwc})},
+      {"lp_pool", "x", "Lp norm of each window",
+       "add = |y| * (|k| - 1); p = 2: mul = |y|*|k|, sqrt = |y|; p = 1: logic = |y|*|k|; other: logic = |y|*|k| and "
+       "log, mul, exp = |y| * (|k| + 1)",
+       docs + "LpPool.html", infer_pool, cost_lp, layouts("LpPool", {kNhwc})},
+      {"global_max_pool", "x", "Largest element of each channel", "compare = |x| - |y|", docs + "GlobalMaxPool.html",
+       infer_global_pool, cost_max, layouts("GlobalMaxPool", {kNhwc, kNchwc})},
+      {"global_average_pool", "x", "Mean of each channel", "add = |x| - |y|; div = |y|", docs + "GlobalAveragePool.html",
+       infer_global_pool, cost_average, layouts("GlobalAveragePool", {kNhwc, kNchwc})},
+      {"global_lp_pool", "x", "Lp norm of each channel",
+       "add = |x| - |y|; p = 2: mul = |x|, sqrt = |y|; p = 1: logic = |x|; other: logic = |x| and log, mul, exp = |x| + |y|",
+       docs + "GlobalLpPool.html", infer_global_pool, cost_lp, layouts("GlobalLpPool", {kNhwc})},
+      {"quantised_average_pool", quantised, "Mean of each window of quantised elements",
+       "add = |y| * (|k| - 1), and |y| for each zero point; mul = convert = |y|; compare = 2|y|", contrib, infer_pool,
+       cost_quantised_average, microsoft({"QLinearAveragePool"}) + std::vector<Binding>{{std::string(kNhwc) + "::QLinearAveragePool", {}}}},
+      {"quantised_global_average_pool", quantised, "Mean of each channel of quantised elements",
+       "add = |x| - |y|, and |y| for each zero point; mul = convert = |y|; compare = 2|y|", contrib, infer_global_pool,
+       cost_quantised_average, microsoft({"QLinearGlobalAveragePool"})},
+      {"max_unpool", "x indices #shape", "Elements put back to where a max pool took them from", "none: moves data only",
+       docs + "MaxUnpool.html", infer_unpool, cost_moves("moves data only"), layouts("MaxUnpool", {kNhwc})},
+      {"reorder_channels", "x", "Channels to blocks of a vector's width, and back", "none: moves data only", contrib,
+       infer_reorder, cost_moves("moves data only"),
+       {{std::string(kNchwc) + "::ReorderInput", {}}, {std::string(kNchwc) + "::ReorderOutput", {}}}},
+  };
+  for (Rule& rule : region_rules()) rules.push_back(std::move(rule));
+  return rules;
+}
 
 }  // namespace macsim::rules

@@ -1,9 +1,191 @@
 // Random numbers, and dropout in all its spellings.
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#include <string>
+
+#include "rules/elements.hpp"
 #include "rules/families.hpp"
+#include "rules/support.hpp"
 
 namespace macsim::rules {
+namespace {
 
-std::vector<Rule> random_family() { return {}; }
+constexpr std::size_t kX = 0;
+constexpr std::string_view kGenerator = "as if by the generator Philox 4x32-10";
+
+// Generators. ------------------------------------------------------------------------------------------------------
+
+/// `n` numbers evenly spread over [0, 1): ten rounds make four of them, a round has 2 mul, 2 add and 4 xor; then one
+/// conversion each.
+void uniform(Cost& cost, const Count& n) {
+  cost[Work::mul] += 5 * n;
+  cost[Work::add] += 5 * n;
+  cost[Work::logic] += 10 * n;
+  cost[Work::convert] += n;
+  cost.trust = Trust::estimate;
+  cost.because = kGenerator;
+}
+
+/// Box and Muller: two numbers become two, r = sqrt(-2 log u) times cos and sin of 2 pi v.
+void normal(Cost& cost, const Count& n) {
+  uniform(cost, n);
+  const Count pairs = ceil_div(n, 2);
+  cost[Work::log] += pairs;
+  cost[Work::sqrt] += pairs;
+  cost[Work::trig] += 2 * pairs;
+  cost[Work::mul] += 4 * pairs;
+}
+
+/// a + b * u.
+void spread(Cost& cost, const Count& n, bool scaled, bool moved) {
+  if (scaled) cost[Work::mul] += n;
+  if (moved) cost[Work::add] += n;
+}
+
+DType stated_dtype(const Call& c, DType otherwise) {
+  return c.has_attr("dtype") ? dtype_from_onnx(c.integer("dtype", 0)) : otherwise;
+}
+
+Status infer_random(const Call& c, Outputs& out) {
+  Shape shape;
+  for (const std::int64_t size : c.integers("shape")) shape.push_back(size);
+  out.set(0, stated_dtype(c, DType::f32), std::move(shape));
+  return {};
+}
+
+Status infer_random_like(const Call& c, Outputs& out) {
+  Type y = c.in(kX);
+  y.dtype = stated_dtype(c, y.dtype);
+  out.set(0, std::move(y));
+  return {};
+}
+
+Status cost_normal(const Call& c, Cost& cost) {
+  const Count n = numel(c.out_shape());
+  normal(cost, n);
+  spread(cost, n, c.real("scale", 1) != 1, c.real("mean", 0) != 0);
+  cost.compute = c.out().dtype;
+  cost.read = cost.weights = 0;
+  return {};
+}
+
+Status cost_uniform(const Call& c, Cost& cost) {
+  const Count n = numel(c.out_shape());
+  const double low = c.real("low", 0), high = c.real("high", 1);
+  uniform(cost, n);
+  spread(cost, n, high - low != 1, low != 0);
+  cost.compute = c.out().dtype;
+  cost.read = cost.weights = 0;
+  return {};
+}
+
+Status cost_bernoulli(const Call& c, Cost& cost) {
+  const Count n = numel(c.out_shape());
+  uniform(cost, n);
+  cost[Work::compare] = n;
+  return {};
+}
+
+Status infer_multinomial(const Call& c, Outputs& out) {
+  const DType dtype = stated_dtype(c, DType::i32);
+  out.set(0, dtype, Shape{c.in(kX).shape[0], c.integer("sample_size", 1)});
+  return {};
+}
+
+/// Log-probabilities become running sums once a row; each sample goes through them.
+Status cost_multinomial(const Call& c, Cost& cost) {
+  const Shape& x = c.shape(kX);
+  const Count all = numel(x), samples = numel(c.out_shape());
+  uniform(cost, samples);
+  cost[Work::compare] = all - x[0] + samples * x[1];
+  cost[Work::add] += 2 * all - x[0];
+  cost[Work::exp] = all;
+  cost[Work::mul] += samples;
+  return {};
+}
+
+// Dropout. ---------------------------------------------------------------------------------------------------------
+
+/// Slots of all kinds: the plain ones have neither bias nor residual.
+enum : std::size_t { kBias = 1, kResidual, kRatio, kTraining };
+
+Truth trains(const Call& c) {
+  if (c.dialect() == "onnx" && c.version() < 7) return c.integer("is_test", 0) == 0 ? Truth::yes : Truth::no;
+  if (!c.has(kTraining)) return Truth::no;
+  const Contents* ratio = c.has(kRatio) ? elements_of(c, kRatio) : nullptr;
+  if (ratio != nullptr && ratio->items.size() == 1 && ratio->items.front().nonzero() == Truth::no) return Truth::no;
+  const Contents* training = elements_of(c, kTraining);
+  return training != nullptr && training->items.size() == 1 ? training->items.front().nonzero() : Truth::depends;
+}
+
+bool bit_mask(const Call& c) { return c.op().substr(0, 7) == "Bitmask"; }
+
+Status infer_dropout(const Call& c, Outputs& out) {
+  const Type& x = c.in(kX);
+  out.set(0, x);
+  Type mask = x;
+  if (bit_mask(c)) {
+    mask.dtype = DType::u32;
+    if (mask.ranked) mask.shape = Shape{ceil_div(numel(x.shape), 32)};
+  } else if (c.dialect() != "onnx" || c.version() >= 10) {
+    mask.dtype = DType::boolean;
+  }
+  out.set(1, std::move(mask));
+  if (c.has(kBias) || c.has(kResidual) || trains(c) != Truth::no) return {};
+  if (const Contents* known = elements_of(c, kX)) out.know(0, *known);
+  return {};
+}
+
+Status cost_dropout(const Call& c, Cost& cost) {
+  const Count n = numel(c.shape(kX));
+  const Truth training = trains(c);
+  if (training != Truth::no) {
+    uniform(cost, n);
+    cost[Work::compare] = n;
+    cost[Work::mul] += 2 * n;  // by the mask, by 1 / (1 - ratio)
+    if (training == Truth::depends) {
+      cost.trust = Trust::bound;
+      cost.because = "as if in training, with the generator Philox 4x32-10";
+    }
+  }
+  if (c.has(kBias)) cost[Work::add] += n;
+  if (c.has(kResidual)) cost[Work::add] += n;
+  if (training == Truth::no && !c.has(kBias) && !c.has(kResidual)) {
+    cost.free("the identity at inference: no data moved");
+    if (c.wants(1)) cost.written = bytes(c.out(1));
+  }
+  return {};
+}
+
+}  // namespace
+
+std::vector<Rule> random_family() {
+  const std::string docs = "https://onnx.ai/onnx/operators/onnx__";
+  const std::string contrib = "https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md";
+  const std::string philox = "each number mul 5, add 5, logic 10, convert 1 (an estimate)";
+  const std::string pair = "; each pair log 1, sqrt 1, trig 2, mul 4; scale mul, mean add";
+  const std::string range = "; range mul, low end add";
+  return {
+      {"random_normal", "", "Random numbers from a normal distribution", philox + pair, docs + "RandomNormal.html",
+       infer_random, cost_normal, onnx({"RandomNormal"})},
+      {"random_normal_like", "#x", "Random numbers from a normal distribution, in the shape of a tensor", philox + pair,
+       docs + "RandomNormalLike.html", infer_random_like, cost_normal, onnx({"RandomNormalLike"})},
+      {"random_uniform", "", "Random numbers evenly spread", philox + range, docs + "RandomUniform.html", infer_random,
+       cost_uniform, onnx({"RandomUniform"})},
+      {"random_uniform_like", "#x", "Random numbers evenly spread, in the shape of a tensor", philox + range,
+       docs + "RandomUniformLike.html", infer_random_like, cost_uniform, onnx({"RandomUniformLike"})},
+      {"bernoulli", "x", "Zeros and ones with given probabilities", philox + "; compare = |y|", docs + "Bernoulli.html",
+       infer_random_like, cost_bernoulli, onnx({"Bernoulli"})},
+      {"multinomial", "x", "Classes drawn by their log-probabilities",
+       philox + "; compare = |x| - rows + |y| * classes; add = 2|x| - rows; exp = |x|; mul = |y|",
+       docs + "Multinomial.html", infer_multinomial, cost_multinomial, onnx({"Multinomial"})},
+      {"dropout", "x bias residual #ratio #training", "Elements dropped at random in training; nothing at inference",
+       "bias and residual: add = |x| each; training: " + philox + ", compare = |x|, mul = 2|x|", docs + "Dropout.html",
+       infer_dropout, cost_dropout,
+       {{"onnx::Dropout", "x #ratio #training"},
+        {"com.microsoft::BitmaskDropout", "x #ratio #training"},
+        {"com.microsoft::BiasDropout", {}},
+        {"com.microsoft::BitmaskBiasDropout", {}}}},
+  };
+}
 
 }  // namespace macsim::rules

@@ -1,9 +1,290 @@
-// Signal processing and small linear algebra: dft, stft, windows, mel weights, determinant, inverse, warping.
+// Signal processing and small linear algebra: transforms, windows, mel weights, determinant, inverse, time warping.
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#include <cmath>
+#include <string>
+
+#include "rules/elements.hpp"
 #include "rules/families.hpp"
+#include "rules/support.hpp"
 
 namespace macsim::rules {
+namespace {
 
-std::vector<Rule> signal_family() { return {}; }
+constexpr std::size_t kX = 0;
+
+// Fourier transforms. ----------------------------------------------------------------------------------------------
+
+/// `times` transforms of length `n` to `bins` results; real ones (in or out) take half the work of complex ones.
+void transform(Cost& cost, const Count& times, const Dim& n, const Dim& bins, bool real) {
+  if (const auto length = n.constant()) {
+    const double steps = *length > 1 ? static_cast<double>(*length) * std::log2(static_cast<double>(*length)) : 0;
+    const double share = real ? 0.5 : 1;
+    cost[Work::mul] += times * std::llround(2 * share * steps);
+    cost[Work::add] += times * std::llround(3 * share * steps);
+    cost.trust = Trust::estimate;
+    cost.because = "5 n log2 n operations for a complex transform of length n, half for a real one";
+    return;
+  }
+  cost[Work::mul] += (real ? 2 : 4) * times * bins * n;
+  cost[Work::add] += (real ? 2 : 4) * times * bins * n;
+  cost.trust = Trust::bound;
+  cost.because = "as if by the definition, n terms for each result; the length is a symbol";
+}
+
+enum : std::size_t { kLength = 1, kAxis };
+
+struct Dft {
+  std::optional<std::size_t> axis;  // nullopt: from data
+  bool inverse = false, onesided = false;
+  Dim length;  // undefined: from data
+};
+
+Status read_dft(const Call& c, Dft& dft) {
+  const Shape& x = c.shape(kX);
+  if (x.size() < 2) return bad("DFT needs a signal and its parts, and has " + text(x));
+  dft.inverse = c.integer("inverse", 0) != 0;
+  dft.onesided = c.integer("onesided", 0) != 0;
+  std::optional<std::int64_t> axis = c.version() < 20 ? c.integer("axis", 1) : -2;
+  if (c.has(kAxis)) axis = single(c, kAxis).constant();
+  if (axis) {
+    dft.axis = axis_in(*axis, x.size());
+    if (!dft.axis || *dft.axis + 1 == x.size()) return bad("DFT: the axis does not fit the shape " + text(x));
+    const Dim& size = x[*dft.axis];
+    dft.length = c.has(kLength) ? single(c, kLength) : dft.inverse && dft.onesided ? 2 * (size - 1) : size;
+  } else {
+    dft.length = Dim::undefined();
+  }
+  return {};
+}
+
+Status infer_dft(const Call& c, Outputs& out) {
+  const DType dtype = c.dtype(kX);
+  out.unranked(0, dtype);
+  if (!c.ranked(kX)) return {};
+  Dft dft;
+  if (Status status = read_dft(c, dft); !status) return status;
+  Shape y = c.shape(kX);
+  y.back() = dft.inverse && dft.onesided ? 1 : 2;
+  if (!dft.axis) {
+    for (std::size_t i = 0; i + 1 < y.size(); ++i) y[i] = Dim::undefined();
+  } else if (!dft.length.defined() && c.has(kLength)) {
+    y[*dft.axis] = out.symbol("length", "length of the transform");
+  } else {
+    y[*dft.axis] = dft.onesided && !dft.inverse ? floor_div(dft.length, 2) + 1 : dft.length;
+  }
+  out.set(0, dtype, std::move(y));
+  return {};
+}
+
+Status cost_dft(const Call& c, Cost& cost) {
+  Dft dft;
+  if (Status status = read_dft(c, dft); !status) return status;
+  const Shape& x = c.shape(kX);
+  const Shape& y = c.out_shape();
+  const std::size_t axis = dft.axis.value_or(0);
+  const Count times = dft.axis ? numel(x, 0, axis) * numel(x, axis + 1, x.size() - 1) : Count::undefined();
+  const Dim length = dft.length.defined() ? dft.length : y[axis];
+  transform(cost, times, length, y[axis], dft.onesided || x.back().is(1));
+  if (dft.inverse) cost[Work::mul] += numel(y);
+  return {};
+}
+
+enum : std::size_t { kStep = 1, kWindow, kFrame };
+
+/// Length of a frame; undefined when it is data.
+Dim frame_of(const Call& c) {
+  if (c.has(kFrame)) {
+    const Dim stated = single(c, kFrame);
+    if (stated.defined() || !c.has(kWindow)) return stated;
+  }
+  return c.has(kWindow) ? c.in(kWindow).shape[0] : c.in(kX).shape[1];
+}
+
+Status infer_stft(const Call& c, Outputs& out) {
+  const DType dtype = c.dtype(kX);
+  out.unranked(0, dtype);
+  if (!c.ranked(kX)) return {};
+  const Shape& x = c.shape(kX);
+  if (x.size() < 2) return bad("STFT needs a batch of signals, and has " + text(x));
+  Dim frame = frame_of(c);
+  const Dim step = single(c, kStep);
+  if (!frame.defined() && c.has(kFrame)) frame = out.symbol("frame", "length of a frame");
+  const Dim frames = step.defined() ? at_least_zero(c, floor_div(x[1] - frame, step) + 1)
+                                    : out.symbol("frames", "frames of the signal");
+  const Dim bins = c.integer("onesided", 1) != 0 ? floor_div(frame, 2) + 1 : frame;
+  out.set(0, dtype, Shape{x[0], frames, bins, 2});
+  return {};
+}
+
+Status cost_stft(const Call& c, Cost& cost) {
+  const Shape& x = c.shape(kX);
+  const Shape& y = c.out_shape();
+  const Dim stated = frame_of(c);
+  const bool onesided = c.integer("onesided", 1) != 0;
+  const Dim frame = stated.defined() || onesided ? stated : y[2];
+  const Count frames = y[0] * y[1];
+  const bool real = x.size() < 3 || x[2].is(1);
+  transform(cost, frames, frame, y[2], real || onesided);
+  if (c.has(kWindow)) cost[Work::mul] += frames * frame * (real ? 1 : 2);
+  return {};
+}
+
+/// The contributed transforms: over the last axes, real on one side.
+Status infer_rfft(const Call& c, Outputs& out) {
+  const DType dtype = c.dtype(kX);
+  out.unranked(0, dtype);
+  if (!c.ranked(kX)) return {};
+  Shape y = c.shape(kX);
+  const bool inverse = c.op() == "Irfft", onesided = c.integer("onesided", 1) != 0;
+  if (y.size() < (inverse ? 2U : 1U)) return bad(std::string(c.op()) + " of the shape " + text(y));
+  if (inverse) {
+    y.pop_back();
+    if (onesided) y.back() = 2 * (y.back() - 1);
+  } else {
+    if (onesided) y.back() = floor_div(y.back(), 2) + 1;
+    y.push_back(2);
+  }
+  out.set(0, dtype, std::move(y));
+  return {};
+}
+
+Status cost_rfft(const Call& c, Cost& cost) {
+  const bool inverse = c.op() == "Irfft";
+  const Shape& real = inverse ? c.out_shape() : c.shape(kX);
+  const Shape& spectrum = inverse ? c.shape(kX) : c.out_shape();
+  const auto axes = static_cast<std::size_t>(c.integer("signal_ndim", 1));
+  if (axes == 0 || axes > real.size()) return bad(std::string(c.op()) + ": signal_ndim does not fit " + text(real));
+  const std::size_t first = real.size() - axes;
+  transform(cost, numel(real, 0, first), numel(real, first), numel(spectrum, first, first + axes), true);
+  if (inverse || c.integer("normalized", 0) != 0) cost[Work::mul] += numel(c.out_shape());
+  return {};
+}
+
+// Windows. ---------------------------------------------------------------------------------------------------------
+
+DType stated_dtype(const Call& c) { return dtype_from_onnx(c.integer("output_datatype", 1)); }
+
+Status infer_window(const Call& c, Outputs& out) {
+  const Dim size = single(c, kX);
+  out.set(0, stated_dtype(c), Shape{size.defined() ? size : out.symbol("size", "length of the window")});
+  return {};
+}
+
+Status cost_window(const Call& c, Cost& cost) {
+  const Count n = numel(c.out_shape());
+  const int terms = c.op() == "BlackmanWindow" ? 2 : 1;
+  cost[Work::trig] = terms * n;
+  cost[Work::mul] = 2 * terms * n;
+  cost[Work::add] = terms * n;
+  cost.compute = stated_dtype(c);
+  return {};
+}
+
+Status infer_mel(const Call& c, Outputs& out) {
+  enum : std::size_t { kMels, kDft };
+  const Dim mels = single(c, kMels), dft = single(c, kDft);
+  out.set(0, stated_dtype(c),
+          Shape{dft.defined() ? floor_div(dft, 2) + 1 : out.symbol("bins", "bins of the spectrum"),
+                mels.defined() ? mels : out.symbol("mels", "bands of the mel spectrum")});
+  return {};
+}
+
+/// The edges of the bands, mel to hertz (add, mul, div, exp, mul, add) and to bins (mul, div, convert), of which there
+/// are bands + 2; then every bin lies on at most two slopes (add, div).
+Status cost_mel(const Call& c, Cost& cost) {
+  const Shape& y = c.out_shape();
+  const Count edges = y[1] + 2;
+  cost[Work::log] = 2;
+  cost[Work::exp] = edges;
+  cost[Work::mul] = 3 * edges;
+  cost[Work::convert] = edges;
+  cost[Work::div] = 2 * edges + 2 * y[0];
+  cost[Work::add] = 2 * edges + 2 * y[0];
+  cost.compute = stated_dtype(c);
+  cost.trust = Trust::bound;
+  cost.because = "as if every bin lay on two slopes";
+  return {};
+}
+
+// Linear algebra. --------------------------------------------------------------------------------------------------
+
+Status infer_det(const Call& c, Outputs& out) {
+  const DType dtype = c.dtype(kX);
+  out.unranked(0, dtype);
+  if (!c.ranked(kX)) return {};
+  const Shape& x = c.shape(kX);
+  if (x.size() < 2) return bad("Det needs matrices, and has " + text(x));
+  out.set(0, dtype, Shape(x.begin(), x.end() - 2));
+  return {};
+}
+
+/// Elimination with pivots: in step k, n - k factors and (n - k)^2 updates; then the product of the diagonal.
+Status cost_det(const Call& c, Cost& cost) {
+  const Shape& x = c.shape(kX);
+  const Dim n = x.back();
+  const Count matrices = numel(c.out_shape());
+  const Count updates = matrices * floor_div(n * (n - 1) * (2 * n - 1), 6);
+  const Count factors = matrices * floor_div(n * (n - 1), 2);
+  cost[Work::mul] = updates + matrices * (n - 1);
+  cost[Work::add] = updates;
+  cost[Work::div] = factors;
+  cost[Work::compare] = factors;
+  return {};
+}
+
+/// Gauss and Jordan in place: in each of n steps one reciprocal, n - 1 products in its row, and n products and n - 1
+/// sums in each of the other n - 1 rows.
+Status cost_inverse(const Call& c, Cost& cost) {
+  const Shape& x = c.shape(kX);
+  if (x.size() < 2) return bad("Inverse needs matrices, and has " + text(x));
+  const Dim n = x.back();
+  const Count matrices = numel(x, 0, x.size() - 2);
+  cost[Work::mul] = matrices * n * (n - 1) * (n + 1);
+  cost[Work::add] = matrices * n * (n - 1) * (n - 1);
+  cost[Work::div] = matrices * n;
+  cost[Work::compare] = matrices * floor_div(n * (n - 1), 2);
+  return {};
+}
+
+Status infer_warping(const Call&, Outputs& out) {
+  out.set(0, DType::i32, Shape{2, out.symbol("steps", "steps of the cheapest path")});
+  return {};
+}
+
+Status cost_warping(const Call& c, Cost& cost) {
+  const Count cells = numel(c.shape(kX));
+  cost[Work::compare] = 2 * cells;
+  cost[Work::add] = cells;
+  return {};
+}
+
+}  // namespace
+
+std::vector<Rule> signal_family() {
+  const std::string docs = "https://onnx.ai/onnx/operators/onnx__";
+  const std::string contrib = "https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md#com.microsoft.";
+  const std::string fast = "n log2 n: mul 2, add 3 (half for real signals), an estimate; symbolic n: n^2, a bound";
+  return {
+      {"dft", "x #length #axis", "Discrete Fourier transform along one axis", fast + "; inverse: mul = |y|",
+       docs + "DFT.html", infer_dft, cost_dft, onnx({"DFT"})},
+      {"stft", "x #step window #frame", "Fourier transforms of overlapping frames", fast + "; window: mul = frames * n",
+       docs + "STFT.html", infer_stft, cost_stft, onnx({"STFT"})},
+      {"rfft", "x", "Fourier transform of a real signal, and back", fast, contrib + "Rfft", infer_rfft, cost_rfft,
+       microsoft({"Rfft", "Irfft"})},
+      {"window", "#size", "A window of cosines", "t terms (Hann and Hamming 1, Blackman 2): trig = add = t*n; mul = 2t*n",
+       docs + "HannWindow.html", infer_window, cost_window, onnx({"HannWindow", "HammingWindow", "BlackmanWindow"})},
+      {"mel_weights", "#mels #dft #rate #low #high", "Weights from a spectrum to mel bands",
+       "e = bands + 2 edges: log 2; exp = convert = e; mul = 3e; add = div <= 2e + 2*bins", docs + "MelWeightMatrix.html",
+       infer_mel, cost_mel, onnx({"MelWeightMatrix"})},
+      {"det", "x", "Determinants of square matrices",
+       "for each: add = n(n-1)(2n-1)/6; mul as many and n-1; div = compare = n(n-1)/2", docs + "Det.html", infer_det,
+       cost_det, onnx({"Det"})},
+      {"inverse", "x", "Inverses of square matrices",
+       "for each: mul = n(n-1)(n+1); add = n(n-1)^2; div = n; compare = n(n-1)/2", contrib + "Inverse", infer_same,
+       cost_inverse, microsoft({"Inverse"})},
+      {"time_warping", "x", "The cheapest path through a matrix of costs", "add = |x|; compare = 2|x|",
+       contrib + "DynamicTimeWarping", infer_warping, cost_warping, microsoft({"DynamicTimeWarping"})},
+  };
+}
 
 }  // namespace macsim::rules

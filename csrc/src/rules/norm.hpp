@@ -1,0 +1,29 @@
+// What the parts of the normalisation family share.
+// Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <vector>
+
+#include "macsim/rule.hpp"
+
+namespace macsim::rules {
+
+std::vector<Rule> fused_norm_rules();  // with skip connections, embeddings, gates
+
+namespace norm {
+
+/// Mean and variance of `rows` rows of `n`, the elements left centred.
+void moments(Cost& cost, const Count& rows, const Count& n);
+/// 1 / sqrt(variance + eps), one a row.
+void deviation(Cost& cost, const Count& rows);
+/// (x - mean) / sqrt(variance + eps) * scale + bias on rows of `n`, scale and bias differing inside a row.
+void layer(Cost& cost, const Count& rows, const Count& n, bool scaled, bool biased);
+/// x / sqrt(mean(x^2) + eps) * scale on rows of `n`.
+void rms(Cost& cost, const Count& rows, const Count& n, bool scaled);
+/// x * sigmoid(x).
+void silu(Cost& cost, const Count& n);
+/// 1 / (1 + exp(-x)).
+void sigmoid(Cost& cost, const Count& n);
+
+}  // namespace norm
+}  // namespace macsim::rules
