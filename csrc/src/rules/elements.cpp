@@ -1,4 +1,4 @@
-// Walking over the elements of small tensors, and adding up what an operator reads.
+// Walking over the elements of small tensors.
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include "rules/elements.hpp"
 
@@ -53,15 +53,6 @@ std::size_t place_of(const Sizes& position, const Sizes& steps) {
 Dim single(const Call& c, std::size_t slot) {
   const Contents* known = elements_of(c, slot);
   return known != nullptr && known->items.size() == 1 ? known->items.front().whole() : Dim::undefined();
-}
-
-void Reads::add(const Call& c, std::size_t slot, const Count& count) {
-  if (!c.has(slot)) return;
-  (c.role(slot) == Role::weight ? weights : read) += bytes(c.dtype(slot), count);
-}
-
-void Reads::all(const Call& c, std::size_t slot) {
-  if (c.has(slot)) add(c, slot, numel(c.shape(slot)));
 }
 
 }  // namespace macsim::rules

@@ -1,4 +1,4 @@
-// Elements: walking over the elements of small tensors, and adding up what an operator reads.
+// Elements: walking over the elements of small tensors.
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -42,18 +42,5 @@ std::size_t place_of(const Sizes& position, const Sizes& steps);
 
 /// The only element of a host-side slot, when it is a whole number; undefined() otherwise.
 Dim single(const Call& c, std::size_t slot);
-
-/// Bytes that an operator reads, sorted into activations and tensors of the model.
-struct Reads {
-  Count read, weights;
-  /// `count` elements of a slot.
-  void add(const Call& c, std::size_t slot, const Count& count);
-  /// A whole slot, when it is there.
-  void all(const Call& c, std::size_t slot);
-  void put(Cost& cost) const {
-    cost.read = read;
-    cost.weights = weights;
-  }
-};
 
 }  // namespace macsim::rules

@@ -7,6 +7,7 @@
 #include "rules/families.hpp"
 #include "rules/move.hpp"
 #include "rules/support.hpp"
+#include "rules/work.hpp"
 
 namespace macsim::rules {
 namespace {
@@ -180,9 +181,9 @@ Status cost_pad(const Call& c, Cost& cost) {
     }
     kept *= at_least_zero(c, size);
   }
-  Reads reads;
-  reads.add(c, kX, kept);
-  reads.put(cost);
+  work::Reads reads(c);
+  reads.part(kX, kept);
+  reads.into(cost);
   cost.moves("moves data only");
   return {};
 }

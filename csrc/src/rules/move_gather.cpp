@@ -6,6 +6,7 @@
 #include "rules/families.hpp"
 #include "rules/move.hpp"
 #include "rules/support.hpp"
+#include "rules/work.hpp"
 
 namespace macsim::rules {
 namespace {
@@ -55,10 +56,10 @@ Status infer_gather(const Call& c, Outputs& out) {
 
 /// Only what is picked is read.
 Status cost_gather(const Call& c, Cost& cost) {
-  Reads reads;
-  reads.add(c, kX, numel(c.out_shape()));
-  reads.all(c, kIndices);
-  reads.put(cost);
+  work::Reads reads(c);
+  reads.part(kX, numel(c.out_shape()));
+  reads.all(kIndices);
+  reads.into(cost);
   cost.moves("moves data only");
   return {};
 }
@@ -253,10 +254,10 @@ Status cost_scatter(const Call& c, Cost& cost) {
 /// The cache stays where it is: only the update is read and written.
 Status cost_tensor_scatter(const Call& c, Cost& cost) {
   enum : std::size_t { kCache, kUpdate, kWhere };
-  Reads reads;
-  reads.all(c, kUpdate);
-  reads.all(c, kWhere);
-  reads.put(cost);
+  work::Reads reads(c);
+  reads.all(kUpdate);
+  reads.all(kWhere);
+  reads.into(cost);
   cost.written = bytes(c.in(kUpdate));
   cost.moves("moves data only, into the cache in place");
   return {};

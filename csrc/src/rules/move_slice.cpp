@@ -8,6 +8,7 @@
 #include "rules/families.hpp"
 #include "rules/move.hpp"
 #include "rules/support.hpp"
+#include "rules/work.hpp"
 
 namespace macsim::rules {
 namespace {
@@ -159,11 +160,11 @@ Status infer_slice(const Call& c, Outputs& out) {
 
 /// Only what is kept is read.
 Status cost_part(const Call& c, Cost& cost) {
-  Reads reads;
+  work::Reads reads(c);
   for (std::size_t i = 0; i < c.outputs(); ++i) {
-    if (c.wants(i)) reads.add(c, kX, numel(c.out_shape(i)));
+    if (c.wants(i)) reads.part(kX, numel(c.out_shape(i)));
   }
-  reads.put(cost);
+  reads.into(cost);
   cost.moves("moves data only");
   return {};
 }
@@ -279,10 +280,10 @@ Status infer_compress(const Call& c, Outputs& out) {
 }
 
 Status cost_compress(const Call& c, Cost& cost) {
-  Reads reads;
-  reads.add(c, kX, numel(c.out_shape()));
-  reads.all(c, kCondition);
-  reads.put(cost);
+  work::Reads reads(c);
+  reads.part(kX, numel(c.out_shape()));
+  reads.all(kCondition);
+  reads.into(cost);
   cost[Work::compare] = numel(c.shape(kCondition));
   return {};
 }

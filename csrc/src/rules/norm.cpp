@@ -7,6 +7,7 @@
 
 #include "rules/families.hpp"
 #include "rules/support.hpp"
+#include "rules/work.hpp"
 
 namespace macsim::rules {
 
@@ -31,26 +32,6 @@ void layer(Cost& cost, const Count& rows, const Count& n, bool scaled, bool bias
   deviation(cost, rows);
   cost[Work::mul] += scaled ? 2 * x : x;
   if (biased) cost[Work::add] += x;
-}
-
-void rms(Cost& cost, const Count& rows, const Count& n, bool scaled) {
-  const Count x = rows * n;
-  cost[Work::mul] += x;
-  cost[Work::add] += x - rows;
-  cost[Work::div] += rows;
-  deviation(cost, rows);
-  cost[Work::mul] += scaled ? 2 * x : x;
-}
-
-void silu(Cost& cost, const Count& n) {
-  sigmoid(cost, n);
-  cost[Work::mul] += n;
-}
-
-void sigmoid(Cost& cost, const Count& n) {
-  cost[Work::exp] += n;
-  cost[Work::add] += n;
-  cost[Work::div] += n;
 }
 
 }  // namespace norm
@@ -109,6 +90,7 @@ Status cost_instance_norm(const Call& c, Cost& cost) {
   const Count rows = x[0] * x[last ? x.size() - 1 : 1];
   const std::size_t first = last ? 1 : 2;
   even_rows(cost, rows, numel(x), numel(x, first, first + x.size() - 2));
+  if (const std::string_view name = c.text("activation", {}); !name.empty()) work::fused_activation(cost, name, numel(x));
   return {};
 }
 
@@ -123,7 +105,7 @@ Status cost_group_norm(const Call& c, Cost& cost) {
   } else {
     norm::layer(cost, rows, n, true, true);
   }
-  if (c.integer("activation", 0) == 1) norm::silu(cost, numel(x));
+  if (c.integer("activation", 0) == 1) work::activation(cost, "silu", numel(x));
   if (const std::int64_t stash = c.integer("stash_type", 0); stash != 0) cost.compute = dtype_from_onnx(stash);
   return {};
 }
@@ -164,7 +146,7 @@ Status cost_rms_norm(const Call& c, Cost& cost) {
   const Shape& x = c.shape(kX);
   const auto axis = axis_in(c.integer("axis", -1), x.size());
   if (!axis) return bad(std::string(c.op()) + ": the axis does not fit the shape " + text(x));
-  norm::rms(cost, numel(x, 0, *axis), numel(x, *axis), c.has(kScale));
+  work::rms_norm(cost, numel(x, 0, *axis), numel(x, *axis), c.has(kScale));
   cost.compute = stash_of(c);
   return {};
 }

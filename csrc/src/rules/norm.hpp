@@ -18,12 +18,6 @@ void moments(Cost& cost, const Count& rows, const Count& n);
 void deviation(Cost& cost, const Count& rows);
 /// (x - mean) / sqrt(variance + eps) * scale + bias on rows of `n`, scale and bias differing inside a row.
 void layer(Cost& cost, const Count& rows, const Count& n, bool scaled, bool biased);
-/// x / sqrt(mean(x^2) + eps) * scale on rows of `n`.
-void rms(Cost& cost, const Count& rows, const Count& n, bool scaled);
-/// x * sigmoid(x).
-void silu(Cost& cost, const Count& n);
-/// 1 / (1 + exp(-x)).
-void sigmoid(Cost& cost, const Count& n);
 
 }  // namespace norm
 }  // namespace macsim::rules

@@ -6,6 +6,7 @@
 #include "rules/families.hpp"
 #include "rules/norm.hpp"
 #include "rules/support.hpp"
+#include "rules/work.hpp"
 
 namespace macsim::rules {
 namespace {
@@ -35,7 +36,7 @@ Status cost_skip_norm(const Call& c, Cost& cost) {
   const Count all = numel(x), rows = numel(x, 0, x.size() - 1);
   cost[Work::add] = c.has(kBias) ? 2 * all : all;
   if (c.op() == "SkipSimplifiedLayerNormalization") {
-    norm::rms(cost, rows, x.back(), true);
+    work::rms_norm(cost, rows, x.back(), true);
   } else {
     norm::layer(cost, rows, x.back(), true, c.has(kBeta));
   }
@@ -55,7 +56,7 @@ Status cost_skip_group_norm(const Call& c, Cost& cost) {
   const Count all = numel(x);
   cost[Work::add] = c.has(kOffset) ? 2 * all : all;
   norm::layer(cost, x[0] * groups, quotient(c, numel(x, 1), groups), true, true);
-  if (c.integer("activation", 0) == 1) norm::silu(cost, all);
+  if (c.integer("activation", 0) == 1) work::activation(cost, "silu", all);
   return {};
 }
 
@@ -86,19 +87,19 @@ Status cost_embed_norm(const Call& c, Cost& cost) {
   cost[Work::add] = segments ? 2 * all : all;
   norm::layer(cost, rows, y[2], true, true);
   if (c.has(kMask)) cost[Work::add] += numel(c.shape(kMask)) - y[0];  // ones of each row
-  Reads reads;
-  reads.all(c, kIds);
-  reads.all(c, kSegmentIds);
-  reads.add(c, kWords, all);
-  reads.add(c, kPositions, c.has(kPositionIds) ? all : y[1] * y[2]);
-  if (segments) reads.add(c, kSegments, all);
-  for (const std::size_t slot : {kScale, kOffset, kMask, kPositionIds}) reads.all(c, slot);
+  work::Reads reads(c);
+  reads.all(kIds);
+  reads.all(kSegmentIds);
+  reads.part(kWords, all);
+  reads.part(kPositions, c.has(kPositionIds) ? all : y[1] * y[2]);
+  if (segments) reads.part(kSegments, all);
+  for (const std::size_t slot : {kScale, kOffset, kMask, kPositionIds}) reads.all(slot);
   if (c.has(kParameters)) {  // quantised: (q - zero) * scale of each row that is looked up, of gamma and of beta
-    for (std::size_t slot = kParameters; slot < kParameters + 10; ++slot) reads.all(c, slot);
+    for (std::size_t slot = kParameters; slot < kParameters + 10; ++slot) reads.all(slot);
     const Count looked_up = (segments ? 3 : 2) * all + 2 * y[2];
     for (const Work work : {Work::convert, Work::add, Work::mul}) cost[work] += looked_up;
   }
-  reads.put(cost);
+  reads.into(cost);
   cost.compute = c.out().dtype;
   return {};
 }
@@ -124,8 +125,8 @@ Status cost_ordered_norm(const Call& c, Cost& cost) {
 Status cost_gated_rms(const Call& c, Cost& cost) {
   enum : std::size_t { kWeight = 1 };
   const Count all = numel(c.shape(kX)), n = numel(c.shape(kWeight));
-  norm::rms(cost, quotient(c, all, n), n, true);
-  norm::sigmoid(cost, all);
+  work::rms_norm(cost, quotient(c, all, n), n, true);
+  work::activation(cost, "sigmoid", all);
   cost[Work::mul] += c.text("activation", "silu") == "sigmoid" ? all : 2 * all;
   cost.compute = DType::f32;
   return {};
@@ -141,7 +142,7 @@ Status cost_branch_rms(const Call& c, Cost& cost) {
   enum : std::size_t { kWeight = 1 };
   const Shape& x = c.shape(kX);
   const Dim width = branch_width(c, x);
-  norm::rms(cost, quotient(c, numel(x), width), width, c.has(kWeight));
+  work::rms_norm(cost, quotient(c, numel(x), width), width, c.has(kWeight));
   cost.compute = DType::f32;
   return {};
 }
@@ -204,12 +205,12 @@ Status cost_low_rank_mix(const Call& c, Cost& cost) {
   const Count rank = tokens * c.shape(kDown).back();
   const Count gates = tokens * branches;
   if (c.has(kBlockOutput)) cost[Work::mul] = cost[Work::add] = all;
-  norm::rms(cost, gates, width, true);
+  work::rms_norm(cost, gates, width, true);
   cost[Work::mac] = 2 * rank * x.back() + all * branches + all;  // down, up, inject, sum over branches
   cost[Work::mul] += rank;
-  norm::silu(cost, rank);
-  norm::sigmoid(cost, all);
-  norm::sigmoid(cost, gates);
+  work::activation(cost, "silu", rank);
+  work::activation(cost, "sigmoid", all);
+  work::activation(cost, "sigmoid", gates);
   cost[Work::mul] += tokens * width + gates;
   cost[Work::div] += gates;
   cost.rhs = c.dtype(kDown);
@@ -220,49 +221,48 @@ Status cost_low_rank_mix(const Call& c, Cost& cost) {
 }  // namespace
 
 std::vector<Rule> fused_norm_rules() {
-  const std::string docs = "https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md#com.microsoft.";
   const std::string layer = "rows of n as layer_norm: add 3n-1, mul 2n, div 3, sqrt 1; gamma mul n; beta add n; ";
   const std::string rms = "rows of n as rms_norm: mul 3n, add n, div 2, sqrt 1; ";
   const std::string dequantise = "convert, add and mul for each element that is looked up, of gamma and of beta";
   return {
       {"skip_layer_norm", "x skip gamma beta bias", "Sum with a skip connection, then layer normalisation",
-       layer + "skip add n; bias add n", docs + "SkipLayerNormalization", infer_skip_norm, cost_skip_norm,
+       layer + "skip add n; bias add n", contrib_doc("SkipLayerNormalization"), infer_skip_norm, cost_skip_norm,
        microsoft({"SkipLayerNormalization"})},
       {"skip_rms_norm", "x skip gamma beta bias", "Sum with a skip connection, then rms normalisation",
-       rms + "skip add n; bias add n", docs + "SkipSimplifiedLayerNormalization", infer_skip_norm, cost_skip_norm,
+       rms + "skip add n; bias add n", contrib_doc("SkipSimplifiedLayerNormalization"), infer_skip_norm, cost_skip_norm,
        {{"com.microsoft::SkipSimplifiedLayerNormalization", "x skip gamma bias"}}},
       {"skip_group_norm", "x gamma beta skip bias", "Sum with a skip connection, then group normalisation",
-       layer + "skip add n; bias add n; silu: exp, add, div, mul n", docs + "SkipGroupNorm", infer_skip_group_norm,
+       layer + "skip add n; bias add n; silu: exp, add, div, mul n", contrib_doc("SkipGroupNorm"), infer_skip_group_norm,
        cost_skip_group_norm, microsoft({"SkipGroupNorm"})},
       {"embed_layer_norm",
        "ids segment_ids words positions segments gamma beta mask position_ids word_scale position_scale segment_scale "
        "gamma_scale beta_scale word_zero position_zero segment_zero gamma_zero beta_zero",
        "Embeddings looked up and added, then layer normalisation",
        layer + "add n for each table after the first; the mask's ones add; quantised: " + dequantise,
-       docs + "EmbedLayerNormalization", infer_embed_norm, cost_embed_norm,
+       contrib_doc("EmbedLayerNormalization"), infer_embed_norm, cost_embed_norm,
        {{"com.microsoft::EmbedLayerNormalization",
          "ids segment_ids words positions segments gamma beta mask position_ids"},
         {"com.microsoft::QEmbedLayerNormalization",
          "ids segment_ids words positions segments gamma beta mask word_scale position_scale segment_scale gamma_scale "
          "beta_scale word_zero position_zero segment_zero gamma_zero beta_zero"}}},
       {"ordered_layer_norm", "x x_scale gamma beta y_scale", "Layer normalisation of quantised elements",
-       layer + "in and out: mul 2n, convert 2n, compare 2n", docs + "QOrderedLayerNormalization", infer_same,
+       layer + "in and out: mul 2n, convert 2n, compare 2n", contrib_doc("QOrderedLayerNormalization"), infer_same,
        cost_ordered_norm, microsoft({"QOrderedLayerNormalization"})},
       {"gated_rms_norm", "x scale gate", "Rms normalisation times an activated gate",
-       rms + "gate: exp, add, div, mul n, and mul n for silu", docs + "GatedRMSNorm", infer_same, cost_gated_rms,
+       rms + "gate: exp, add, div, mul n, and mul n for silu", contrib_doc("GatedRMSNorm"), infer_same, cost_gated_rms,
        microsoft({"GatedRMSNorm"})},
-      {"branch_rms_norm", "x scale", "Rms normalisation of each of several streams", rms, docs + "BranchwiseRMSNorm",
+      {"branch_rms_norm", "x scale", "Rms normalisation of each of several streams", rms, contrib_doc("BranchwiseRMSNorm"),
        infer_same, cost_branch_rms, microsoft({"BranchwiseRMSNorm"})},
       {"hyper_pre_mix", "x gates", "Weighted sum of streams", "mac = |x|; mul = |y| with a scale",
-       docs + "HyperConnectionPreMix", infer_pre_mix, cost_pre_mix, microsoft({"HyperConnectionPreMix"})},
+       contrib_doc("HyperConnectionPreMix"), infer_pre_mix, cost_pre_mix, microsoft({"HyperConnectionPreMix"})},
       {"hyper_post_mix", "x block post_mix stream_mix", "Streams mixed, and a block's output added to each",
-       "mac = |x| * streams with a mix; mul = add = |x|", docs + "HyperConnectionPostMix", infer_same, cost_post_mix,
+       "mac = |x| * streams with a mix; mul = add = |x|", contrib_doc("HyperConnectionPostMix"), infer_same, cost_post_mix,
        microsoft({"HyperConnectionPostMix"})},
       {"hyper_low_rank_mix", "x norm_scale down up inject block_output post_gate",
        "Streams normalised, gated through a low-rank network, and summed",
        "t tokens, width w of all streams, rank r, c streams: mac = t*w*(2r + c + 1); " + rms +
            "sigmoid of t*(r + w + c); scales mul t*(2r + w/c + c), div t*c; prologue mul = add = |x|",
-       docs + "HyperConnectionLowRankMix", infer_low_rank_mix, cost_low_rank_mix, microsoft({"HyperConnectionLowRankMix"})},
+       contrib_doc("HyperConnectionLowRankMix"), infer_low_rank_mix, cost_low_rank_mix, microsoft({"HyperConnectionLowRankMix"})},
   };
 }
 

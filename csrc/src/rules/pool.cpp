@@ -7,6 +7,7 @@
 
 #include "rules/families.hpp"
 #include "rules/support.hpp"
+#include "rules/work.hpp"
 
 namespace macsim::rules {
 namespace {
@@ -68,10 +69,18 @@ Status infer_global_pool(const Call& c, Outputs& out) {
 // Work. ------------------------------------------------------------------------------------------------------------
 // Every window is counted whole, as in a convolution: padding is not taken off.
 
+/// An activation that an optimiser put into the node.
+void fused(const Call& c, Cost& cost) {
+  if (const std::string_view name = c.text("activation", {}); !name.empty()) {
+    work::fused_activation(cost, name, numel(c.out_shape()));
+  }
+}
+
 Status cost_max(const Call& c, Cost& cost) {
   const Count window = window_size(c);
   cost[Work::compare] = numel(c.out_shape()) * (window - 1);
   if (window.is(1)) cost.moves("a window of one element: moves data only");
+  fused(c, cost);
   return {};
 }
 
@@ -85,6 +94,7 @@ Status cost_average(const Call& c, Cost& cost) {
   const Count y = numel(c.out_shape());
   cost[Work::add] = y * (window_size(c) - 1);
   cost[Work::div] = y;
+  fused(c, cost);
   return {};
 }
 
@@ -194,13 +204,12 @@ std::vector<Binding> layouts(std::string_view op, std::initializer_list<std::str
 std::vector<Rule> pool_family() {
   constexpr std::string_view kNhwc = "com.ms.internal.nhwc", kNchwc = "com.microsoft.nchwc";
   const std::string docs = "https://onnx.ai/onnx/operators/onnx__";
-  const std::string contrib = "https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md";
   const std::string quantised = "x x_scale x_zero y_scale y_zero";
   std::vector<Rule> rules = {
       {"max_pool", "x", "Largest element of each window", "compare = |y| * (|k| - 1), padding counted", docs + "MaxPool.html",
        infer_pool, cost_max, layouts("MaxPool", {kNhwc, kNchwc}) + microsoft({"NhwcMaxPool"})},
       {"masked_max_pool", "x mask", "Largest element of each window where a mask allows it",
-       "compare = |y| * (|k| - 1); logic = |x|", contrib, infer_pool, cost_masked_max, microsoft({"MaxpoolWithMask"})},
+       "compare = |y| * (|k| - 1); logic = |x|", contrib_doc("MaxpoolWithMask"), infer_pool, cost_masked_max, microsoft({"MaxpoolWithMask"})},
       {"average_pool", "x", "Mean of each window", "add = |y| * (|k| - 1), padding counted; div = |y|",
        docs + "AveragePool.html", infer_pool, cost_average, layouts("AveragePool", {kNhwc, kNchwc})},
       {"lp_pool", "x", "Lp norm of each window",
@@ -215,14 +224,15 @@ std::vector<Rule> pool_family() {
        "add = |x| - |y|; p = 2: mul = |x|, sqrt = |y|; p = 1: logic = |x|; other: logic = |x| and log, mul, exp = |x| + |y|",
        docs + "GlobalLpPool.html", infer_global_pool, cost_lp, layouts("GlobalLpPool", {kNhwc})},
       {"quantised_average_pool", quantised, "Mean of each window of quantised elements",
-       "add = |y| * (|k| - 1), and |y| for each zero point; mul = convert = |y|; compare = 2|y|", contrib, infer_pool,
+       "add = |y| * (|k| - 1), and |y| for each zero point; mul = convert = |y|; compare = 2|y|", contrib_doc("QLinearAveragePool"), infer_pool,
        cost_quantised_average, microsoft({"QLinearAveragePool"}) + std::vector<Binding>{{std::string(kNhwc) + "::QLinearAveragePool", {}}}},
       {"quantised_global_average_pool", quantised, "Mean of each channel of quantised elements",
-       "add = |x| - |y|, and |y| for each zero point; mul = convert = |y|; compare = 2|y|", contrib, infer_global_pool,
+       "add = |x| - |y|, and |y| for each zero point; mul = convert = |y|; compare = 2|y|", contrib_doc("QLinearGlobalAveragePool"), infer_global_pool,
        cost_quantised_average, microsoft({"QLinearGlobalAveragePool"})},
       {"max_unpool", "x indices #shape", "Elements put back to where a max pool took them from", "none: moves data only",
        docs + "MaxUnpool.html", infer_unpool, cost_moves("moves data only"), layouts("MaxUnpool", {kNhwc})},
-      {"reorder_channels", "x", "Channels to blocks of a vector's width, and back", "none: moves data only", contrib,
+      {"reorder_channels", "x", "Channels to blocks of a vector's width, and back", "none: moves data only",
+       "https://github.com/microsoft/onnxruntime/blob/main/onnxruntime/core/graph/contrib_ops/nchwc_schema_defs.cc",
        infer_reorder, cost_moves("moves data only"),
        {{std::string(kNchwc) + "::ReorderInput", {}}, {std::string(kNchwc) + "::ReorderOutput", {}}}},
   };

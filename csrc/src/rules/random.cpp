@@ -160,7 +160,6 @@ Status cost_dropout(const Call& c, Cost& cost) {
 
 std::vector<Rule> random_family() {
   const std::string docs = "https://onnx.ai/onnx/operators/onnx__";
-  const std::string contrib = "https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md";
   const std::string philox = "each number mul 5, add 5, logic 10, convert 1 (an estimate)";
   const std::string pair = "; each pair log 1, sqrt 1, trig 2, mul 4; scale mul, mean add";
   const std::string range = "; range mul, low end add";

@@ -6,6 +6,7 @@
 #include "rules/families.hpp"
 #include "rules/resize.hpp"
 #include "rules/support.hpp"
+#include "rules/work.hpp"
 
 namespace macsim::rules {
 namespace {
@@ -115,9 +116,9 @@ Status cost_center(const Call& c, Cost& cost) {
   const Shape& y = c.out_shape();
   Count kept = 1;
   for (std::size_t axis = 0; axis < x.size(); ++axis) kept *= smaller(c, x[axis], y[axis]);
-  Reads reads;
-  reads.add(c, kX, kept);
-  reads.put(cost);
+  work::Reads reads(c);
+  reads.part(kX, kept);
+  reads.into(cost);
   cost.moves("moves data only");
   return {};
 }
@@ -177,7 +178,6 @@ Status cost_decode(const Call& c, Cost& cost) {
 
 std::vector<Rule> sample_rules() {
   const std::string docs = "https://onnx.ai/onnx/operators/onnx__";
-  const std::string contrib = "https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md#com.microsoft.";
   return {
       {"grid_sample", "x grid", "An image sampled at given places",
        "d coordinates a place, t = 1 (nearest), 2 (linear) or 4 (cubic) pixels each: by coordinate mul 1, add 1, compare 2t, "
@@ -192,7 +192,7 @@ std::vector<Rule> sample_rules() {
       {"crop_and_resize", "x rois batch #crop", "Regions of an image, resampled to one size",
        "by row and column of each region: mul 1, add 1, compare 2, convert 1, bilinear: add 2; bilinear: mul = 4|y| and 4 a "
        "position, add = 3|y|",
-       contrib + "CropAndResize", infer_crop_resize, cost_crop_resize, microsoft({"CropAndResize"})},
+       contrib_doc("CropAndResize"), infer_crop_resize, cost_crop_resize, microsoft({"CropAndResize"})},
       {"image_decoder", "stream", "An image from its file",
        "as a baseline JPEG: mul = 17|y|, add = 14|y|, convert = |y|, compare = 2|y|; colours: mul = add = 4 a pixel",
        docs + "ImageDecoder.html", infer_decode, cost_decode, onnx({"ImageDecoder"})},

@@ -6,6 +6,7 @@
 #include "rules/elements.hpp"
 #include "rules/families.hpp"
 #include "rules/support.hpp"
+#include "rules/work.hpp"
 
 namespace macsim::rules {
 namespace {
@@ -262,14 +263,13 @@ Status cost_warping(const Call& c, Cost& cost) {
 
 std::vector<Rule> signal_family() {
   const std::string docs = "https://onnx.ai/onnx/operators/onnx__";
-  const std::string contrib = "https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md#com.microsoft.";
   const std::string fast = "n log2 n: mul 2, add 3 (half for real signals), an estimate; symbolic n: n^2, a bound";
   return {
       {"dft", "x #length #axis", "Discrete Fourier transform along one axis", fast + "; inverse: mul = |y|",
        docs + "DFT.html", infer_dft, cost_dft, onnx({"DFT"})},
       {"stft", "x #step window #frame", "Fourier transforms of overlapping frames", fast + "; window: mul = frames * n",
        docs + "STFT.html", infer_stft, cost_stft, onnx({"STFT"})},
-      {"rfft", "x", "Fourier transform of a real signal, and back", fast, contrib + "Rfft", infer_rfft, cost_rfft,
+      {"rfft", "x", "Fourier transform of a real signal, and back", fast, contrib_doc("Rfft"), infer_rfft, cost_rfft,
        microsoft({"Rfft", "Irfft"})},
       {"window", "#size", "A window of cosines", "t terms (Hann and Hamming 1, Blackman 2): trig = add = t*n; mul = 2t*n",
        docs + "HannWindow.html", infer_window, cost_window, onnx({"HannWindow", "HammingWindow", "BlackmanWindow"})},
@@ -280,10 +280,10 @@ std::vector<Rule> signal_family() {
        "for each: add = n(n-1)(2n-1)/6; mul as many and n-1; div = compare = n(n-1)/2", docs + "Det.html", infer_det,
        cost_det, onnx({"Det"})},
       {"inverse", "x", "Inverses of square matrices",
-       "for each: mul = n(n-1)(n+1); add = n(n-1)^2; div = n; compare = n(n-1)/2", contrib + "Inverse", infer_same,
+       "for each: mul = n(n-1)(n+1); add = n(n-1)^2; div = n; compare = n(n-1)/2", contrib_doc("Inverse"), infer_same,
        cost_inverse, microsoft({"Inverse"})},
       {"time_warping", "x", "The cheapest path through a matrix of costs", "add = |x|; compare = 2|x|",
-       contrib + "DynamicTimeWarping", infer_warping, cost_warping, microsoft({"DynamicTimeWarping"})},
+       contrib_doc("DynamicTimeWarping"), infer_warping, cost_warping, microsoft({"DynamicTimeWarping"})},
   };
 }
 

@@ -1,0 +1,207 @@
+// Operators on quantised tensors: dequantise, do it, quantise again. Factors of whole tensors are made once.
+// Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <string>
+
+#include "rules/families.hpp"
+#include "rules/quant.hpp"
+#include "rules/support.hpp"
+#include "rules/work.hpp"
+
+namespace macsim::rules {
+namespace {
+
+// Two operands. ----------------------------------------------------------------------------------------------------
+
+enum : std::size_t { kA, kAScale, kAZero, kB, kBScale, kBZero, kYScale, kYZero };
+
+Status infer_two(const Call& c, Outputs& out) {
+  const DType dtype = c.dtype(kA);
+  out.unranked(0, dtype);
+  if (!c.ranked(kA) || !c.ranked(kB)) return {};
+  Shape y;
+  if (Status status = broadcast(c, c.shape(kA), c.shape(kB), y); !status) return status;
+  out.set(0, dtype, std::move(y));
+  return {};
+}
+
+Status cost_add(const Call& c, Cost& cost) {
+  const Count y = numel(c.out_shape());
+  work::dequantize(cost, numel(c.shape(kA)), c.has(kAZero));
+  work::dequantize(cost, numel(c.shape(kB)), c.has(kBZero));
+  cost[Work::add] += y;
+  work::requantize(cost, y, c.has(kYZero));
+  cost.compute = DType::f32;
+  return {};
+}
+
+/// Whole numbers are multiplied; their product is requantised.
+Status cost_mul(const Call& c, Cost& cost) {
+  const Count y = numel(c.out_shape());
+  if (c.has(kAZero)) cost[Work::add] += numel(c.shape(kA));
+  if (c.has(kBZero)) cost[Work::add] += numel(c.shape(kB));
+  cost[Work::mul] += y;
+  work::requantize(cost, y, c.has(kYZero));
+  cost.compute = DType::i32;
+  return {};
+}
+
+// One operand. -----------------------------------------------------------------------------------------------------
+
+enum : std::size_t { kX, kXScale, kXZero, kOutScale, kOutZero };
+
+Status cost_unary(const Call& c, Cost& cost, std::string_view function) {
+  const Count n = numel(c.shape(kX));
+  work::dequantize(cost, n, c.has(kXZero));
+  work::activation(cost, function, n);
+  work::requantize(cost, n, c.has(kOutZero));
+  cost.compute = DType::f32;
+  return {};
+}
+CostFn unary(std::string_view function) {
+  return [function](const Call& c, Cost& cost) { return cost_unary(c, cost, function); };
+}
+
+Status cost_softmax(const Call& c, Cost& cost) {
+  const Shape& x = c.shape(kX);
+  const bool flat = c.integer("opset", 13) < 13;  // rows were all axes from `axis` on
+  const auto axis = axis_in(c.integer("axis", flat ? 1 : -1), x.size());
+  if (!axis) return bad("QLinearSoftmax: the axis does not fit the shape " + text(x));
+  const Count all = numel(x);
+  const Count n = flat ? numel(x, *axis) : x[*axis];
+  const Count rows = flat ? numel(x, 0, *axis) : numel(x, 0, *axis) * numel(x, *axis + 1);
+  work::dequantize(cost, all, c.has(kXZero));
+  work::softmax(cost, rows, n);
+  work::requantize(cost, all, c.has(kOutZero));
+  cost.compute = DType::f32;
+  return {};
+}
+
+Status infer_mean(const Call& c, Outputs& out) {
+  const DType dtype = c.dtype(kX);
+  out.unranked(0, dtype);
+  if (!c.ranked(kX)) return {};
+  const Shape& x = c.shape(kX);
+  const auto axes = axes_in(c.integers("axes"), x.size());
+  if (!axes) return bad("QLinearReduceMean: axes do not fit the shape " + text(x));
+  const bool keep = c.integer("keepdims", 1) != 0;
+  Shape y;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const bool reduced = axes->empty() || std::find(axes->begin(), axes->end(), i) != axes->end();
+    if (!reduced) {
+      y.push_back(x[i]);
+    } else if (keep) {
+      y.push_back(1);
+    }
+  }
+  out.set(0, dtype, std::move(y));
+  return {};
+}
+
+Status cost_mean(const Call& c, Cost& cost) {
+  const Count x = numel(c.shape(kX)), y = numel(c.out_shape());
+  work::dequantize(cost, x, c.has(kXZero));
+  cost[Work::add] += x - y;
+  cost[Work::div] += y;
+  work::requantize(cost, y, c.has(kOutZero));
+  cost.compute = DType::f32;
+  return {};
+}
+
+Status cost_gelu(const Call& c, Cost& cost) {
+  const Count n = numel(c.shape(kX));
+  work::dequantize(cost, n, false);
+  work::activation(cost, "gelu", n);
+  work::requantize(cost, n, false);
+  cost.compute = DType::f32;
+  return {};
+}
+
+// Several. ---------------------------------------------------------------------------------------------------------
+
+enum : std::size_t { kChoice, kYes, kYesScale, kYesZero, kNo, kNoScale, kNoZero };
+
+Status infer_where(const Call& c, Outputs& out) {
+  const DType dtype = c.dtype(kYes);
+  out.unranked(0, dtype);
+  if (!c.ranked(kChoice) || !c.ranked(kYes) || !c.ranked(kNo)) return {};
+  Shape y;
+  if (Status status = broadcast(c, c.shape(kYes), c.shape(kNo), y); !status) return status;
+  if (Status status = broadcast(c, c.shape(kChoice), Shape(y), y); !status) return status;
+  out.set(0, dtype, std::move(y));
+  return {};
+}
+
+Status cost_where(const Call& c, Cost& cost) {
+  const Count y = numel(c.out_shape());
+  work::dequantize(cost, numel(c.shape(kYes)) + numel(c.shape(kNo)), true);
+  cost[Work::logic] = y;
+  work::requantize(cost, y, true);
+  cost.compute = DType::f32;
+  return {};
+}
+
+/// Inputs: the scale and zero point of the result, then a tensor, its scale and its zero point, again and again.
+constexpr std::size_t kFirst = 2, kEach = 3;
+
+Status infer_concat(const Call& c, Outputs& out) {
+  const DType dtype = c.at(1).dtype;
+  out.unranked(0, dtype);
+  if (c.inputs() <= kFirst || !c.at(kFirst).ranked) return {};
+  Shape y = c.at(kFirst).shape;
+  const auto axis = axis_in(c.integer("axis", 0), y.size());
+  if (!axis) return bad("QLinearConcat: the axis does not fit the shape " + text(y));
+  for (std::size_t i = kFirst + kEach; i < c.inputs(); i += kEach) {
+    const Type& part = c.at(i);
+    if (part.ranked && part.shape.size() != y.size()) {
+      return bad("QLinearConcat of the shapes " + text(y) + " and " + text(part.shape));
+    }
+    for (std::size_t k = 0; k < y.size(); ++k) {
+      const Dim& size = part.shape[k];
+      y[k] = k == *axis ? y[k] + size : unify(c, y[k], size, "sizes of what is concatenated");
+    }
+  }
+  out.set(0, dtype, std::move(y));
+  return {};
+}
+
+Status cost_concat(const Call& c, Cost& cost) {
+  const Count y = numel(c.out_shape());
+  work::dequantize(cost, y, true);
+  work::requantize(cost, y, true);
+  cost.compute = DType::f32;
+  return {};
+}
+
+}  // namespace
+
+std::vector<Rule> quantised_elementwise_rules() {
+  const std::string one = "x x_scale x_zero y_scale y_zero";
+  const std::string two = "a a_scale a_zero b b_scale b_zero y_scale y_zero";
+  const std::string in = "dequantise: convert, mul and (with a zero point) add for each element; ";
+  const std::string out = "requantise: mul, convert, 2 compare and (with a zero point) add for each element";
+  return {
+      {"quantised_add", two, "Sum of quantised tensors", in + "add = |y|; " + out, contrib_doc("QLinearAdd"), infer_two,
+       cost_add, microsoft({"QLinearAdd"})},
+      {"quantised_mul", two, "Product of quantised tensors", "add for each zero point; mul = |y|; " + out,
+       contrib_doc("QLinearMul"), infer_two, cost_mul, microsoft({"QLinearMul"})},
+      {"quantised_sigmoid", one, "Sigmoid of a quantised tensor", in + "exp = add = div = |x|; " + out,
+       contrib_doc("QLinearSigmoid"), infer_same, unary("sigmoid"), microsoft({"QLinearSigmoid"})},
+      {"quantised_leaky_relu", one, "Leaky rectifier of a quantised tensor", in + "compare = mul = |x|; " + out,
+       contrib_doc("QLinearLeakyRelu"), infer_same, unary("leakyrelu"), microsoft({"QLinearLeakyRelu"})},
+      {"quantised_gelu", "x x_scale y_scale", "Gelu of a quantised tensor", in + "exp = add = |x|, mul = 3|x|; " + out,
+       contrib_doc("QOrderedGelu"), infer_same, cost_gelu, microsoft({"QOrderedGelu"})},
+      {"quantised_softmax", one, "Softmax of a quantised tensor",
+       in + "compare = |x| - rows, add = 2|x| - rows, exp = div = |x|; " + out, contrib_doc("QLinearSoftmax"), infer_same,
+       cost_softmax, microsoft({"QLinearSoftmax"})},
+      {"quantised_mean", one, "Mean of a quantised tensor over axes", in + "add = |x| - |y|, div = |y|; " + out,
+       contrib_doc("QLinearReduceMean"), infer_mean, cost_mean, microsoft({"QLinearReduceMean"})},
+      {"quantised_where", "choice a a_scale a_zero b b_scale b_zero y_scale y_zero",
+       "Elements of one of two quantised tensors", in + "logic = |y|; " + out, contrib_doc("QLinearWhere"), infer_where,
+       cost_where, microsoft({"QLinearWhere"})},
+      {"quantised_concat", "y_scale y_zero xs...", "Quantised tensors joined along one axis, in one scale", in + out,
+       contrib_doc("QLinearConcat"), infer_concat, cost_concat, microsoft({"QLinearConcat"})},
+  };
+}
+
+}  // namespace macsim::rules
