@@ -276,7 +276,8 @@ Status infer_blocks(const Call& c, Outputs& out) {
   if (!c.ranked(kX)) return {};
   const Shape& x = c.shape(kX);
   const std::int64_t block = c.integer("blocksize", 0);
-  if (x.size() != 4 || block <= 0) return bad(std::string(c.op()) + " needs rank 4 and a blocksize, and has " + text(x));
+  if (x.size() != 4 || block <= 0)
+    return bad(std::string(c.op()) + " needs rank 4 and a blocksize, and has " + text(x));
   const bool last = c.dialect() == "com.ms.internal.nhwc";
   const std::size_t channel = last ? 3 : 1, height = last ? 1 : 2;
   const bool to_space = c.op() == "DepthToSpace";
@@ -307,8 +308,8 @@ std::vector<Rule> move_family() {
        infer_one_hot, cost_one_hot, onnx({"OneHot"})},
       {"blocks", "x", "Blocks of pixels to channels, and back", "none: moves data only", docs + "DepthToSpace.html",
        infer_blocks, moves,
-       onnx({"DepthToSpace", "SpaceToDepth"}) +
-           std::vector<Binding>{{"com.ms.internal.nhwc::DepthToSpace", {}}, {"com.ms.internal.nhwc::SpaceToDepth", {}}}},
+       onnx({"DepthToSpace", "SpaceToDepth"}) + std::vector<Binding>{{"com.ms.internal.nhwc::DepthToSpace", {}},
+                                                                     {"com.ms.internal.nhwc::SpaceToDepth", {}}}},
       {"reverse_sequence", "x lengths", "Sequences of a batch, each reversed up to its length", "none: moves data only",
        docs + "ReverseSequence.html", infer_same, moves, onnx({"ReverseSequence"})},
   };

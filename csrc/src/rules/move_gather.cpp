@@ -46,7 +46,8 @@ Status infer_gather(const Call& c, Outputs& out) {
   for (std::size_t row = 0; row < outer; ++row) {
     for (const Scalar& pick : picks->items) {
       const auto index = index_in(pick, size);
-      const std::size_t from = (row * static_cast<std::size_t>(size) + static_cast<std::size_t>(index.value_or(0))) * inner;
+      const std::size_t from =
+          (row * static_cast<std::size_t>(size) + static_cast<std::size_t>(index.value_or(0))) * inner;
       for (std::size_t k = 0; k < inner; ++k) gathered.items.push_back(index ? known->items[from + k] : Scalar());
     }
   }
@@ -96,7 +97,8 @@ Status infer_gather_elements(const Call& c, Outputs& out) {
 
 // Gather by tuples. ------------------------------------------------------------------------------------------------
 
-/// Where tuples of indices point to in data of these sizes: the starts of runs, one a tuple; nullopt: unknown or outside.
+/// Where tuples of indices point to in data of these sizes: the starts of runs, one a tuple; nullopt: unknown or
+/// outside.
 std::vector<std::optional<std::size_t>> runs_of(const Contents& tuples, std::size_t width, const Sizes& from,
                                                 std::size_t first_axis, std::size_t tuples_a_batch) {
   const Sizes hops = steps_of(from);
@@ -271,7 +273,9 @@ std::vector<Rule> gather_rules() {
   const std::string reduces = "one add, mul or compare for each update, as the reduction says; otherwise none";
   return {
       {"gather", "x indices", "Slices picked by index along one axis", moves, docs + "Gather.html", infer_gather,
-       cost_gather, onnx({"Gather"}) + std::vector<Binding>{{"com.microsoft::TorchEmbedding", "x indices #padding_idx #scale_grad"}}},
+       cost_gather,
+       onnx({"Gather"}) +
+           std::vector<Binding>{{"com.microsoft::TorchEmbedding", "x indices #padding_idx #scale_grad"}}},
       {"gather_elements", "x indices", "Elements picked by index along one axis", moves, docs + "GatherElements.html",
        infer_gather_elements, cost_gather, onnx({"GatherElements"})},
       {"gather_nd", "x indices", "Slices picked by tuples of indices", moves, docs + "GatherND.html", infer_gather_nd,
@@ -280,8 +284,9 @@ std::vector<Rule> gather_rules() {
        docs + "ScatterElements.html", infer_scatter_elements, cost_scatter, onnx({"ScatterElements", "Scatter"})},
       {"scatter_nd", "x indices updates", "Slices put in by tuples of indices", reduces, docs + "ScatterND.html",
        infer_scatter_nd, cost_scatter, onnx({"ScatterND"})},
-      {"tensor_scatter", "cache update where", "A run of positions written into a cache", "none: moves data only, in place",
-       docs + "TensorScatter.html", infer_same, cost_tensor_scatter, onnx({"TensorScatter"})},
+      {"tensor_scatter", "cache update where", "A run of positions written into a cache",
+       "none: moves data only, in place", docs + "TensorScatter.html", infer_same, cost_tensor_scatter,
+       onnx({"TensorScatter"})},
   };
 }
 

@@ -55,8 +55,12 @@ bool far_before(const Dim& bound) {
 Dim kept(const Call& c, const Dim& size, const Dim& start, const Dim& end, const Dim& step) {
   if (at_least(step, 1, 1) == Truth::yes) {
     const bool whole = far_before(start) || start.is(0);
-    const Dim from = whole ? Dim(0) : far(start) ? size : smaller(c, at_least_zero(c, from_start(c, start, size)), size);
-    const Dim to = far(end) ? size : far_before(end) ? Dim(0) : smaller(c, at_least_zero(c, from_start(c, end, size)), size);
+    const Dim from = whole        ? Dim(0)
+                     : far(start) ? size
+                                  : smaller(c, at_least_zero(c, from_start(c, start, size)), size);
+    const Dim to = far(end)          ? size
+                   : far_before(end) ? Dim(0)
+                                     : smaller(c, at_least_zero(c, from_start(c, end, size)), size);
     const Dim length = at_least_zero(c, to - from);
     return step.is(1) ? length : ceil_div(length, step);
   }
@@ -149,7 +153,8 @@ Status infer_slice(const Call& c, Outputs& out) {
     if (start.defined() && end.defined() && step.defined()) {
       shape[axes[i]] = kept(c, size, start, end, step);
     } else {
-      shape[axes[i]] = out.symbol("axis" + std::to_string(axes[i]), "elements that a slice with bounds from data keeps");
+      shape[axes[i]] =
+          out.symbol("axis" + std::to_string(axes[i]), "elements that a slice with bounds from data keeps");
       all_known = false;
     }
   }

@@ -52,7 +52,8 @@ bool trains(const Call& c) {
 
 Status infer_batch_norm(const Call& c, Outputs& out) {
   out.set(0, c.in(kX));
-  for (std::size_t i = 1; i < 5; ++i) out.set(i, Type{c.dtype(kMean), Kind::tensor, c.ranked(kMean), c.in(kMean).shape, {}});
+  for (std::size_t i = 1; i < 5; ++i)
+    out.set(i, Type{c.dtype(kMean), Kind::tensor, c.ranked(kMean), c.in(kMean).shape, {}});
   return {};
 }
 
@@ -90,7 +91,8 @@ Status cost_instance_norm(const Call& c, Cost& cost) {
   const Count rows = x[0] * x[last ? x.size() - 1 : 1];
   const std::size_t first = last ? 1 : 2;
   even_rows(cost, rows, numel(x), numel(x, first, first + x.size() - 2));
-  if (const std::string_view name = c.text("activation", {}); !name.empty()) work::fused_activation(cost, name, numel(x));
+  if (const std::string_view name = c.text("activation", {}); !name.empty())
+    work::fused_activation(cost, name, numel(x));
   return {};
 }
 
@@ -212,27 +214,30 @@ std::vector<Binding> with_nhwc(std::string_view op) {
 std::vector<Rule> norm_family() {
   const std::string docs = "https://onnx.ai/onnx/operators/onnx__";
   const std::string layer =
-      "rows of n: mean add n-1, div 1; centre add n; variance mul n, add n-1, div 1; eps add 1, sqrt 1, div 1; normalise "
+      "rows of n: mean add n-1, div 1; centre add n; variance mul n, add n-1, div 1; eps add 1, sqrt 1, div 1; "
+      "normalise "
       "mul n; ";
   const std::string root_mean = "rows of n: squares mul n, add n-1, div 1; eps add 1, sqrt 1, div 1; normalise mul n; ";
   std::vector<Rule> rules = {
       {"batch_norm", "x scale bias mean var", "Normalisation by channel, with stored statistics or those of the batch",
-       "C channels: mul = |x| + C; add = |x| + 2C; sqrt = div = C; training: mul = 2|x| + 4C; add = 4|x| + C; div = 3C; "
+       "C channels: mul = |x| + C; add = |x| + 2C; sqrt = div = C; training: mul = 2|x| + 4C; add = 4|x| + C; div = "
+       "3C; "
        "sqrt = C",
        docs + "BatchNormalization.html", infer_batch_norm, cost_batch_norm, with_nhwc("BatchNormalization")},
       {"instance_norm", "x scale bias", "Normalisation of each channel of each image", layer + "bias add n",
        docs + "InstanceNormalization.html", infer_same, cost_instance_norm, with_nhwc("InstanceNormalization")},
       {"group_norm", "x scale bias", "Normalisation of groups of channels",
        layer + "scale by channel mul n (by group: none), bias add n; silu: exp, add, div, mul n",
-       docs + "GroupNormalization.html", infer_same, cost_group_norm, onnx({"GroupNormalization"}) + microsoft({"GroupNorm"})},
+       docs + "GroupNormalization.html", infer_same, cost_group_norm,
+       onnx({"GroupNormalization"}) + microsoft({"GroupNorm"})},
       {"layer_norm", "x scale bias", "Normalisation over the last axes", layer + "scale mul n; bias add n",
        docs + "LayerNormalization.html", infer_layer_norm, cost_layer_norm, onnx({"LayerNormalization"})},
-      {"rms_norm", "x scale", "Normalisation by the root of the mean square over the last axes", root_mean + "scale mul n",
-       docs + "RMSNormalization.html", infer_rms_norm, cost_rms_norm,
+      {"rms_norm", "x scale", "Normalisation by the root of the mean square over the last axes",
+       root_mean + "scale mul n", docs + "RMSNormalization.html", infer_rms_norm, cost_rms_norm,
        onnx({"RMSNormalization", "SimplifiedLayerNormalization"})},
       {"lrn", "x", "Normalisation by the squares of neighbouring channels",
-       "mul = 3|x|, add = size*|x|, div = log = exp = |x|; beta = 0.5: sqrt in place of log, mul, exp", docs + "LRN.html",
-       infer_same, cost_lrn, with_nhwc("LRN")},
+       "mul = 3|x|, add = size*|x|, div = log = exp = |x|; beta = 0.5: sqrt in place of log, mul, exp",
+       docs + "LRN.html", infer_same, cost_lrn, with_nhwc("LRN")},
       {"lp_norm", "x", "Division by the norm of each row",
        "add = |x| - rows; div = |x|; p = 2: mul = |x|, sqrt = rows; p = 1: logic = |x|", docs + "LpNormalization.html",
        infer_same, cost_lp_norm, onnx({"LpNormalization"})},

@@ -63,7 +63,18 @@ Status cost_skip_group_norm(const Call& c, Cost& cost) {
 // Embeddings. ------------------------------------------------------------------------------------------------------
 
 /// Canonical slots of both kinds of embedding; the quantised one has scales and zero points behind them.
-enum : std::size_t { kIds, kSegmentIds, kWords, kPositions, kSegments, kScale, kOffset, kMask, kPositionIds, kParameters };
+enum : std::size_t {
+  kIds,
+  kSegmentIds,
+  kWords,
+  kPositions,
+  kSegments,
+  kScale,
+  kOffset,
+  kMask,
+  kPositionIds,
+  kParameters
+};
 
 Status infer_embed_norm(const Call& c, Outputs& out) {
   constexpr std::size_t kWordScale = kParameters;
@@ -228,18 +239,25 @@ std::vector<Rule> fused_norm_rules() {
       {"skip_layer_norm", "x skip gamma beta bias", "Sum with a skip connection, then layer normalisation",
        layer + "skip add n; bias add n", contrib_doc("SkipLayerNormalization"), infer_skip_norm, cost_skip_norm,
        microsoft({"SkipLayerNormalization"})},
-      {"skip_rms_norm", "x skip gamma beta bias", "Sum with a skip connection, then rms normalisation",
-       rms + "skip add n; bias add n", contrib_doc("SkipSimplifiedLayerNormalization"), infer_skip_norm, cost_skip_norm,
+      {"skip_rms_norm",
+       "x skip gamma beta bias",
+       "Sum with a skip connection, then rms normalisation",
+       rms + "skip add n; bias add n",
+       contrib_doc("SkipSimplifiedLayerNormalization"),
+       infer_skip_norm,
+       cost_skip_norm,
        {{"com.microsoft::SkipSimplifiedLayerNormalization", "x skip gamma bias"}}},
       {"skip_group_norm", "x gamma beta skip bias", "Sum with a skip connection, then group normalisation",
-       layer + "skip add n; bias add n; silu: exp, add, div, mul n", contrib_doc("SkipGroupNorm"), infer_skip_group_norm,
-       cost_skip_group_norm, microsoft({"SkipGroupNorm"})},
+       layer + "skip add n; bias add n; silu: exp, add, div, mul n", contrib_doc("SkipGroupNorm"),
+       infer_skip_group_norm, cost_skip_group_norm, microsoft({"SkipGroupNorm"})},
       {"embed_layer_norm",
        "ids segment_ids words positions segments gamma beta mask position_ids word_scale position_scale segment_scale "
        "gamma_scale beta_scale word_zero position_zero segment_zero gamma_zero beta_zero",
        "Embeddings looked up and added, then layer normalisation",
        layer + "add n for each table after the first; the mask's ones add; quantised: " + dequantise,
-       contrib_doc("EmbedLayerNormalization"), infer_embed_norm, cost_embed_norm,
+       contrib_doc("EmbedLayerNormalization"),
+       infer_embed_norm,
+       cost_embed_norm,
        {{"com.microsoft::EmbedLayerNormalization",
          "ids segment_ids words positions segments gamma beta mask position_ids"},
         {"com.microsoft::QEmbedLayerNormalization",
@@ -251,18 +269,19 @@ std::vector<Rule> fused_norm_rules() {
       {"gated_rms_norm", "x scale gate", "Rms normalisation times an activated gate",
        rms + "gate: exp, add, div, mul n, and mul n for silu", contrib_doc("GatedRMSNorm"), infer_same, cost_gated_rms,
        microsoft({"GatedRMSNorm"})},
-      {"branch_rms_norm", "x scale", "Rms normalisation of each of several streams", rms, contrib_doc("BranchwiseRMSNorm"),
-       infer_same, cost_branch_rms, microsoft({"BranchwiseRMSNorm"})},
+      {"branch_rms_norm", "x scale", "Rms normalisation of each of several streams", rms,
+       contrib_doc("BranchwiseRMSNorm"), infer_same, cost_branch_rms, microsoft({"BranchwiseRMSNorm"})},
       {"hyper_pre_mix", "x gates", "Weighted sum of streams", "mac = |x|; mul = |y| with a scale",
        contrib_doc("HyperConnectionPreMix"), infer_pre_mix, cost_pre_mix, microsoft({"HyperConnectionPreMix"})},
       {"hyper_post_mix", "x block post_mix stream_mix", "Streams mixed, and a block's output added to each",
-       "mac = |x| * streams with a mix; mul = add = |x|", contrib_doc("HyperConnectionPostMix"), infer_same, cost_post_mix,
-       microsoft({"HyperConnectionPostMix"})},
+       "mac = |x| * streams with a mix; mul = add = |x|", contrib_doc("HyperConnectionPostMix"), infer_same,
+       cost_post_mix, microsoft({"HyperConnectionPostMix"})},
       {"hyper_low_rank_mix", "x norm_scale down up inject block_output post_gate",
        "Streams normalised, gated through a low-rank network, and summed",
        "t tokens, width w of all streams, rank r, c streams: mac = t*w*(2r + c + 1); " + rms +
            "sigmoid of t*(r + w + c); scales mul t*(2r + w/c + c), div t*c; prologue mul = add = |x|",
-       contrib_doc("HyperConnectionLowRankMix"), infer_low_rank_mix, cost_low_rank_mix, microsoft({"HyperConnectionLowRankMix"})},
+       contrib_doc("HyperConnectionLowRankMix"), infer_low_rank_mix, cost_low_rank_mix,
+       microsoft({"HyperConnectionLowRankMix"})},
   };
 }
 

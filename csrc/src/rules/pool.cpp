@@ -153,8 +153,8 @@ Status infer_unpool(const Call& c, Outputs& out) {
     Window window;
     if (Status status = read_window(c, x.size() - 2, {}, window); !status) return status;
     for (std::size_t axis = 0; axis + 2 < x.size(); ++axis) {
-      y[first + axis] = (x[first + axis] - 1) * window.strides[axis] + window.kernel[axis] - window.begin[axis] -
-                        window.end[axis];
+      y[first + axis] =
+          (x[first + axis] - 1) * window.strides[axis] + window.kernel[axis] - window.begin[axis] - window.end[axis];
     }
   }
   out.set(0, dtype, y);
@@ -206,10 +206,11 @@ std::vector<Rule> pool_family() {
   const std::string docs = "https://onnx.ai/onnx/operators/onnx__";
   const std::string quantised = "x x_scale x_zero y_scale y_zero";
   std::vector<Rule> rules = {
-      {"max_pool", "x", "Largest element of each window", "compare = |y| * (|k| - 1), padding counted", docs + "MaxPool.html",
-       infer_pool, cost_max, layouts("MaxPool", {kNhwc, kNchwc}) + microsoft({"NhwcMaxPool"})},
+      {"max_pool", "x", "Largest element of each window", "compare = |y| * (|k| - 1), padding counted",
+       docs + "MaxPool.html", infer_pool, cost_max, layouts("MaxPool", {kNhwc, kNchwc}) + microsoft({"NhwcMaxPool"})},
       {"masked_max_pool", "x mask", "Largest element of each window where a mask allows it",
-       "compare = |y| * (|k| - 1); logic = |x|", contrib_doc("MaxpoolWithMask"), infer_pool, cost_masked_max, microsoft({"MaxpoolWithMask"})},
+       "compare = |y| * (|k| - 1); logic = |x|", contrib_doc("MaxpoolWithMask"), infer_pool, cost_masked_max,
+       microsoft({"MaxpoolWithMask"})},
       {"average_pool", "x", "Mean of each window", "add = |y| * (|k| - 1), padding counted; div = |y|",
        docs + "AveragePool.html", infer_pool, cost_average, layouts("AveragePool", {kNhwc, kNchwc})},
       {"lp_pool", "x", "Lp norm of each window",
@@ -218,22 +219,30 @@ std::vector<Rule> pool_family() {
        docs + "LpPool.html", infer_pool, cost_lp, layouts("LpPool", {kNhwc})},
       {"global_max_pool", "x", "Largest element of each channel", "compare = |x| - |y|", docs + "GlobalMaxPool.html",
        infer_global_pool, cost_max, layouts("GlobalMaxPool", {kNhwc, kNchwc})},
-      {"global_average_pool", "x", "Mean of each channel", "add = |x| - |y|; div = |y|", docs + "GlobalAveragePool.html",
-       infer_global_pool, cost_average, layouts("GlobalAveragePool", {kNhwc, kNchwc})},
+      {"global_average_pool", "x", "Mean of each channel", "add = |x| - |y|; div = |y|",
+       docs + "GlobalAveragePool.html", infer_global_pool, cost_average, layouts("GlobalAveragePool", {kNhwc, kNchwc})},
       {"global_lp_pool", "x", "Lp norm of each channel",
-       "add = |x| - |y|; p = 2: mul = |x|, sqrt = |y|; p = 1: logic = |x|; other: logic = |x| and log, mul, exp = |x| + |y|",
+       "add = |x| - |y|; p = 2: mul = |x|, sqrt = |y|; p = 1: logic = |x|; other: logic = |x| and log, mul, exp = |x| "
+       "+ |y|",
        docs + "GlobalLpPool.html", infer_global_pool, cost_lp, layouts("GlobalLpPool", {kNhwc})},
       {"quantised_average_pool", quantised, "Mean of each window of quantised elements",
-       "add = |y| * (|k| - 1), and |y| for each zero point; mul = convert = |y|; compare = 2|y|", contrib_doc("QLinearAveragePool"), infer_pool,
-       cost_quantised_average, microsoft({"QLinearAveragePool"}) + std::vector<Binding>{{std::string(kNhwc) + "::QLinearAveragePool", {}}}},
+       "add = |y| * (|k| - 1), and |y| for each zero point; mul = convert = |y|; compare = 2|y|",
+       contrib_doc("QLinearAveragePool"), infer_pool, cost_quantised_average,
+       microsoft({"QLinearAveragePool"}) + std::vector<Binding>{{std::string(kNhwc) + "::QLinearAveragePool", {}}}},
       {"quantised_global_average_pool", quantised, "Mean of each channel of quantised elements",
-       "add = |x| - |y|, and |y| for each zero point; mul = convert = |y|; compare = 2|y|", contrib_doc("QLinearGlobalAveragePool"), infer_global_pool,
-       cost_quantised_average, microsoft({"QLinearGlobalAveragePool"})},
-      {"max_unpool", "x indices #shape", "Elements put back to where a max pool took them from", "none: moves data only",
-       docs + "MaxUnpool.html", infer_unpool, cost_moves("moves data only"), layouts("MaxUnpool", {kNhwc})},
-      {"reorder_channels", "x", "Channels to blocks of a vector's width, and back", "none: moves data only",
+       "add = |x| - |y|, and |y| for each zero point; mul = convert = |y|; compare = 2|y|",
+       contrib_doc("QLinearGlobalAveragePool"), infer_global_pool, cost_quantised_average,
+       microsoft({"QLinearGlobalAveragePool"})},
+      {"max_unpool", "x indices #shape", "Elements put back to where a max pool took them from",
+       "none: moves data only", docs + "MaxUnpool.html", infer_unpool, cost_moves("moves data only"),
+       layouts("MaxUnpool", {kNhwc})},
+      {"reorder_channels",
+       "x",
+       "Channels to blocks of a vector's width, and back",
+       "none: moves data only",
        "https://github.com/microsoft/onnxruntime/blob/main/onnxruntime/core/graph/contrib_ops/nchwc_schema_defs.cc",
-       infer_reorder, cost_moves("moves data only"),
+       infer_reorder,
+       cost_moves("moves data only"),
        {{std::string(kNchwc) + "::ReorderInput", {}}, {std::string(kNchwc) + "::ReorderOutput", {}}}},
   };
   for (Rule& rule : region_rules()) rules.push_back(std::move(rule));

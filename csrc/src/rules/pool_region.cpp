@@ -124,14 +124,17 @@ Status cost_nms(const Call& c, Cost& cost) {
 std::vector<Rule> region_rules() {
   const std::string docs = "https://onnx.ai/onnx/operators/onnx__";
   return {
-      {"max_roi_pool", "x rois", "Largest element of each cell of regions", "compare <= rois * channels * (h + cells_y) * (w + cells_x)",
-       docs + "MaxRoiPool.html", infer_max_roi, cost_max_roi, onnx({"MaxRoiPool"})},
+      {"max_roi_pool", "x rois", "Largest element of each cell of regions",
+       "compare <= rois * channels * (h + cells_y) * (w + cells_x)", docs + "MaxRoiPool.html", infer_max_roi,
+       cost_max_roi, onnx({"MaxRoiPool"})},
       {"roi_align", "x rois batch", "Regions sampled bilinearly on a grid",
-       "s samples, one for sampling_ratio^2 in each cell: mul = 6s + 4*channels*s; add = 6s + 3*channels*s; compare = 4s; "
+       "s samples, one for sampling_ratio^2 in each cell: mul = 6s + 4*channels*s; add = 6s + 3*channels*s; compare = "
+       "4s; "
        "convert = 2s; average: add channels*s - |y|, div |y|; max: compare channels*s - |y|",
        docs + "RoiAlign.html", infer_roi_align, cost_roi_align, onnx({"RoiAlign"})},
       {"non_max_suppression", "boxes scores #most #overlap #threshold", "Boxes that do not overlap a better one",
-       "p = batches * classes * boxes_kept * boxes pairs: compare <= 8p; add <= 4p; mul = div <= p; areas once a box; the "
+       "p = batches * classes * boxes_kept * boxes pairs: compare <= 8p; add <= 4p; mul = div <= p; areas once a box; "
+       "the "
        "scores' threshold one compare each",
        docs + "NonMaxSuppression.html", infer_nms, cost_nms, onnx({"NonMaxSuppression"})},
   };

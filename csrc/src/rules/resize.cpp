@@ -116,7 +116,9 @@ Status infer_resize(const Call& c, Outputs& out) {
   const auto axes = resized_axes(c, x.size());
   if (!axes) return bad("Resize: axes do not fit the shape " + text(x));
   Shape y = x;
-  const auto from_data = [&](std::size_t axis) { return out.symbol("axis" + std::to_string(axis), "a size from data"); };
+  const auto from_data = [&](std::size_t axis) {
+    return out.symbol("axis" + std::to_string(axis), "a size from data");
+  };
   const bool by_sizes = c.has(kSizes) && !(c.ranked(kSizes) && numel(c.shape(kSizes)).is(0));
   if (by_sizes) {
     auto sizes = c.ints(kSizes).value_or(std::vector<Dim>(axes->size(), Dim::undefined()));
@@ -202,16 +204,15 @@ Status cost_resize(const Call& c, Cost& cost) {
 
 std::vector<Rule> resize_family() {
   std::vector<Binding> spelled{
-      {"onnx::Resize", "x #scales", 1, 10},
-      {"onnx::Resize", {}, 11},
-      {"com.ms.internal.nhwc::Resize", {}},
-      {"onnx::Upsample", "x #scales"},
+      {"onnx::Resize", "x #scales", 1, 10},   {"onnx::Resize", {}, 11},
+      {"com.ms.internal.nhwc::Resize", {}},   {"onnx::Upsample", "x #scales"},
       {"com.microsoft.nchwc::Upsample", "x"},
   };
   std::vector<Rule> rules = {
       {"resize", "x #roi #scales #sizes", "An image resampled to another size",
        "by axis that changes, for each coordinate: mul 1, add 2 (half_pixel), convert 1; linear: add 2; cubic: mul 12, "
-       "add 14; then k = product of 2 (linear) or 4 (cubic) pixels an axis: mul = k|y| and k a position, add = (k-1)|y|; "
+       "add 14; then k = product of 2 (linear) or 4 (cubic) pixels an axis: mul = k|y| and k a position, add = "
+       "(k-1)|y|; "
        "nearest: no more",
        "https://onnx.ai/onnx/operators/onnx__Resize.html", infer_resize, cost_resize, std::move(spelled)},
   };

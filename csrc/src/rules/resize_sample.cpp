@@ -68,7 +68,8 @@ Status infer_affine_grid(const Call& c, Outputs& out) {
   if (sizes->size() < 3 || sizes->size() > 5) return bad("AffineGrid: size needs 4 or 5 entries");
   Shape grid{(*sizes)[0]};
   for (std::size_t i = 2; i < sizes->size(); ++i) {
-    grid.push_back((*sizes)[i].defined() ? (*sizes)[i] : out.symbol("axis" + std::to_string(i - 1), "a size from data"));
+    grid.push_back((*sizes)[i].defined() ? (*sizes)[i]
+                                         : out.symbol("axis" + std::to_string(i - 1), "a size from data"));
   }
   grid.push_back(sizes->size() - 2);
   out.set(0, dtype, std::move(grid));
@@ -180,17 +181,20 @@ std::vector<Rule> sample_rules() {
   const std::string docs = "https://onnx.ai/onnx/operators/onnx__";
   return {
       {"grid_sample", "x grid", "An image sampled at given places",
-       "d coordinates a place, t = 1 (nearest), 2 (linear) or 4 (cubic) pixels each: by coordinate mul 1, add 1, compare 2t, "
+       "d coordinates a place, t = 1 (nearest), 2 (linear) or 4 (cubic) pixels each: by coordinate mul 1, add 1, "
+       "compare 2t, "
        "convert 1; linear: add 2; cubic: mul 12, add 14; then k = t^d: mul = k|y| and k a place, add = (k-1)|y|",
        docs + "GridSample.html", infer_grid_sample, cost_grid_sample,
-       onnx({"GridSample"}) + microsoft({"GridSample"}) + std::vector<Binding>{{"com.ms.internal.nhwc::GridSample", {}}}},
+       onnx({"GridSample"}) + microsoft({"GridSample"}) +
+           std::vector<Binding>{{"com.ms.internal.nhwc::GridSample", {}}}},
       {"affine_grid", "theta #size", "Places on a grid under an affine map",
-       "mac = |y| * (d + 1) in d dimensions; mul = add = one for each coordinate of each axis", docs + "AffineGrid.html",
-       infer_affine_grid, cost_affine_grid, onnx({"AffineGrid"})},
+       "mac = |y| * (d + 1) in d dimensions; mul = add = one for each coordinate of each axis",
+       docs + "AffineGrid.html", infer_affine_grid, cost_affine_grid, onnx({"AffineGrid"})},
       {"center_crop_pad", "x #shape", "The middle of a tensor, or a margin around it", "none: moves data only",
        docs + "CenterCropPad.html", infer_center, cost_center, onnx({"CenterCropPad"})},
       {"crop_and_resize", "x rois batch #crop", "Regions of an image, resampled to one size",
-       "by row and column of each region: mul 1, add 1, compare 2, convert 1, bilinear: add 2; bilinear: mul = 4|y| and 4 a "
+       "by row and column of each region: mul 1, add 1, compare 2, convert 1, bilinear: add 2; bilinear: mul = 4|y| "
+       "and 4 a "
        "position, add = 3|y|",
        contrib_doc("CropAndResize"), infer_crop_resize, cost_crop_resize, microsoft({"CropAndResize"})},
       {"image_decoder", "stream", "An image from its file",
