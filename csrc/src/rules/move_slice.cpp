@@ -22,13 +22,6 @@ enum : std::size_t { kStarts = 1, kEnds, kAxes, kSteps };
 /// Bounds from here on mean "to the end", whatever the size; exporters write both INT32_MAX and INT64_MAX.
 constexpr std::int64_t kFar = std::numeric_limits<std::int32_t>::max();
 
-/// A list that older versions state as an attribute. nullopt: an input whose contents are not known.
-std::optional<std::vector<Dim>> listed(const Call& c, std::size_t slot, std::string_view attribute) {
-  if (c.has(slot)) return c.ints(slot);
-  const Span<std::int64_t> values = c.integers(attribute);
-  return std::vector<Dim>(values.begin(), values.end());
-}
-
 /// A bound that may count from the end, as a distance from the start: the size is added when it is negative. Where the
 /// sign depends on sizes, it is added as often as the bound is negative: min(1, max(-bound, 0)) times.
 Dim from_start(const Call& c, const Dim& bound, const Dim& size) {
@@ -75,6 +68,51 @@ Dim kept(const Call& c, const Dim& size, const Dim& start, const Dim& end, const
   return ceil_div(at_least_zero(c, from - to), -step);
 }
 
+/// Bounds by axis that is sliced; undefined where they depend on data.
+struct Bounds {
+  std::vector<std::size_t> axes;
+  std::vector<Dim> starts, ends, steps;
+};
+
+/// A list that older versions state as an attribute. False: an input whose contents are not known.
+bool listed(const Call& c, std::size_t slot, std::string_view attribute, std::vector<Dim>& out) {
+  if (!c.has(slot)) {
+    const Span<std::int64_t> values = c.integers(attribute);
+    out.assign(values.begin(), values.end());
+    return true;
+  }
+  auto known = c.ints(slot);
+  if (known) out = std::move(*known);
+  return known.has_value();
+}
+
+Status bounds_of(const Call& c, const Shape& x, Bounds& bounds) {
+  const bool starts = listed(c, kStarts, "starts", bounds.starts);
+  const bool ends = listed(c, kEnds, "ends", bounds.ends);
+  const IntList given = int_list(c, kAxes, "axes");
+  if (given.given && given.known) {
+    const auto normal = axes_in(given.values, x.size());
+    if (!normal) return bad("Slice: axes do not fit the shape " + text(x));
+    bounds.axes = *normal;
+  } else {  // the first axes; all, when it is not known which
+    const bool counted = !given.given && (starts || ends);
+    const std::size_t count = counted ? std::max(bounds.starts.size(), bounds.ends.size()) : x.size();
+    if (count > x.size()) return bad("Slice: " + std::to_string(count) + " starts for the shape " + text(x));
+    for (std::size_t i = 0; i < count; ++i) bounds.axes.push_back(i);
+  }
+  const std::size_t n = bounds.axes.size();
+  const bool which = !given.given || given.known;
+  if (!starts || !which) bounds.starts.assign(n, Dim::undefined());
+  if (!ends || !which) bounds.ends.assign(n, Dim::undefined());
+  const bool steps = listed(c, kSteps, "steps", bounds.steps) && which;
+  if (!steps) bounds.steps.assign(n, Dim::undefined());
+  if (bounds.steps.empty()) bounds.steps.assign(n, 1);
+  if (bounds.starts.size() != n || bounds.ends.size() != n || bounds.steps.size() != n) {
+    return bad("Slice: starts, ends, steps and axes are not of one length");
+  }
+  return {};
+}
+
 /// One axis of a slice, in numbers.
 struct Run {
   std::int64_t start = 0, step = 1;
@@ -86,30 +124,27 @@ Run run_of(std::int64_t size, std::int64_t start, std::int64_t step) {
   return {std::clamp<std::int64_t>(start, 0, step > 0 ? size : std::max<std::int64_t>(size - 1, 0)), step};
 }
 
-void know_slice(const Call& c, Outputs& out, const Shape& shape, const std::vector<std::size_t>& axes,
-                const std::vector<Dim>& starts, const std::vector<Dim>& steps) {
+void know_slice(const Call& c, Outputs& out, const Shape& shape, const Bounds& bounds) {
   const auto sizes = small_sizes(shape);
-  if (!sizes) return;
-  const Contents* known = elements_of(c, kX, 65536);
+  const Contents* known = sizes ? elements_of(c, kX, 65536) : nullptr;
   if (known == nullptr) return;
   const Sizes from = *small_sizes(c.shape(kX), 65536);
   std::vector<Run> runs(from.size());
-  for (std::size_t i = 0; i < axes.size(); ++i) {
-    const auto start = starts[i].constant();
-    const auto step = steps.empty() ? std::optional<std::int64_t>(1) : steps[i].constant();
+  for (std::size_t i = 0; i < bounds.axes.size(); ++i) {
+    const auto start = bounds.starts[i].constant(), step = bounds.steps[i].constant();
     if (!start || !step) return;
-    runs[axes[i]] = run_of(from[axes[i]], *start, *step);
+    runs[bounds.axes[i]] = run_of(from[bounds.axes[i]], *start, *step);
   }
   const Sizes hops = steps_of(from);
-  Contents kept_items;
+  Contents part;
   each_position(*sizes, [&](const Sizes& at) {
     std::int64_t place = 0;
     for (std::size_t axis = 0; axis < at.size(); ++axis) {
       place += (runs[axis].start + at[axis] * runs[axis].step) * hops[axis];
     }
-    kept_items.items.push_back(known->items[static_cast<std::size_t>(place)]);
+    part.items.push_back(known->items[static_cast<std::size_t>(place)]);
   });
-  out.know(0, std::move(kept_items));
+  out.know(0, std::move(part));
 }
 
 Status infer_slice(const Call& c, Outputs& out) {
@@ -117,49 +152,20 @@ Status infer_slice(const Call& c, Outputs& out) {
   out.unranked(0, dtype);
   if (!c.ranked(kX)) return {};
   const Shape& x = c.shape(kX);
-  auto starts = listed(c, kStarts, "starts");
-  auto ends = listed(c, kEnds, "ends");
-  const IntList given = int_list(c, kAxes, "axes");
-  std::vector<std::size_t> axes;
-  if (given.given && given.known) {
-    const auto normal = axes_in(given.values, x.size());
-    if (!normal) return bad("Slice: axes do not fit the shape " + text(x));
-    axes = *normal;
-  } else if (!given.given && (starts || ends)) {
-    const std::size_t count = starts ? starts->size() : ends->size();
-    if (count > x.size()) return bad("Slice: " + std::to_string(count) + " starts for the shape " + text(x));
-    for (std::size_t i = 0; i < count; ++i) axes.push_back(i);
-  } else {  // which axes is not known: any
-    for (std::size_t i = 0; i < x.size(); ++i) axes.push_back(i);
-    starts.reset();
-    ends.reset();
-  }
-  if ((starts && starts->size() != axes.size()) || (ends && ends->size() != axes.size())) {
-    return bad("Slice: starts, ends and axes are not of one length");
-  }
-  std::optional<std::vector<Dim>> steps = std::vector<Dim>();
-  if (c.has(kSteps)) steps = c.ints(kSteps);
-  if (steps && steps->empty()) steps->assign(axes.size(), 1);
-  if (steps && steps->size() != axes.size()) return bad("Slice: as many steps as axes are needed");
+  Bounds bounds;
+  if (Status status = bounds_of(c, x, bounds); !status) return status;
   Shape shape = x;
-  bool all_known = true;
-  for (std::size_t i = 0; i < axes.size(); ++i) {
-    const Dim& size = x[axes[i]];
-    const Dim start = starts ? (*starts)[i] : Dim::undefined();
-    const Dim end = ends ? (*ends)[i] : Dim::undefined();
-    const Dim step = steps ? (*steps)[i] : Dim::undefined();
+  for (std::size_t i = 0; i < bounds.axes.size(); ++i) {
+    const std::size_t axis = bounds.axes[i];
+    const Dim &start = bounds.starts[i], &end = bounds.ends[i], &step = bounds.steps[i];
     if (step.is(0)) return bad("Slice: a step of 0");
     if (start.is(0) && far(end) && step.is(1)) continue;
-    if (start.defined() && end.defined() && step.defined()) {
-      shape[axes[i]] = kept(c, size, start, end, step);
-    } else {
-      shape[axes[i]] =
-          out.symbol("axis" + std::to_string(axes[i]), "elements that a slice with bounds from data keeps");
-      all_known = false;
-    }
+    shape[axis] = start.defined() && end.defined() && step.defined()
+                      ? kept(c, x[axis], start, end, step)
+                      : out.symbol("axis" + std::to_string(axis), "elements that a slice with bounds from data keeps");
   }
   out.set(0, dtype, shape);
-  if (all_known && starts) know_slice(c, out, shape, axes, *starts, *steps);
+  know_slice(c, out, shape, bounds);
   return {};
 }
 

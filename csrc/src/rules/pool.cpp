@@ -174,15 +174,17 @@ Status infer_reorder(const Call& c, Outputs& out) {
   const Shape& x = c.shape(kX);
   if (x.size() < 2) return bad(std::string(c.op()) + " needs a batch and channels, and has " + text(x));
   const bool last = c.integer("channels_last", 0) != 0;
-  Shape y;
+  Shape y = x;
   if (c.op() == "ReorderInput") {
-    y = Shape{x[0], ceil_div(x[last ? x.size() - 1 : 1], kBlock) * kBlock};
-    y.append(x.begin() + (last ? 1 : 2), x.end() - (last ? 1 : 0));
+    if (last) {
+      y.pop_back();
+      y.insert(1, x.back());
+    }
+    y[1] = ceil_div(y[1], kBlock) * kBlock;
   } else {
     const std::int64_t channels = c.integer("channels", 0);
     if (channels <= 0) return bad("ReorderOutput: channels must be positive");
-    y = Shape{x[0]};
-    y.append(x.begin() + 2, x.end());
+    y.erase(1);
     y.insert(last ? y.size() : 1, channels);
   }
   out.set(0, dtype, std::move(y));
