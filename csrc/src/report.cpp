@@ -119,10 +119,12 @@ class Sum {
         return;
       }
     }
-    if (amount.defined()) rest_ += amount;
+    if (amount.defined()) ++repeated_[amount];  // layers repeat: the same expression comes again and again
   }
   Count take() {
     flush();
+    for (const auto& [amount, times] : repeated_) rest_ += times * amount;
+    repeated_.clear();
     return std::move(rest_);
   }
 
@@ -132,8 +134,12 @@ class Sum {
     rest_ += plain_;
     plain_ = 0;
   }
+  struct Hash {
+    std::size_t operator()(const Count& amount) const noexcept { return amount.hash(); }
+  };
   std::int64_t plain_ = 0;
   Count rest_;
+  std::unordered_map<Count, std::int64_t, Hash> repeated_;
 };
 
 }  // namespace

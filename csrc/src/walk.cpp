@@ -84,6 +84,7 @@ std::shared_ptr<Analysis> Walk::take(Rows& rows) {
 void Walk::open(Frame& frame) {
   const Graph& graph = *frame.graph;
   frame.types.resize(graph.values.size());
+  frame.bytes.resize(graph.values.size());
   frame.known.assign(graph.values.size(), kNone);
   for (ValueId id = 0; id < graph.values.size(); ++id) {
     if (graph.values[id].stored != kNone) frame.types[id] = graph.stored[graph.values[id].stored].type;
@@ -379,7 +380,7 @@ void Walk::count() {
 // All data inputs are read once and all outputs written once, at the outermost level of memory.
 void Walk::fill_traffic(Cost& cost) {
   const Node& node = *here_.node;
-  const Frame& in = frame();
+  Frame& in = frame();
   const Graph& graph = *in.graph;
   const bool fill = !cost.read || !cost.weights;
   Count read, weights, written;
@@ -399,7 +400,7 @@ void Walk::fill_traffic(Cost& cost) {
       text = true;
       continue;
     }
-    (from != nullptr ? weights : read) += rules::bytes(type);
+    (from != nullptr ? weights : read) += bytes_of(in, id);
   }
   if (!cost.read) cost.read = std::move(read);
   if (!cost.weights) cost.weights = std::move(weights);
@@ -411,7 +412,7 @@ void Walk::fill_traffic(Cost& cost) {
         text = true;
         continue;
       }
-      written += rules::bytes(type);
+      written += bytes_of(in, id);
     }
     cost.written = std::move(written);
   }
@@ -419,6 +420,13 @@ void Walk::fill_traffic(Cost& cost) {
     cost.trust = Trust::estimate;
     cost.because = "the bytes of texts, sequences and maps are not counted";
   }
+}
+
+// A value is written once and read by several: its size is worked out once.
+const Count& Walk::bytes_of(Frame& frame, ValueId id) {
+  Count& known = frame.bytes[id];
+  if (known.is(0)) known = rules::bytes(frame.types[id]);
+  return known;
 }
 
 void Walk::use(const Stored* stored) {

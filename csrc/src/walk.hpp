@@ -30,6 +30,7 @@ struct Frame {
   std::string_view because;  ///< why not
 
   std::vector<Type> types;  ///< by value
+  std::vector<Count> bytes;  ///< by value: what it takes in memory; 0: not worked out yet
   std::vector<std::uint32_t> known;  ///< by value: into `contents`; kNone
   std::vector<ContentsPtr> contents;
   std::vector<const Stored*> origins;  ///< by value: the stored tensor behind it; empty for the model's graph
@@ -145,6 +146,8 @@ class Walk {
   std::string where() const;
   bool exhausted() const noexcept { return steps_ > most_steps_; }
   void use(const Stored* stored);
+  const Count& bytes_of(Frame& frame, ValueId id);
+  const Count& bytes_of(Frame& frame, ValueId id);
 
   Frame& frame() { return frames_[here_.frame]; }
   const Frame& frame() const { return frames_[here_.frame]; }
