@@ -147,7 +147,6 @@ class Walk {
   bool exhausted() const noexcept { return steps_ > most_steps_; }
   void use(const Stored* stored);
   const Count& bytes_of(Frame& frame, ValueId id);
-  const Count& bytes_of(Frame& frame, ValueId id);
 
   Frame& frame() { return frames_[here_.frame]; }
   const Frame& frame() const { return frames_[here_.frame]; }
