@@ -384,6 +384,8 @@ TEST("what holds for all sizes") {
   CHECK_EQ(lower_bound(modulo(n, m), 0), std::optional<std::int64_t>(0));
   CHECK_EQ(lower_bound(power(n - m, 2), 0), std::nullopt);  // 0, but it takes more than this
   CHECK(!lower_bound(n - m, 1));
+  const Expr larger = max(n, h), sometimes_negative = floor_div(h - 2 * m, 3);
+  CHECK(!lower_bound(modulo(larger, 2) * sometimes_negative, 0));  // -1 at n = m = 1, h = 0
   CHECK(!lower_bound(-n, 1));
   CHECK(at_least(n, 1) == Truth::depends);
   CHECK(at_least(n, 1, 1) == Truth::yes);
