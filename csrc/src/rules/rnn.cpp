@@ -36,7 +36,8 @@ Layer layer_of(const Call& c) {
   layer.input = x[2];
   layer.directions = directions_of(c);
   const std::int64_t stated = c.integer("hidden_size", 0);
-  layer.hidden = stated > 0 ? Dim(stated) : c.shape(kR)[2];
+  const std::size_t rows = c.op() == "DynamicQuantizeLSTM" ? 1 : 2;  // its matrices are turned
+  layer.hidden = stated > 0 ? Dim(stated) : c.shape(kR)[rows];
   layer.cells = layer.steps * layer.batch;
   return layer;
 }
