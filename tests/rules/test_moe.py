@@ -1,7 +1,7 @@
 """Experts: every row worked out by hand.
 
 T tokens visit k of E experts: T * k times the matrices of one. The router: softmax of T rows of E (compare E - 1, add
-2 E - 1, exp and div E), and the k largest, found one after the other: (E - 1) + (E - 2) + ... compares. What the experts
+2 E - 1, exp and div E), and the k largest, one after the other: (E - 1) + (E - 2) + ... compares. What the experts
 say is weighted (T k D mul) and added up (T (k - 1) D add).
 """
 

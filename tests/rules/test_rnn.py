@@ -126,7 +126,7 @@ CASES = [
         work={"mac": "4800*b*t", "add": "320*b*t", "exp": "200*b*t", "div": "120*b*t", "mul": "120*b*t"},
         trust="bound",
     ),
-    # 5 steps of 3, sizes 10 and 20, E = 300. X quantised once (150 elements), H at each of 5 steps (60 elements): compare
+    # 5 steps of 3, sizes 10 and 20, E = 300. X quantised once (150 elements), H at each of 5 steps (60): compare
     # 4 n + 2, add and div n + 2, convert n + 1. Zero points off X and H (15 * 30) and off W and R (800 + 1600). Factors
     # 1 and 5; 8 E results converted and scaled. Then as an LSTM without a bias.
     case(
