@@ -1,7 +1,8 @@
 """Attention: every row worked out by hand.
 
-S = batch * heads * queries * keys scores, R = S / keys rows: S * (size + value size) multiply-adds, S mul for the scale, S
-add for each mask; softmax: S - R compare, 2 S - R add, S exp, S div; S logic for a causal mask. All queries meet all keys.
+S = batch * heads * queries * keys scores, R = S / keys rows: S * (size + value size) multiply-adds, S mul for the
+scale, S add for each mask; softmax: S - R compare, 2 S - R add, S exp, S div; S logic for a causal mask. All queries
+meet all keys.
 """
 
 from __future__ import annotations
@@ -122,8 +123,8 @@ PROJECTED = [
         work=attention(100, 20, 16, mac=480 * 12, add=480 + 100),
         weights=(12 * 48 + 48) * 4,
     ),
-    # Values of another size, 3 past positions (S = 160), causal; rotation of 10 tokens of 2 heads of 8, queries and keys:
-    # 320 elements. Written in place: 10 rows of keys and values.
+    # Values of another size, 3 past positions (S = 160), causal; rotation of 10 tokens of 2 heads of 8, queries and
+    # keys: 320 elements. Written in place: 10 rows of keys and values.
     case(
         "Attention",
         [f32(2, 5, 12), f32(12, 40), f32(40), None, f32(2, 2, 2, 3, 8)],
@@ -398,8 +399,8 @@ CACHED = [
         attrs={"num_heads": 2, "past_present_share_buffer": 1},
         work=attention(16, 4, 16, add=96),
     ),
-    # 8 heads of 16 share 2; a buffer of 64 with 10 filled after 1 new token: S = 2 * 8 * 10. Rotation of 2 tokens' 8 + 2
-    # heads of 16: 320. Read of the cache: 9 rows; of the tables one row of 8 each; written: 1 new row.
+    # 8 heads of 16 share 2; a buffer of 64 with 10 filled after 1 new token: S = 2 * 8 * 10. Rotation of 2 tokens' 8 +
+    # 2 heads of 16: 320. Read of the cache: 9 rows; of the tables one row of 8 each; written: 1 new row.
     case(
         "GroupQueryAttention",
         [
@@ -454,8 +455,8 @@ CACHED = [
         trust="bound",
         id="GroupQueryAttention-sink",
     ),
-    # 4-bit keys and values (8 bytes for 16): 5 * 2 * 16 new ones requantised and 12 * 2 * 16 widened, both twice. A window
-    # of 4 keys: 8 * 5 * 4 scores and 4 * 2 * 16 widened.
+    # 4-bit keys and values (8 bytes for 16): 5 * 2 * 16 new ones requantised and 12 * 2 * 16 widened, both twice. A
+    # window of 4 keys: 8 * 5 * 4 scores and 4 * 2 * 16 widened.
     case(
         "GroupQueryAttention",
         [
@@ -585,9 +586,9 @@ SPARSE = [
         work=attention(6 * 8 * 16, 48, 32),
         trust="bound",
     ),
-    # 5 queries of 3 heads of 8; 12 keys in 3 blocks of 4: 45 scores of 8. Norms: 15 + 3 rows of 8 (mul 3, add 1 each, 2 div
-    # and a sqrt a row); rotation of 4 channels: 72; means: 96 adds. Scale 45, relu 45, heads summed 45 - 15; the 2 best of 3
-    # for 5: 3 each.
+    # 5 queries of 3 heads of 8; 12 keys in 3 blocks of 4: 45 scores of 8. Norms: 15 + 3 rows of 8 (mul 3, add 1 each, 2
+    # div and a sqrt a row); rotation of 4 channels: 72; means: 96 adds. Scale 45, relu 45, heads summed 45 - 15; the 2
+    # best of 3 for 5: 3 each.
     case(
         "SparseAttentionIndexer",
         [f32(1, 5, 24), f32(1, 5, 8), f32(8), f32(8), f32(32, 2), f32(32, 2), None, f32(1, 7, 8)],
@@ -604,9 +605,9 @@ SPARSE = [
         },
         trust="bound",
     ),
-    # Compressed: 3 buffered and 5 new projections make 2 windows of 4, and the last one is kept: 4 left. 6 + 2 entries: 120
-    # scores of 8, weighted by head. Pooling: 10 * 8 slots of 5 tokens with a bias, softmax over 8 for 1 * 8 channels (all
-    # windows of the new tokens: floor(5/4) = 1), weighted. The 4 best of 8: 7 + 6 + 5 + 4.
+    # Compressed: 3 buffered and 5 new projections make 2 windows of 4, and the last one is kept: 4 left. 6 + 2 entries:
+    # 120 scores of 8, weighted by head. Pooling: 10 * 8 slots of 5 tokens with a bias, softmax over 8 for 1 * 8
+    # channels (all windows of the new tokens: floor(5/4) = 1), weighted. The 4 best of 8: 7 + 6 + 5 + 4.
     case(
         "SparseAttentionIndexer",
         [
@@ -686,8 +687,8 @@ SPARSE = [
     ),
 ]
 
-# 2 batches of 5 tokens, 4 heads that read, 2 states of 8 x 6: a token's state work is 2 * 48 = 96, 960 in all; reading 4 * 48
-# is 1920; the scale 10 * 4 * 6 = 240.
+# 2 batches of 5 tokens, 4 heads that read, 2 states of 8 x 6: a token's state work is 2 * 48 = 96, 960 in all; reading
+# 4 * 48 is 1920; the scale 10 * 4 * 6 = 240.
 LINEAR = [
     case(
         "LinearAttention",
@@ -696,8 +697,8 @@ LINEAR = [
         attrs={"q_num_heads": 4, "kv_num_heads": 2, "update_rule": "linear"},
         work={"mac": 960 + 1920, "mul": 240},
     ),
-    # Gated: an exponential for each of 20 heads of tokens, the state decays (960 mul). Delta: taken back by another product
-    # of 960; the difference and beta, 120 each.
+    # Gated: an exponential for each of 20 heads of tokens, the state decays (960 mul). Delta: taken back by another
+    # product of 960; the difference and beta, 120 each.
     case(
         "LinearAttention",
         [f32(2, 5, 32), f32(2, 5, 16), f32(2, 5, 12), f32(2, 2, 8, 6), f32(2, 5, 2), f32(2, 5, 2)],
@@ -729,8 +730,9 @@ LINEAR = [
         domain=MS,
         work={"add": 60 + 30, "exp": 60, "log": 30, "mul": 30, "div": 30},
     ),
-    # 10 tokens, 2 heads of queries, 4 of values: state 10 * 4 * 48 = 1920 three times; decays and beta 40 each; value steps
-    # 240. Raw gates: 4 exp of a_log and its sign, bias 40, softplus 40, mul 40; sigmoid of beta 40; 40 rows of 8 normalised.
+    # 10 tokens, 2 heads of queries, 4 of values: state 10 * 4 * 48 = 1920 three times; decays and beta 40 each; value
+    # steps 240. Raw gates: 4 exp of a_log and its sign, bias 40, softplus 40, mul 40; sigmoid of beta 40; 40 rows of 8
+    # normalised.
     case(
         "GatedDeltaNet",
         [
@@ -786,9 +788,9 @@ LINEAR = [
         trust="unknown",
         id="GatedDeltaNetStateReplay-unknown",
     ),
-    # 3 rows, 2 heads of 64 (128), one group of 128: 128 + 256 = 384 channels. Convolution 4 * 1152, biased, silu. dt on 6:
-    # add, softplus, compare, mul, exp. State 3 * 128 * 128 = 49152: decay mul, in and out mac; dt * x, D * x and its add: 384.
-    # Gate: silu and a product on 384; norm: mul 3 * 384, add 384, div 6, sqrt 3.
+    # 3 rows, 2 heads of 64 (128), one group of 128: 128 + 256 = 384 channels. Convolution 4 * 1152, biased, silu. dt on
+    # 6: add, softplus, compare, mul, exp. State 3 * 128 * 128 = 49152: decay mul, in and out mac; dt * x, D * x and its
+    # add: 384. Gate: silu and a product on 384; norm: mul 3 * 384, add 384, div 6, sqrt 3.
     case(
         "Mamba2Verify",
         [
@@ -881,8 +883,8 @@ POSITIONS = [
         work={"add": 70, "logic": 70, "compare": 70, "log": 35, "mul": 35, "convert": 35},
         trust="estimate",
     ),
-    # 2 batches of 5 tokens of 3 heads of 4: 30 rows times 4 x 6. Query bias 120; bias 6 and sums 4 a row; sigmoid of 60;
-    # u * (r * eco - 1) + 2: 2 mul and 2 add a row; times 2 * 3 * 25.
+    # 2 batches of 5 tokens of 3 heads of 4: 30 rows times 4 x 6. Query bias 120; bias 6 and sums 4 a row; sigmoid of
+    # 60; u * (r * eco - 1) + 2: 2 mul and 2 add a row; times 2 * 3 * 25.
     case(
         "GatedRelativePositionBias",
         [f32(2, 5, 12), f32(12), f32(1, 3, 5, 5), f32(4, 6), f32(6), f32(1, 3, 1, 1)],

@@ -1,8 +1,8 @@
 """Recurrent layers: every row worked out by hand.
 
-T steps of a batch of B, hidden size H, input size I: mac = T * B * (|W| + |R|), with E = T * B * H elements a direction.
-Joining the two products is an add for each gate, a bias another one; Wb + Rb is done once, H for each gate.
-Sigmoid is exp, add and div; tanh is exp.
+T steps of a batch of B, hidden size H, input size I: mac = T * B * (|W| + |R|), with E = T * B * H elements a
+direction. Joining the two products is an add for each gate, a bias another one; Wb + Rb is done once, H for each
+gate. Sigmoid is exp, add and div; tanh is exp.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ CASES = [
         [f32(5, 1, 3, 4), f32(1, 3, 4)],
         work={"mac": 15 * 40, "add": 60, "exp": 60},
     ),
-    # Both ways, with a bias (E more, and 4 once each way), clipped (2 each), relu and a hard sigmoid (mul, add, 2 compare).
+    # Both ways, with a bias (E more, and 4 once each way), clipped (2 each), relu and a hard sigmoid (mul, add, 2
+    # compare).
     case(
         "RNN",
         [f32(5, 3, 6), f32(2, 4, 6), f32(2, 4, 4), f32(2, 8)],
@@ -85,8 +86,8 @@ CASES = [
         version=1,
         work={"mac": 7 * 1800, "add": 140 * 7, "exp": 60 * 7, "div": 40 * 7, "mul": 60 * 7},
     ),
-    # LSTM 64-64, 100 steps: 100 * 4 * 64 * 128. E = 6400: 4 E joined, 4 E bias, 256 once, C: 2 mul and an add, H: a mul;
-    # three sigmoids and two tanh.
+    # LSTM 64-64, 100 steps: 100 * 4 * 64 * 128. E = 6400: 4 E joined, 4 E bias, 256 once, C: 2 mul and an add, H: a
+    # mul; three sigmoids and two tanh.
     case(
         "LSTM",
         [f32(100, 1, 64), weight("f32", 1, 256, 64), weight("f32", 1, 256, 64), weight("f32", 1, 512)],
