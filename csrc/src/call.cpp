@@ -198,8 +198,9 @@ std::string_view Call::op() const noexcept { return walk_.model_->ops[walk_.here
 std::string_view Call::dialect() const noexcept { return walk_.model_->ops[walk_.here_.node->op].dialect; }
 std::int64_t Call::version() const noexcept { return walk_.model_->ops[walk_.here_.node->op].version; }
 std::string_view Call::node_name() const noexcept { return walk_.here_.node->name; }
-void Call::assume_positive(const Expr& e) const {
-  for (std::string& symbol : e.symbols()) walk_.found_->positive.insert(std::move(symbol));
+void Call::assume_not_negative(const Expr& e) const {
+  if (!e.defined() || e.is_constant() || !walk_.assumed_.insert(e).second) return;
+  if (at_least(e, 0) != Truth::yes) walk_.found_->not_negative.push_back(e);
 }
 void Call::remark(Code code, std::string text) const { walk_.remark(code, std::move(text)); }
 

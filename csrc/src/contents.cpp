@@ -5,24 +5,56 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
-#include <numeric>
 #include <utility>
 
 namespace macsim {
 namespace {
 
-constexpr double kWholeLimit = 9.0e18;  // below 2^63
+constexpr double kWholeLimit = 9.0e18;                        // below 2^63
+constexpr double kDigitLimit = 4.0e9;                         // a larger digit is rounding noise
+constexpr std::int64_t kTermLimit = std::int64_t{1} << 52;  // terms that a double holds exactly
 
-bool is_whole(double value) noexcept { return std::nearbyint(value) == value && std::fabs(value) < kWholeLimit; }
+bool is_whole(double value) noexcept { return std::floor(value) == value && std::fabs(value) < kWholeLimit; }
 
 Truth negated(Truth truth) noexcept {
   return truth == Truth::depends ? truth : truth == Truth::yes ? Truth::no : Truth::yes;
 }
 
+// Halves to even, whatever rounding the process has set.
+double nearest(double value) noexcept {
+  const double down = std::floor(value);
+  const double past = value - down;
+  if (past != 0.5) return past < 0.5 ? down : down + 1;
+  return std::fmod(down, 2) == 0 ? down : down + 1;
+}
+
+// Takes `divisor` out of a fraction as often as it divides both.
+void cancel(Expr& num, std::int64_t& den, std::int64_t divisor) {
+  while (den % divisor == 0) {
+    Expr less = floor_div(num, divisor);
+    if (less * divisor != num) return;
+    num = std::move(less);
+    den /= divisor;
+  }
+}
+
+// Lowest terms: every prime of the denominator that divides the numerator for all sizes goes.
+void reduce(Expr& num, std::int64_t& den) {
+  constexpr std::int64_t kMostTried = 1000;  // a large prime in common is left; only looks suffer
+  std::int64_t rest = den;
+  for (std::int64_t prime = 2; prime <= kMostTried && prime <= rest / prime; ++prime) {
+    if (rest % prime != 0) continue;
+    while (rest % prime == 0) rest /= prime;
+    cancel(num, den, prime);
+  }
+  if (rest > 1) cancel(num, den, rest);
+}
+
 }  // namespace
 
-// The best approximations of a real are its continued fraction's convergents and what lies between them. The first
-// that rounds to the same 32-bit float is the simplest; the last step is walked back to its smallest multiple.
+// The way down the Stern-Brocot tree to a real passes its continued fraction's convergents and what lies between them.
+// The first node that rounds to the same 32-bit float is the simplest fraction that does: once a convergent rounds to
+// it, the smallest multiple of its last step that still does is found by halving.
 std::optional<std::pair<std::int64_t, std::int64_t>> simplest_fraction(double value) {
   if (!std::isfinite(value) || std::fabs(value) >= kWholeLimit) return std::nullopt;
   const auto target = static_cast<float>(value);
@@ -36,9 +68,9 @@ std::optional<std::pair<std::int64_t, std::int64_t>> simplest_fraction(double va
   std::int64_t p0 = 0, q0 = 1, p1 = 1, q1 = 0;
   for (int step = 0; step < 64; ++step) {
     const double floor = std::floor(rest);
-    if (floor >= 4.0e9) break;
+    if (step != 0 && floor >= kDigitLimit) break;
     const auto digit = static_cast<std::int64_t>(floor);
-    if (digit != 0 && (p1 > (std::int64_t{1} << 52) / digit || q1 > (std::int64_t{1} << 52) / digit)) break;
+    if (step != 0 && digit != 0 && (p1 > kTermLimit / digit || q1 > kTermLimit / digit)) break;
     const std::int64_t p2 = digit * p1 + p0;
     const std::int64_t q2 = digit * q1 + q0;
     if (rounds(p2, q2)) {
@@ -65,22 +97,8 @@ std::optional<std::pair<std::int64_t, std::int64_t>> simplest_fraction(double va
 
 Scalar Scalar::fraction(Expr num, std::int64_t den) {
   Scalar out;
-  if (den == 0) return out;
-  if (den < 0) {
-    num = -num;
-    den = -den;
-  }
-  if (den != 1) {
-    // A divisor of every coefficient cancels: take out the greatest that divides the fraction exactly.
-    if (const auto constant = num.constant()) {
-      const std::int64_t common = std::gcd(*constant, den);
-      num = *constant / common;
-      den /= common;
-    } else if (const Expr whole = floor_div(num, den); whole * den == num) {
-      num = whole;
-      den = 1;
-    }
-  }
+  if (den <= 0 || !num.defined()) return out;
+  if (den != 1) reduce(num, den);
   out.num_ = std::move(num);
   out.den_ = den;
   return out;
@@ -135,7 +153,7 @@ Expr Scalar::truncated() const {
 
 Expr Scalar::rounded() const {
   if (const auto value = constant()) {
-    const double near = std::nearbyint(*value);
+    const double near = nearest(*value);
     return is_whole(near) ? Expr(static_cast<std::int64_t>(near)) : Expr::undefined();
   }
   return den_ == 1 ? num_ : floor_div(2 * num_ + den_, Expr(den_) * 2);
@@ -209,10 +227,22 @@ bool operator==(const Scalar& a, const Scalar& b) {
   return a.is_real_ ? a.real_ == b.real_ : a.num_ == b.num_ && a.den_ == b.den_;
 }
 
+namespace {
+
+// Where a NaN is in it nothing is said: what follows from "not less" would be wrong.
+Truth decided(bool yes, double a, double b) noexcept {
+  if (std::isnan(a) || std::isnan(b)) return Truth::depends;
+  return yes ? Truth::yes : Truth::no;
+}
+
+}  // namespace
+
 Truth Scalar::less(const Scalar& a, const Scalar& b) {
   if (!a.known() || !b.known()) return Truth::depends;
-  const auto x = a.constant(), y = b.constant();
-  if (x && y) return *x < *y ? Truth::yes : Truth::no;
+  if (a.is_real_ || b.is_real_) {
+    const auto x = a.constant(), y = b.constant();
+    if (x && y) return decided(*x < *y, *x, *y);
+  }
   const Scalar p = a.as_fraction(), q = b.as_fraction();
   if (!p.known() || !q.known()) return Truth::depends;
   return negated(at_least(p.num_ * q.den_, q.num_ * p.den_));
@@ -220,8 +250,10 @@ Truth Scalar::less(const Scalar& a, const Scalar& b) {
 
 Truth Scalar::same(const Scalar& a, const Scalar& b) {
   if (!a.known() || !b.known()) return Truth::depends;
-  const auto x = a.constant(), y = b.constant();
-  if (x && y) return *x == *y ? Truth::yes : Truth::no;
+  if (a.is_real_ || b.is_real_) {
+    const auto x = a.constant(), y = b.constant();
+    if (x && y) return decided(*x == *y, *x, *y);
+  }
   const Scalar p = a.as_fraction(), q = b.as_fraction();
   if (!p.known() || !q.known()) return Truth::depends;
   return equal(p.num_ * q.den_, q.num_ * p.den_);

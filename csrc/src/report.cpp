@@ -391,16 +391,18 @@ Result<Report> Report::bind(const Bindings& sizes) const {
       for (const Unbound& one : unbound()) text += " " + one.name;
       return Status(Code::bad_request, std::move(text));
     }
-    if (size == 0 && found.positive.find(name) != found.positive.end()) {
-      return Status(Code::bad_request, "'" + name +
-                                           "' cannot be 0: a simplification took it to be at least 1; give it with "
-                                           "shapes= or dims= before counting");
-    }
   }
   auto data = std::make_shared<Data>();
   data->found = data_->found;
   data->bound = data_->bound;
   for (const auto& [name, size] : sizes) data->bound.emplace(name, size);
+  for (const Expr& assumed : found.not_negative) {
+    const Expr value = assumed.bind(data->bound);
+    if (!value.is_constant() || at_least(value, 0) == Truth::yes) continue;
+    return Status(Code::bad_request, assumed.str() + " would be " + value.str() +
+                                         ", and a simplification took it to be at least 0; give these sizes with "
+                                         "shapes= or dims= before counting");
+  }
   for (std::size_t c = 0; c < kColumns; ++c) {
     data->columns[c].reserve(data_->columns[c].size());
     for (const Count& count : data_->columns[c]) {

@@ -60,7 +60,7 @@ struct Analysis {
   std::deque<std::string> kept;  ///< texts of rules that are not literals
   Count parameters, weight_bytes;
   std::map<std::string, std::string, std::less<>> symbols;  ///< every symbol and what it stands for
-  std::set<std::string, std::less<>> positive;  ///< symbols that were taken to be at least 1
+  std::vector<Expr> not_negative;  ///< what simplifications took to be at least 0
   std::vector<Diagnostic> diagnostics;
 };
 
@@ -167,6 +167,10 @@ class Walk {
   std::size_t steps_ = 0, most_steps_ = 0, depth_ = 0;
   std::uint64_t symbols_made_ = 0;
   bool told_too_large_ = false;
+  struct Hash {
+    std::size_t operator()(const Expr& e) const noexcept { return e.hash(); }
+  };
+  std::unordered_set<Expr, Hash> assumed_;  ///< looked at already by assume_not_negative()
   std::vector<bool> used_;  ///< stored tensors of the model's graph that were read as data
   std::unordered_set<const Stored*> used_inside_;  ///< the same for those of bodies
   std::unordered_map<std::uint32_t, std::pair<NodeId, std::size_t>> unknown_;  ///< by op: first node, how many

@@ -105,8 +105,11 @@ class Call {
   std::int64_t version() const noexcept;          ///< opset in force
   std::string_view node_name() const noexcept;
 
-  /// Notes that a simplification took every symbol of `e` to be at least 1; bind() then refuses 0 for them.
-  void assume_positive(const Expr& e) const;
+  /// Notes that a simplification took `e` to be at least 0, where it is not for all sizes; bind() then refuses sizes
+  /// for which it is not.
+  void assume_not_negative(const Expr& e) const;
+  /// The same of e - 1.
+  void assume_positive(const Expr& e) const { assume_not_negative(e - 1); }
   /// Puts a remark about this node in the report.
   void remark(Code code, std::string text) const;
 

@@ -139,8 +139,7 @@ Dim larger(const Call& c, const Dim& a, const Dim& b) {
   if (at_least(b, a) == Truth::yes) return b;
   const bool first = at_least(a, b, 1) == Truth::yes;
   if (first || at_least(b, a, 1) == Truth::yes) {
-    c.assume_positive(a);
-    c.assume_positive(b);
+    c.assume_not_negative(first ? a - b : b - a);
     return first ? a : b;
   }
   return max(a, b);
@@ -214,6 +213,17 @@ Status read_window(const Call& c, std::size_t spatial, const Shape& kernel_if_ab
   return {};
 }
 
+namespace {
+
+// A window larger than its input is a mistake in the model: sizes for which it happens are not what is meant.
+Dim fitting(const Call& c, const Dim& size) {
+  if (size.is_constant()) return max(size, 0);
+  c.assume_not_negative(size);
+  return size;
+}
+
+}  // namespace
+
 Dim windowed(const Call& c, const Dim& in, const Window& w, std::size_t axis) {
   const std::int64_t stride = w.strides[axis];
   const Dim reach = (w.kernel[axis] - 1) * w.dilations[axis] + 1;
@@ -221,7 +231,7 @@ Dim windowed(const Call& c, const Dim& in, const Window& w, std::size_t axis) {
   const bool valid = w.auto_pad == "VALID";
   const Dim begin = valid ? Dim(0) : w.begin[axis];
   const Dim room = in + begin + (valid ? Dim(0) : w.end[axis]) - reach;
-  if (!w.ceil_mode) return at_least_zero(c, floor_div(room, stride) + 1);
+  if (!w.ceil_mode) return fitting(c, floor_div(room, stride) + 1);
   Dim size = ceil_div(room, stride) + 1;
   // The last window must start inside the input or its left padding.
   const Dim last = (size - 1) * stride - in - begin;  // >= 0: it starts past the end
@@ -231,7 +241,7 @@ Dim windowed(const Call& c, const Dim& in, const Window& w, std::size_t axis) {
   } else if (outside == Truth::depends && last.defined()) {
     size = min(size, floor_div(in + begin - 1, stride) + 1);
   }
-  return at_least_zero(c, size);
+  return fitting(c, size);
 }
 
 // Texts. -----------------------------------------------------------------------------------------------------------

@@ -40,9 +40,9 @@ Status broadcast(const Call& c, const Shape& a, const Shape& b, Shape& out);
 /// they are known to differ.
 Dim unify(const Call& c, const Dim& a, const Dim& b, std::string_view what);
 
-/// The larger of e and 0; where e >= 0 holds once every symbol is at least 1, that is assumed and recorded.
+/// The larger of e and 0; where e >= 0 holds once every symbol is at least 1, it is assumed and recorded.
 Dim at_least_zero(const Call& c, const Dim& e);
-/// max and min that take symbols to be >= 1 when that decides, and record the assumption.
+/// max and min; where every symbol being at least 1 decides which it is, that is assumed and recorded.
 Dim larger(const Call& c, const Dim& a, const Dim& b);
 Dim smaller(const Call& c, const Dim& a, const Dim& b);
 /// a / b where the operator guarantees divisibility (reshape, split, group counts): exact division that may cancel
