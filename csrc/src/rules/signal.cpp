@@ -32,6 +32,9 @@ void transform(Cost& cost, const Count& times, const Dim& n, const Dim& bins, bo
   cost.because = "as if by the definition, n terms for each result; the length is a symbol";
 }
 
+/// The longest transform that has so many results.
+Dim length_from(const Dim& bins, bool onesided) { return onesided ? 2 * bins - 1 : bins; }
+
 enum : std::size_t { kLength = 1, kAxis };
 
 struct Dft {
@@ -66,12 +69,11 @@ Status infer_dft(const Call& c, Outputs& out) {
   if (Status status = read_dft(c, dft); !status) return status;
   Shape y = c.shape(kX);
   y.back() = dft.inverse && dft.onesided ? 1 : 2;
-  if (!dft.axis) {
-    for (std::size_t i = 0; i + 1 < y.size(); ++i) y[i] = Dim::undefined();
-  } else if (!dft.length.defined() && c.has(kLength)) {
-    y[*dft.axis] = out.symbol("length", "length of the transform");
-  } else {
+  if (dft.axis) {
+    if (!dft.length.defined() && c.has(kLength)) dft.length = out.symbol("length", "length of the transform");
     y[*dft.axis] = dft.onesided && !dft.inverse ? floor_div(dft.length, 2) + 1 : dft.length;
+  } else if (dft.onesided || c.has(kLength)) {  // some axis changes, and it is data which
+    for (std::size_t i = 0; i + 1 < y.size(); ++i) y[i] = Dim::undefined();
   }
   out.set(0, dtype, std::move(y));
   return {};
@@ -84,7 +86,7 @@ Status cost_dft(const Call& c, Cost& cost) {
   const Shape& y = c.out_shape();
   const std::size_t axis = dft.axis.value_or(0);
   const Count times = dft.axis ? numel(x, 0, axis) * numel(x, axis + 1, x.size() - 1) : Count::undefined();
-  const Dim length = dft.length.defined() ? dft.length : y[axis];
+  const Dim length = dft.length.defined() ? dft.length : length_from(y[axis], dft.onesided && !dft.inverse);
   transform(cost, times, length, y[axis], dft.onesided || x.back().is(1));
   if (dft.inverse) cost[Work::mul] += numel(y);
   return {};
@@ -122,7 +124,7 @@ Status cost_stft(const Call& c, Cost& cost) {
   const Shape& y = c.out_shape();
   const Dim stated = frame_of(c);
   const bool onesided = c.integer("onesided", 1) != 0;
-  const Dim frame = stated.defined() || onesided ? stated : y[2];
+  const Dim frame = stated.defined() ? stated : length_from(y[2], onesided);
   const Count frames = y[0] * y[1];
   const bool real = x.size() < 3 || x[2].is(1);
   transform(cost, frames, frame, y[2], real || onesided);
