@@ -3,6 +3,7 @@
 #include "walk.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "rules/support.hpp"
 
@@ -95,12 +96,9 @@ void Walk::walk(std::uint32_t frame) {
   const std::size_t nodes = frames_[frame].graph->nodes.size();
   for (NodeId id = 0; id < nodes; ++id) {
     if (++steps_ > most_steps_ && frame != 0) {
-      if (!told_too_large_) {
-        told_too_large_ = true;
-        remark(Code::too_large,
-               "stopped expanding functions and loops after " + std::to_string(most_steps_) + " nodes");
-      }
-      return;
+      here_ = Place{frame, &frames_[frame].graph->nodes[id], id, nullptr};
+      give_up("the limit of " + std::to_string(most_steps_) + " nodes is reached");
+      return unknown_node("the limit of expansion was reached before this node");
     }
     step(frame, id);
   }
@@ -108,11 +106,12 @@ void Walk::walk(std::uint32_t frame) {
 
 void Walk::step(std::uint32_t frame, NodeId id) {
   const Node& node = frames_[frame].graph->nodes[id];
-  here_ = Place{frame, &node, id, found_->matches[node.op], false, false};
+  here_ = Place{frame, &node, id, found_->matches[node.op]};
   const Op& op = model_->ops[node.op];
   if (op.function != kNone) return expand(op);
   if (here_.match == nullptr) return unknown_op();
   infer();
+  if (here_.cut) return unknown_node("its body was not run: the limit of expansion was reached");
   const Rule& rule = *here_.match->rule;
   if (rule.control != nullptr && !rule.cost) return;  // only its bodies have work, in rows of their own
   count();
@@ -123,19 +122,20 @@ void Walk::expand(const Op& op) {
   Body body{function.body, std::string(here_.node->name.empty() ? op.name : here_.node->name), {}, 1, Trust::exact, {}};
   for (std::size_t i = 0; i < here_.node->inputs; ++i) body.arguments.push_back(part_at(i));
   auto results = run_body(body);
-  if (!results) return unknown_op();
+  if (!results) return unknown_node("its body was not run: the limit of expansion was reached");
   for (std::size_t i = 0; i < results->size(); ++i) set_output(i, std::move((*results)[i]));
   merge_claims();
 }
 
+void Walk::give_up(std::string text) {
+  if (!std::exchange(told_too_large_, true)) remark(Code::too_large, std::move(text));
+}
+
 std::optional<std::vector<Part>> Walk::run_body(const Body& body) {
   if (depth_ >= kMostDepth || exhausted()) {
-    if (!told_too_large_) {
-      told_too_large_ = true;
-      remark(Code::too_large, depth_ >= kMostDepth
-                                  ? "bodies and functions are nested more than " + std::to_string(kMostDepth) + " deep"
-                                  : "the limit of " + std::to_string(most_steps_) + " nodes is reached");
-    }
+    give_up(depth_ >= kMostDepth ? "bodies and functions are nested more than " + std::to_string(kMostDepth) + " deep"
+                                 : "the limit of " + std::to_string(most_steps_) + " nodes is reached");
+    here_.cut = true;
     return std::nullopt;
   }
   const Place saved = here_;
@@ -480,7 +480,6 @@ void Walk::push(Cost& cost, bool unknown) {
 }
 
 void Walk::unknown_op() {
-  Frame& in = frame();
   const auto [at, added] = unknown_.try_emplace(here_.node->op, here_.id, 0);
   ++at->second.second;
   if (added) {
@@ -493,13 +492,19 @@ void Walk::unknown_op() {
     }
     remark(Code::unknown_op, std::move(text));
   }
+  unknown_node("no rule is known for this operator");
+}
+
+// Its outputs are what the file says; its work is unknown.
+void Walk::unknown_node(std::string_view because) {
+  Frame& in = frame();
   for (const ValueId id : in.graph->outputs_of(*here_.node)) {
     if (id == kNone) continue;
     const std::uint32_t claim = in.graph->values[id].claim;
     if (claim != kNone) in.types[id] = resolved(in.graph->claims[claim], *in.graph, in.graph->values[id].name);
   }
   Cost cost;
-  cost.because = "no rule is known for this operator";
+  cost.because = because;
   fill_traffic(cost);
   push(cost, true);
 }

@@ -81,6 +81,7 @@ struct Place {
   const Match* match = nullptr;
   bool missed = false;  ///< a rule asked for a shape whose rank nobody knows
   bool fresh = false;  ///< a rule made a symbol
+  bool cut = false;     ///< a body of its was not run: the limits are reached
 };
 
 class Walk {
@@ -136,6 +137,8 @@ class Walk {
   void fill_traffic(Cost& cost);
   void push(Cost& cost, bool unknown);
   void unknown_op();
+  void unknown_node(std::string_view because);
+  void give_up(std::string text);
   void finish_diagnostics();
   Type resolved(const Type& claim, const Graph& graph, std::string_view name);
   void note_symbols(const Type& type, std::string_view value);
