@@ -17,8 +17,8 @@ from macsim._core import Tensor as Tensor
 from macsim._core import Total as Total
 from macsim._core import __version__ as __version__
 from macsim._core import ceil_div as ceil_div
-from macsim._core import max as max  # noqa: A004 - of expressions: use as macsim.max
-from macsim._core import min as min  # noqa: A004
+from macsim._core import max as max
+from macsim._core import min as min
 from macsim.api import analyze as analyze
 from macsim.api import count as count
 from macsim.api import load as load

@@ -22,12 +22,14 @@ __all__ = ["analyze", "count", "load"]
 class _Proto(Protocol):
     """What an onnx.ModelProto is known by."""
 
-    def SerializeToString(self) -> bytes: ...  # noqa: N802, D102 - protobuf's name
+    def SerializeToString(self) -> bytes: ...  # noqa: N802 - protobuf's name
 
 
 Size: TypeAlias = "int | str | Expr | None"
 Shape: TypeAlias = "Sequence[Size]"
-Source: TypeAlias = "str | os.PathLike[str] | os.PathLike[bytes] | bytes | bytearray | memoryview | Model | _Proto | object"
+Source: TypeAlias = (
+    "str | os.PathLike[str] | os.PathLike[bytes] | bytes | bytearray | memoryview | Model | _Proto | object"
+)
 
 MOST_ELEMENTS = 65536  # of a given value: beyond that only its shape and dtype are used
 
@@ -69,9 +71,7 @@ def load(model: Source) -> Model:
         model = _proto_of(model)
     if hasattr(model, "SerializeToString"):
         return _core.read_buffer(_serialized(model))
-    raise TypeError(
-        f"a model is a path, bytes, an onnx.ModelProto or an onnx_ir.Model, not {type(model).__name__}"
-    )
+    raise TypeError(f"a model is a path, bytes, an onnx.ModelProto or an onnx_ir.Model, not {type(model).__name__}")
 
 
 def analyze(
@@ -190,7 +190,8 @@ def _proto_of(model: Any) -> Any:
         return onnx_ir.to_proto(model)
     except Exception as error:
         raise ReadError(
-            f"the onnx_ir.Model cannot be turned into a ModelProto ({error}); give the path of the file instead", "MS101"
+            f"the onnx_ir.Model cannot be turned into a ModelProto ({error}); give the path of the file instead",
+            "MS101",
         ) from error
 
 
@@ -230,7 +231,7 @@ def _inputs(
 
 
 def _value(name: str, value: Any, shape: Shape | None, stated: _core.Tensor) -> _Given:
-    """What is known of an input from its value. A lone number stands for every element of the stated shape."""
+    """Return what is known of an input from its value. A lone number stands for every element of the stated shape."""
     if isinstance(value, bool | int | float):
         fixed = shape if shape is not None else stated.shape
         elements = 1

@@ -171,9 +171,7 @@ def op(
     >>> mine.find("mylib::window_attn")["formula"]
     'mac = 2 * batch*heads*seq*dim*window; exp = batch*heads*seq*window'
     """
-    return (rules if registry is None else registry).op(
-        *names, slots=slots, since=since, until=until, replace=replace
-    )
+    return (rules if registry is None else registry).op(*names, slots=slots, since=since, until=until, replace=replace)
 
 
 def alias(op: str, *, like: str, registry: Registry | None = None) -> None:
@@ -224,7 +222,7 @@ def _add(
 
 
 def _about(rule: type) -> dict[str, str]:
-    """What the docstring says: its first line, and what follows ``Formula:`` and ``Reference:``."""
+    """Return what the docstring says: its first line, and what follows ``Formula:`` and ``Reference:``."""
     import inspect
 
     lines = (inspect.getdoc(rule) or "").splitlines() if rule.__doc__ else []

@@ -131,7 +131,14 @@ def groups_csv(groups: Groups) -> str:
     names = ("macs", "flops", "int_ops", *BYTES)
     head = (groups.key, "rows", "unknown", "trust", *names, *WORK[1:])
     lines = (
-        [g.name, g.rows, g.unknown, g.trust, *(getattr(g, name) for name in names), *(g.work[kind] for kind in WORK[1:])]
+        [
+            g.name,
+            g.rows,
+            g.unknown,
+            g.trust,
+            *(getattr(g, name) for name in names),
+            *(g.work[kind] for kind in WORK[1:]),
+        ]
         for g in groups
     )
     return _csv(head, lines)

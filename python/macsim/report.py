@@ -15,7 +15,6 @@ from macsim.errors import RequestError
 if TYPE_CHECKING:
     import os
 
-    import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
     from rich.console import RenderableType
@@ -497,8 +496,11 @@ class Report:
     at = bind
 
     def evaluate(
-        self, quantity: str | Number | Sequence[Any] | NDArray[Any] = "macs", sizes: Mapping[str, Any] | None = None,
-        /, **more: Any,
+        self,
+        quantity: str | Number | Sequence[Any] | NDArray[Any] = "macs",
+        sizes: Mapping[str, Any] | None = None,
+        /,
+        **more: Any,
     ) -> NDArray[Any]:
         """Evaluate a total, or a whole column, for many sizes at once.
 
@@ -525,17 +527,23 @@ class Report:
         """
         import numpy as np
 
+        names = {symbol.name for symbol in self.unbound}
         given = {name: np.asarray(size) for name, size in {**(sizes or {}), **more}.items()}
         for name, size in given.items():
             if size.dtype.kind not in "iu":
                 raise RequestError(f"the sizes of {name!r} must be integers, not {size.dtype}")
             if size.size and int(size.min()) < 0:
                 raise RequestError(f"a size of {name!r} is negative: {size.min()}")
-            if size.size and int(size.min()) == 0:
+            if size.size and int(size.min()) == 0 and name in names:
                 self.bind({name: 0})  # says so when a simplification took it to be at least 1
         wanted = _objects([self._total(quantity)]) if isinstance(quantity, str) else _array(quantity)
         outer = () if isinstance(quantity, str) else wanted.shape
-        return evaluate(list(wanted.ravel()), given, outer)
+        expressions = list(wanted.ravel())
+        names.update(name for e in expressions if isinstance(e, _core.Expr) for name in e.symbols)
+        for name in given:
+            if name not in names:
+                raise RequestError(f"nothing is called {name!r}; to bind: {', '.join(sorted(names)) or 'nothing'}")
+        return evaluate(expressions, given, outer)
 
     def _total(self, name: str) -> Number:
         if name not in TOTALS:
@@ -591,8 +599,13 @@ class Report:
         return written(rows_csv(self), path)
 
     def to_markdown(
-        self, path: str | os.PathLike[str] | None = None, *, by: Key = "op", depth: int | None = None,
-        top: int | None = None, sort: str | None = "macs",
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        by: Key = "op",
+        depth: int | None = None,
+        top: int | None = None,
+        sort: str | None = "macs",
     ) -> str:
         """Return totals, groups and notes as Markdown, and write it to ``path`` when given."""
         from macsim.export import report_markdown, written

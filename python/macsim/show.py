@@ -146,7 +146,7 @@ def _line(label: str, number: Number, sign: str = "", unit: str = "") -> tuple[s
 
 
 def _columns(total: Total, sort: str | None) -> list[str]:
-    """The quantities that deserve a column: those that are there, and the one that is sorted by."""
+    """Return the quantities that deserve a column: those that are there, and the one that is sorted by."""
     names = [name for name in QUANTITIES if getattr(total, name) != 0 or total.sign(name) or name == "macs"]
     if sort in WORK[1:]:
         names.insert(1, sort)
@@ -233,7 +233,9 @@ def _notes(report: Report) -> list[str]:
         notes.append("Sums with ~ hold estimates.")
     free = report.unbound
     if free:
-        shown = "; ".join(f"{symbol.name} ({symbol.why})" if symbol.why else symbol.name for symbol in free[:MOST_NOTES])
+        shown = "; ".join(
+            f"{symbol.name} ({symbol.why})" if symbol.why else symbol.name for symbol in free[:MOST_NOTES]
+        )
         more = f"; and {len(free) - MOST_NOTES} more" if len(free) > MOST_NOTES else ""
         notes.append(f"To bind: {shown}{more}.")
     remarks = sorted(report.diagnostics, key=lambda d: {"error": 0, "warning": 1, "note": 2}[d.severity])
@@ -307,14 +309,14 @@ def groups_table(groups: Groups, total: Total, top: int | None = None) -> Render
     return _grid(groups_view(groups, total, top))
 
 
-def plain(what: RenderableType) -> str:
-    """Return what rich would print, as text without colours, as wide as the terminal."""
+def plain(what: RenderableType, width: int = 0) -> str:
+    """Return what rich would print, as text without colours; by default as wide as the terminal."""
     import io
 
     from rich.console import Console
 
     out = io.StringIO()
-    width = max(shutil.get_terminal_size((120, 24)).columns, 60)
+    width = width or max(shutil.get_terminal_size((120, 24)).columns, 60)
     Console(file=out, width=width, color_system=None, force_terminal=False, legacy_windows=False).print(what)
     text = "\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip("\n")
     try:

@@ -1,0 +1,9 @@
+# python -m macsim
+# Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+"""The command line: ``python -m macsim``."""
+
+import sys
+
+from macsim.cli import main
+
+sys.exit(main())

@@ -1,0 +1,441 @@
+# What the C++ core gives to Python; checked against the binary by mypy.stubtest.
+# Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+"""The C++ core of macsim."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal, Self, SupportsIndex, TypeAlias, final
+
+from numpy import bool_, float64, int64, uint32
+from numpy.typing import NDArray
+
+__version__: Final[str]
+
+_Number: TypeAlias = int | Expr
+_Size: TypeAlias = SupportsIndex | Expr | str | None
+_Trust: TypeAlias = Literal["exact", "bound", "estimate", "unknown"]
+_Rule: TypeAlias = dict[str, Any]
+
+@final
+class Expr:
+    """An exact integer expression over named sizes.
+
+    ``Expr("batch")`` is a symbol, ``Expr("2*batch + 1")`` an expression, ``Expr(3)`` a number. A symbol stands for a
+    size: an integer of 0 or more. Expressions are immutable and canonical: ``==`` asks for the same expression, in
+    whatever way it was built. What cannot be held in 128 bits is undefined: it prints as ``?``, absorbs every
+    operation, and is never 0.
+
+    Parameters
+    ----------
+    value : int, str or Expr
+        Text is what printing gives: numbers, names, ``+ - * // %``, ``^`` with a constant exponent, ``floor(a/b)``,
+        ``ceil(a/b)``, ``max(a, b)``, ``min(a, b)``; names of other characters between backticks.
+
+    Examples
+    --------
+    >>> from macsim import Expr
+    >>> batch, seq = Expr("batch"), Expr("seq")
+    >>> macs = 2 * batch * seq * seq * 64
+    >>> macs
+    Expr('128*batch*seq^2')
+    >>> macs == Expr("seq * 128 * batch * seq")
+    True
+    >>> macs.bind(batch=8, seq=1024)
+    1073741824
+    >>> (seq + 31) // 32
+    Expr('floor((seq + 31)/32)')
+    """
+
+    def __init__(self, value: SupportsIndex | Expr | str) -> None: ...
+    def __add__(self, other: SupportsIndex | Expr, /) -> Expr: ...
+    def __radd__(self, other: SupportsIndex, /) -> Expr: ...
+    def __sub__(self, other: SupportsIndex | Expr, /) -> Expr: ...
+    def __rsub__(self, other: SupportsIndex, /) -> Expr: ...
+    def __mul__(self, other: SupportsIndex | Expr, /) -> Expr: ...
+    def __rmul__(self, other: SupportsIndex, /) -> Expr: ...
+    def __floordiv__(self, other: SupportsIndex | Expr, /) -> Expr: ...
+    def __rfloordiv__(self, other: SupportsIndex, /) -> Expr: ...
+    def __mod__(self, other: SupportsIndex | Expr, /) -> Expr: ...
+    def __rmod__(self, other: SupportsIndex, /) -> Expr: ...
+    def __neg__(self) -> Expr: ...
+    def __pos__(self) -> Expr: ...
+    def __pow__(self, exponent: int, /) -> Expr: ...
+    def __lt__(self, other: SupportsIndex | Expr, /) -> bool: ...
+    def __le__(self, other: SupportsIndex | Expr, /) -> bool: ...
+    def __gt__(self, other: SupportsIndex | Expr, /) -> bool: ...
+    def __ge__(self, other: SupportsIndex | Expr, /) -> bool: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __bool__(self) -> bool: ...
+    def __int__(self) -> int: ...
+    def __index__(self) -> int: ...
+    def __float__(self) -> float: ...
+    def __getstate__(self) -> tuple[str]: ...
+    def __setstate__(self, state: tuple[str], /) -> None: ...
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The names of the symbols in it, sorted."""
+    @property
+    def defined(self) -> bool:
+        """False when it is unknown or does not fit 128 bits."""
+    def bind(self, sizes: Mapping[str, _Size] | None = None, /, **more: _Size) -> _Number:
+        """Put sizes (or expressions) in the place of symbols; those not named stay.
+
+        Returns
+        -------
+        int or Expr
+            An int when nothing is left to bind.
+        """
+
+@final
+class Tensor:
+    """A tensor at the edge of a node or of a model: its dtype and its shape.
+
+    Parameters
+    ----------
+    dtype : str
+        ``"f32"``, ``"i8"``, ``"bool"``, ...; ``"float32"`` and the like are understood.
+    shape : sequence of int, str or Expr, or None
+        Sizes, outermost first; None when even the rank is unknown.
+    name : str, optional
+        Its name.
+
+    Examples
+    --------
+    >>> from macsim import Tensor
+    >>> Tensor("float16", ("batch", 3, 224, 224)).size
+    Expr('150528*batch')
+    """
+
+    def __init__(self, dtype: str | None, shape: Sequence[_Size] | None, name: str = ...) -> None: ...
+    @property
+    def name(self) -> str:
+        """Its name in the model."""
+    @property
+    def slot(self) -> str:
+        """What the operator calls it: ``"x"``, ``"w"``; may be empty."""
+    @property
+    def dtype(self) -> str:
+        """``"f32"``, ``"i8"``, ``"bool"``, ...; ``"?"`` when unknown."""
+    @property
+    def shape(self) -> tuple[_Number, ...] | None:
+        """Sizes, outermost first; None when even the rank is unknown."""
+    @property
+    def kind(self) -> Literal["tensor", "sparse", "sequence", "optional", "map"]:
+        """What it is, when it is not a plain tensor."""
+    @property
+    def role(self) -> Literal["activation", "input", "weight", "capture"]:
+        """Where it comes from."""
+    @property
+    def size(self) -> _Number | None:
+        """How many elements; None when the rank is unknown."""
+    @property
+    def element(self) -> Tensor | None:
+        """What a sequence or an optional holds, when it is known."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
+class Model:
+    """A model that was read: its graph and the types of its tensors, never their contents. `macsim.load` makes it."""
+
+    @property
+    def name(self) -> str:
+        """The graph's name."""
+    @property
+    def producer(self) -> str:
+        """The program that wrote the file."""
+    @property
+    def producer_version(self) -> str:
+        """Its version."""
+    @property
+    def ir_version(self) -> int:
+        """The version of the file format."""
+    @property
+    def opsets(self) -> dict[str, int]:
+        """The versions of the operator sets, by domain."""
+    @property
+    def nodes(self) -> int:
+        """How many nodes there are, in bodies and functions too."""
+    @property
+    def inputs(self) -> list[Tensor]:
+        """The inputs that must be fed, as the file states them."""
+    @property
+    def defaults(self) -> list[Tensor]:
+        """The inputs that have a default in the file."""
+    @property
+    def outputs(self) -> list[Tensor]:
+        """The outputs, as the file states them."""
+    @property
+    def symbols(self) -> list[str]:
+        """The names of the inputs' symbolic sizes, sorted."""
+
+@final
+class Cost:
+    """The work and the traffic of one node, as a cost rule states it.
+
+    Parameters
+    ----------
+    read, weights, written : int or Expr, optional
+        Bytes: of activations read, of stored tensors read, written. What is left out is filled in: every data input is
+        read and every output written once.
+    trust : {"exact", "bound", "estimate", "unknown"}
+        How far the numbers can be trusted.
+    because : str
+        The reason for a cost without work, or for one that is not exact: required then.
+    compute : str, optional
+        The dtype of the work other than macs; by default the first data input's.
+    lhs, rhs, accumulate : str, optional
+        The dtypes of the macs.
+    **work : int or Expr
+        Scalar operations by kind: ``mac add mul div compare exp log sqrt trig logic convert``.
+
+    Examples
+    --------
+    >>> from macsim import Cost, Expr
+    >>> cost = Cost(mac=64 * Expr("batch"), add=64)
+    >>> free = Cost(read=0, weights=0, written=0, because="a view: no data moved")
+    """
+
+    def __init__(
+        self,
+        *,
+        read: _Number | None = ...,
+        weights: _Number | None = ...,
+        written: _Number | None = ...,
+        trust: _Trust = ...,
+        because: str = ...,
+        compute: str | None = ...,
+        lhs: str | None = ...,
+        rhs: str | None = ...,
+        accumulate: str | None = ...,
+        **work: _Number,
+    ) -> None: ...
+
+@final
+class Call:
+    """What a rule sees of a node: its inputs by slot, its attributes, and (in a cost rule) its outputs.
+
+    ``call.q`` is the `Tensor` in slot ``q``; None when the node leaves it out; a list of tensors for a slot that
+    repeats. Sizes are ints or Exprs. A call is valid only while the rule that it was given to runs.
+    """
+
+    def __getattr__(self, slot: str) -> Any: ...
+    @property
+    def inputs(self) -> list[Tensor | None]:
+        """Every input in order; None where one is left out."""
+    @property
+    def outputs(self) -> int:
+        """How many outputs there are."""
+    def output(self, i: int = ...) -> Tensor | None:
+        """Output `i`, in a cost rule; None when the node leaves it out."""
+    def attr(self, name: str, *otherwise: Any) -> Any:
+        """An attribute of the node, or the default; KeyError when there is neither.
+
+        Numbers, texts and lists of them come as they are; tensors and types as a `Tensor`.
+        """
+    def values(self, slot: str) -> list[int | float | Expr | None] | None:
+        """The elements of a small tensor in a slot, in order, when they are known.
+
+        Returns
+        -------
+        list or None
+            None in it for an element that is unknown; None when nothing is known.
+        """
+    def symbol(self, what: str, why: str) -> _Number:
+        """Make a named size, for what depends on data: ``"<node>.<what>"``, listed in the report as one to bind."""
+    @property
+    def op(self) -> str:
+        """The operator's name."""
+    @property
+    def domain(self) -> str:
+        """Its domain."""
+    @property
+    def version(self) -> int:
+        """The domain's version."""
+    @property
+    def name(self) -> str:
+        """The node's name."""
+
+@final
+class RuleTable:
+    """Which rule answers to which operator: `macsim.Registry` is its face."""
+
+    def __init__(self) -> None: ...
+    def copy(self) -> RuleTable:
+        """Return a table of the same rows, to be changed apart."""
+    def add(
+        self,
+        spelled: Sequence[str],
+        slots: str,
+        infer: object,
+        cost: object,
+        about: dict[str, str],
+        since: int = ...,
+        until: int = ...,
+        replace: bool = ...,
+    ) -> None:
+        """Add a row."""
+    def alias(self, op: str, like: str) -> None:
+        """Let an operator behave as another."""
+    def find(self, op: str, version: int) -> _Rule | None:
+        """Return the row that answers to an operator."""
+    def near(self, op: str, most: int = ...) -> list[str]:
+        """Return the known operators whose names are nearest."""
+    def spellings(self) -> list[str]:
+        """Return every operator, sorted."""
+    def rules(self) -> list[_Rule]:
+        """Return every row."""
+
+@final
+class Total:
+    """A sum of rows. What is unknown is left out of it, and `sign` says so.
+
+    Examples
+    --------
+    >>> import macsim
+    >>> total = macsim.count("examples/resnet50.onnx", shapes=(1, 3, 224, 224)).total
+    >>> total.macs, total.rows, total.trust
+    (4089184256, 175, 'exact')
+    """
+
+    @property
+    def name(self) -> str:
+        """The group's name; empty for the whole."""
+    @property
+    def macs(self) -> _Number:
+        """Multiply-accumulates."""
+    @property
+    def flops(self) -> _Number:
+        """Floating-point operations: 2 for a mac, 1 for any other."""
+    @property
+    def int_ops(self) -> _Number:
+        """The same on integers."""
+    @property
+    def work(self) -> dict[str, _Number]:
+        """The work by kind."""
+    @property
+    def read(self) -> _Number:
+        """Bytes of activations read."""
+    @property
+    def weights(self) -> _Number:
+        """Bytes of stored tensors read."""
+    @property
+    def written(self) -> _Number:
+        """Bytes written."""
+    @property
+    def trust(self) -> _Trust:
+        """The worst of its rows."""
+    @property
+    def rows(self) -> int:
+        """How many rows."""
+    @property
+    def unknown(self) -> int:
+        """How many of them are unknown."""
+    def sign(self, quantity: str) -> Literal["", "<=", ">=", "~"]:
+        """How a quantity of it is to be read: "" exactly, "<=" at most, ">=" at least, "~" roughly."""
+
+@final
+class Diagnostic:
+    """A remark about one place in a model."""
+
+    @property
+    def code(self) -> str:
+        """``"MS201"``: ``macsim explain MS201`` describes it."""
+    @property
+    def severity(self) -> Literal["note", "warning", "error"]:
+        """How bad it is."""
+    @property
+    def where(self) -> str:
+        """The node and its operator; empty when it is about the whole model."""
+    @property
+    def text(self) -> str:
+        """What is wrong."""
+    @property
+    def hint(self) -> str:
+        """What to do about it."""
+
+@final
+class Unbound:
+    """A symbol that is still free, and what it stands for."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+    @property
+    def why(self) -> str:
+        """What it stands for."""
+
+@final
+class Ledger:
+    """What analysis found, by row number: `macsim.Report` is its face."""
+
+    def __len__(self) -> int: ...
+    def name(self, row: int) -> str: ...
+    def op(self, row: int) -> str: ...
+    def rule(self, row: int) -> str: ...
+    def scope(self, row: int) -> str: ...
+    def path(self, row: int) -> str: ...
+    def trust(self, row: int) -> _Trust: ...
+    def because(self, row: int) -> str: ...
+    def compute(self, row: int) -> str: ...
+    def mac_dtypes(self, row: int) -> tuple[str, str, str]: ...
+    def times(self, row: int) -> _Number: ...
+    def flops(self, row: int) -> _Number: ...
+    def int_ops(self, row: int) -> _Number: ...
+    def work(self, row: int) -> dict[str, _Number]: ...
+    def at(self, column: str, row: int) -> _Number: ...
+    def row_inputs(self, row: int) -> list[Tensor]: ...
+    def row_outputs(self, row: int) -> list[Tensor]: ...
+    def total(self) -> Total: ...
+    def by(self, key: str, depth: int = ...) -> list[Total]: ...
+    def groups(self, key: str, depth: int = ...) -> NDArray[uint32]: ...
+    def column(self, name: str) -> NDArray[int64] | list[_Number]: ...
+    def texts(self, name: str) -> list[str]: ...
+    @property
+    def inputs(self) -> list[Tensor]: ...
+    @property
+    def outputs(self) -> list[Tensor]: ...
+    @property
+    def parameters(self) -> _Number: ...
+    @property
+    def weight_bytes(self) -> _Number: ...
+    @property
+    def unbound(self) -> list[Unbound]: ...
+    @property
+    def diagnostics(self) -> list[Diagnostic]: ...
+    def bind(self, sizes: dict[str, int]) -> Self: ...
+
+def max(*args: SupportsIndex | Expr | str) -> Expr:
+    """Return the largest of its arguments."""
+
+def min(*args: SupportsIndex | Expr | str) -> Expr:
+    """Return the smallest of its arguments."""
+
+def ceil_div(a: SupportsIndex | Expr | str, b: SupportsIndex | Expr | str, /) -> Expr:
+    """Return a / b, rounded up."""
+
+def evaluate(
+    expressions: Sequence[_Number], names: Sequence[str], sizes: NDArray[int64]
+) -> tuple[NDArray[int64], NDArray[float64], NDArray[bool_]]:
+    """Evaluate expressions for many bindings at once: values, values as floats, whether the first are exact."""
+
+def read_file(path: bytes) -> Model:
+    """Read a file; the path is in the file system's encoding."""
+
+def read_buffer(buffer: bytes | bytearray | memoryview) -> Model:
+    """Read from bytes in memory, which are kept and not copied."""
+
+def analyze(
+    model: Model,
+    rules: RuleTable,
+    inputs: Mapping[str, tuple[str | None, Sequence[_Size] | None, Sequence[Any] | None]],
+    dims: dict[str, int],
+) -> Ledger:
+    """Infer every type and count every node."""
+
+def rules() -> list[_Rule]:
+    """Return the built-in rows, in order of families."""
+
+def codes() -> list[dict[str, str]]:
+    """Return every diagnostic code, by number."""

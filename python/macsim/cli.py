@@ -1,0 +1,391 @@
+# The command line: macsim count, ops, explain, completion.
+# Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+"""The command line: ``macsim count``, ``ops``, ``explain`` and ``completion``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from macsim import _core
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from macsim.report import Key, Report
+
+PIPE_WIDTH = 160  # of a table that does not go to a terminal
+GOOD, INCOMPLETE, WRONG, PIPE = 0, 1, 2, 141  # exit statuses; 141 is what the shell gives a closed pipe's writer
+
+KEYS = ("op", "node", "scope", "dtype", "rule")
+
+COUNT_EXAMPLES = """\
+examples:
+  macsim count model.onnx                             symbolic where the model is
+  macsim count model.onnx --shape 1,3,224,224         the shape of its only input
+  macsim count model.onnx --shape ids=1,seq --dim seq=128
+  macsim count model.onnx --value sr=16000            where branches or sizes depend on values
+  macsim count model.onnx --by scope --depth 2        by module
+  macsim count model.onnx --by node --top 20 --sort written
+  macsim count model.onnx --format json -o report.json
+
+exit status: 0 done; 1 with --strict, when the work of some node is unknown; 2 when the model cannot be read or
+a shape, size or value does not fit it.
+"""
+OPS_EXAMPLES = """\
+examples:
+  macsim ops                  every rule, with its formula
+  macsim ops Conv             the rule that answers to an operator
+  macsim ops com.microsoft::FusedConv
+"""
+COMPLETION_EXAMPLES = """\
+examples:
+  eval "$(macsim completion bash)"                                 in ~/.bashrc
+  macsim completion zsh > ~/.zfunc/_macsim                         with ~/.zfunc in fpath
+  macsim completion fish > ~/.config/fish/completions/macsim.fish
+"""
+
+
+class UsageError(Exception):
+    """What the user asked for cannot be done; the message says why."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    top = argparse.ArgumentParser(
+        prog="macsim",
+        description="Count the work of neural networks: exactly, symbolically, without running them.",
+        epilog="macsim COMMAND --help says more, with examples.",
+    )
+    top.add_argument("--version", action="version", version=f"macsim {_core.__version__}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
+
+    def command(name: str, does: str, examples: str) -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name,
+            help=does,
+            description=f"{does[0].upper()}{does[1:]}.",
+            epilog=examples,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    count = command("count", "count a model's MACs, other work, parameters and memory traffic", COUNT_EXAMPLES)
+    count.add_argument("model", metavar="MODEL", help="an .onnx file; external data need not be there")
+    given = count.add_argument_group("what is given with the model (each may be repeated)")
+    given.add_argument(
+        "--shape",
+        action="append",
+        default=[],
+        metavar="[INPUT=]SIZES",
+        help="shape of an input: numbers, names, expressions, ? for what the model says",
+    )
+    given.add_argument("--dim", action="append", default=[], metavar="NAME=SIZE", help="size of one of its symbols")
+    given.add_argument(
+        "--value",
+        action="append",
+        default=[],
+        metavar="INPUT=VALUE",
+        help="contents of an input: a number, a JSON list, @file.npy",
+    )
+    shown = count.add_argument_group("what is shown")
+    shown.add_argument("--by", choices=KEYS, help="lines of the table (default: op)")
+    shown.add_argument("--depth", type=int, metavar="N", help="of scopes: levels of modules to tell apart")
+    shown.add_argument("--top", type=int, metavar="N", help="lines at most; 0 for all (default: 15)")
+    shown.add_argument(
+        "--sort",
+        default="macs",
+        metavar="QUANTITY",
+        help="largest first (default: macs); none for the order of execution",
+    )
+    shown.add_argument("--format", choices=("table", "json", "csv", "md"), help="default: table, or what -o ends in")
+    shown.add_argument("-o", "--output", metavar="FILE", help="write there, not to the standard output")
+    count.add_argument("--strict", action="store_true", help="fail (status 1) when the work of any node is unknown")
+    count.set_defaults(run=run_count)
+
+    ops = command("ops", "list the rules of operators, with their formulas", OPS_EXAMPLES)
+    ops.add_argument("name", metavar="NAME", nargs="?", help="an operator or a rule; all when left out")
+    ops.add_argument("--format", choices=("table", "md", "json"), default="table")
+    ops.set_defaults(run=run_ops)
+
+    explain = command("explain", "explain a diagnostic's code", "example:\n  macsim explain MS201\n")
+    explain.add_argument("code", metavar="CODE", help="MS201, 201 or unknown_op")
+    explain.set_defaults(run=run_explain)
+
+    completion = command("completion", "print a script that completes macsim in a shell", COMPLETION_EXAMPLES)
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"))
+    completion.set_defaults(run=run_completion)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status.
+
+    Examples
+    --------
+    >>> main(["explain", "201"])  # doctest: +ELLIPSIS
+    MS201 unknown_op (warning)
+    ...
+    0
+    """
+    from macsim.errors import MacsimError
+
+    arguments = parser().parse_args(argv)
+    try:
+        status: int = arguments.run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
+        return PIPE
+    except KeyboardInterrupt:
+        return 130
+    except (MacsimError, UsageError, OSError) as error:
+        hint = getattr(error, "hint", "")
+        print(f"macsim: {error}" + (f"\n{hint}" if hint else ""), file=sys.stderr)
+        return WRONG
+    return status
+
+
+# count ----------------------------------------------------------------------------------------------------------------
+
+
+def run_count(arguments: argparse.Namespace) -> int:
+    """Count a model, print or write the report, and return the exit status."""
+    from macsim.api import analyze, load
+
+    model = load(arguments.model)
+    shapes = dict(shape_of(text, [tensor.name for tensor in model.inputs]) for text in arguments.shape)
+    dims = dict(dim_of(text) for text in arguments.dim)
+    values = dict(value_of(text) for text in arguments.value)
+    report = analyze(model, shapes=shapes, dims=dims, values=values)
+    give(report, arguments)
+    if arguments.strict and report.total.unknown:
+        unknown = sorted({row.op for row in report.rows if row.trust == "unknown"})
+        print(
+            f"macsim: the work of {report.total.unknown} of {report.total.rows} nodes is unknown: {', '.join(unknown)}",
+            file=sys.stderr,
+        )
+        return INCOMPLETE
+    return GOOD
+
+
+def give(report: Report, arguments: argparse.Namespace) -> None:
+    """Print or write a report, as it was asked for."""
+    sort = None if arguments.sort == "none" else arguments.sort
+    top = 15 if arguments.top is None else arguments.top or None
+    by: Key = arguments.by or "op"
+    suffix = os.path.splitext(arguments.output or "")[1].lower()
+    form = arguments.format or {".json": "json", ".csv": "csv", ".md": "md"}.get(suffix, "table")
+    if form == "table" and not arguments.output:
+        put(report.table(by, depth=arguments.depth, top=top, sort=sort))
+        return
+    if form == "table":
+        from macsim.show import plain
+
+        text = plain(report.table(by, depth=arguments.depth, top=top, sort=sort), PIPE_WIDTH) + "\n"
+    elif form == "json":
+        import json
+
+        data = report.to_dict()
+        if arguments.by not in (None, "node"):
+            data["groups"] = report.by(by, arguments.depth).to_dict()
+        text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    elif form == "csv":
+        text = report.to_csv() if arguments.by in (None, "node") else report.by(by, arguments.depth).to_csv()
+    else:
+        text = report.to_markdown(by=by, depth=arguments.depth, top=top, sort=sort)
+    if arguments.output:
+        with open(arguments.output, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+    else:
+        sys.stdout.write(text)
+
+
+def put(what: RenderableType) -> None:
+    """Print a table: coloured on a terminal, wide and plain elsewhere."""
+    from rich.console import Console
+
+    class Quiet(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    console = Quiet()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = PIPE_WIDTH
+    console.print(what)
+
+
+def shape_of(text: str, inputs: list[str]) -> tuple[str, tuple[int | str | None, ...]]:
+    """Read ``input=1,3,h,?``; without a name, of the only input.
+
+    Examples
+    --------
+    >>> shape_of("x=1,2*seq,max(a,b),?", [])
+    ('x', (1, '2*seq', 'max(a,b)', None))
+    """
+    name, equals, sizes = text.rpartition("=")
+    if not equals:
+        if len(inputs) != 1:
+            raise UsageError(
+                f"--shape {text}: the model has {len(inputs)} inputs, name one: {', '.join(inputs) or 'none'}"
+            )
+        name = inputs[0]
+    parts = [part.strip() for part in _split(sizes)] if sizes.strip() else []
+    if any(not part for part in parts):
+        raise UsageError(f"--shape {text}: a size is missing; write INPUT=1,3,224,224")
+    return name, tuple(None if part == "?" else int(part) if part.isdecimal() else part for part in parts)
+
+
+def _split(text: str) -> list[str]:
+    """Split at the commas that are not in parentheses."""
+    parts, depth = [""], 0
+    for char in text:
+        depth += {"(": 1, ")": -1}.get(char, 0)
+        if char == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += char
+    return parts
+
+
+def dim_of(text: str) -> tuple[str, int]:
+    """Read ``batch=8``."""
+    name, equals, size = text.rpartition("=")
+    if not equals or not name or not size.strip().lstrip("-").isdecimal():
+        raise UsageError(f"--dim {text}: write NAME=SIZE, as in batch=8")
+    return name, int(size)
+
+
+def value_of(text: str) -> tuple[str, Any]:
+    """Read ``sr=16000``, ``axes=[0, 1]`` or ``mask=@mask.npy``."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise UsageError(f"--value {text}: write INPUT=VALUE, as in sr=16000")
+    if value.startswith("@"):
+        import numpy as np
+
+        try:
+            return name, np.load(value[1:], allow_pickle=False)
+        except ValueError as error:
+            raise UsageError(f"--value {text}: {value[1:]} is not a .npy file of numbers: {error}") from error
+    import json
+
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError as error:
+        raise UsageError(f"--value {text}: write a number, a list such as [0, 1], true, false, or @file.npy") from error
+
+
+# ops ------------------------------------------------------------------------------------------------------------------
+
+
+def run_ops(arguments: argparse.Namespace) -> int:
+    """Print rules, and return the exit status."""
+    rules = _core.rules()
+    if arguments.name is not None:
+        rules = matching(rules, arguments.name)
+        if not rules:
+            near = _core.RuleTable().near(arguments.name) or _near_rules(arguments.name)
+            hint = f"; the nearest: {', '.join(name.removeprefix('onnx::') for name in near)}" if near else ""
+            raise UsageError(f"no operator and no rule is called {arguments.name!r}{hint}")
+    if arguments.format == "json":
+        import json
+
+        print(json.dumps([_listed(rule) for rule in rules], indent=2, ensure_ascii=False))
+    elif arguments.format == "md":
+        print("| rule | what it is | work | operators |\n| --- | --- | --- | --- |")
+        for rule in rules:
+            line = (rule["name"], rule["summary"], rule["formula"], ", ".join(_spelled(rule)))
+            print("| " + " | ".join(text.replace("|", "\\|") for text in line) + " |")
+    elif arguments.name is not None:
+        print("\n\n".join(_page(rule) for rule in rules))
+    else:
+        put(_rules_table(rules))
+    return GOOD
+
+
+def matching(rules: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    """Return the rules that are called so, or that answer to an operator that is; capitals do not matter."""
+    wanted = name.lower()
+    spelled = wanted if "::" in wanted else f"onnx::{wanted}"
+    exact = [rule for rule in rules if any(op.lower() == spelled for op, *_ in rule["spelled"])]
+    exact += [rule for rule in rules if rule["name"].lower() == wanted and rule not in exact]
+    if exact or "::" in wanted:
+        return exact
+    return [rule for rule in rules if any(op.lower().endswith(f"::{wanted}") for op, *_ in rule["spelled"])]
+
+
+def _near_rules(name: str) -> list[str]:
+    import difflib
+
+    return difflib.get_close_matches(name, [rule["name"] for rule in _core.rules()], n=5)
+
+
+def _versions(since: int, until: int | None) -> str:
+    if until is None:
+        return f" (from version {since})" if since > 1 else ""
+    return f" (version {since})" if since == until else f" (versions {max(since, 1)} to {until})"
+
+
+def _spelled(rule: dict[str, Any]) -> list[str]:
+    return [op.removeprefix("onnx::") + _versions(since, until) for op, _, since, until in rule["spelled"]]
+
+
+def _listed(rule: dict[str, Any]) -> dict[str, Any]:
+    keys = ("operator", "slots", "since", "until")
+    return {**rule, "spelled": [dict(zip(keys, one, strict=True)) for one in rule["spelled"]]}
+
+
+def _page(rule: dict[str, Any]) -> str:
+    lines = [f"{rule['name']}: {rule['summary']}"]
+    facts = {
+        "operators": ", ".join(_spelled(rule)),
+        "inputs": rule["slots"],
+        "work": rule["formula"],
+        "reference": rule["reference"],
+    }
+    lines += [f"  {name:<10} {text}" for name, text in facts.items() if text]
+    return "\n".join(lines)
+
+
+def _rules_table(rules: Iterable[dict[str, Any]]) -> RenderableType:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for head, ratio in (("rule", 2), ("operators", 4), ("work", 5)):
+        table.add_column(head, ratio=ratio, overflow="fold")
+    for rule in rules:
+        names = ", ".join(dict.fromkeys(op.removeprefix("onnx::") for op, *_ in rule["spelled"]))
+        table.add_row(Text(rule["name"], style="bold"), Text(names), Text(rule["formula"]))
+    return table
+
+
+# explain --------------------------------------------------------------------------------------------------------------
+
+
+def run_explain(arguments: argparse.Namespace) -> int:
+    """Print what a code means, and return the exit status."""
+    codes = _core.codes()
+    wanted = arguments.code.strip().lower()
+    number = wanted.removeprefix("ms")
+    for one in codes:
+        if one["code"].lower() == f"ms{number}" or one["name"] == wanted:
+            print(f"{one['code']} {one['name']} ({one['severity']})\n\n{one['meaning']}\n\nWhat to do: {one['hint']}")
+            return GOOD
+    listed = "\n".join(f"  {one['code']}  {one['name']}" for one in codes)
+    raise UsageError(f"there is no code {arguments.code!r}; there are\n{listed}")
+
+
+# completion -----------------------------------------------------------------------------------------------------------
+
+
+def run_completion(arguments: argparse.Namespace) -> int:
+    """Print a completion script, and return the exit status."""
+    from macsim.completion import script
+
+    print(script(parser(), arguments.shell), end="")
+    return GOOD
