@@ -90,7 +90,7 @@ def analyze(
     >>> import macsim
     >>> model = macsim.load("examples/resnet50.onnx")
     >>> [macsim.analyze(model, shapes=(1, 3, side, side)).macs for side in (224, 256)]
-    [4089184256, 5340250112]
+    [4089184256, 5340348416]
     """
     inputs = _inputs(model, shapes, values)
     for name, size in (dims or {}).items():

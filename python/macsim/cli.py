@@ -107,7 +107,7 @@ def parser() -> argparse.ArgumentParser:
 
     ops = command("ops", "list the rules of operators, with their formulas", OPS_EXAMPLES)
     ops.add_argument("name", metavar="NAME", nargs="?", help="an operator or a rule; all when left out")
-    ops.add_argument("--format", choices=("table", "md", "json"), default="table")
+    ops.add_argument("--format", choices=("table", "md", "json"), default="table", help="default: table")
     ops.set_defaults(run=run_ops)
 
     explain = command("explain", "explain a diagnostic's code", "example:\n  macsim explain MS201\n")
@@ -212,9 +212,12 @@ def put(what: RenderableType) -> None:
             raise BrokenPipeError
 
     console = Quiet()
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = PIPE_WIDTH
-    console.print(what)
+    if console.is_terminal:
+        console.print(what)
+        return
+    from macsim.show import plain
+
+    print(plain(what, int(os.environ.get("COLUMNS") or PIPE_WIDTH)))
 
 
 def shape_of(text: str, inputs: list[str]) -> tuple[str, tuple[int | str | None, ...]]:

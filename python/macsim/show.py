@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from macsim._core import Tensor, Total
+    from macsim._core import Diagnostic, Tensor, Total
     from macsim.report import Groups, Key, Number, Report, Row
 
 CONVENTION = (
@@ -26,9 +26,10 @@ CONVENTION = (
 QUANTITIES = {
     "macs": "MACs", "flops": "FLOPs", "int_ops": "int ops", "read": "read", "weights": "weights", "written": "written",
 }  # fmt: skip
-MOST_TEXT = 36  # characters of an expression in a cell
+MOST_TEXT = 28  # characters of an expression in a cell
 MOST_INPUTS = 8
 MOST_NOTES = 12
+MOST_ALIKE = 4  # remarks of one code
 _ASCII = str.maketrans({"─": "-", "━": "-", "│": "|", "…": "~", "·": "-"})
 
 
@@ -238,11 +239,22 @@ def _notes(report: Report) -> list[str]:
         )
         more = f"; and {len(free) - MOST_NOTES} more" if len(free) > MOST_NOTES else ""
         notes.append(f"To bind: {shown}{more}.")
-    remarks = sorted(report.diagnostics, key=lambda d: {"error": 0, "warning": 1, "note": 2}[d.severity])
-    notes += [str(remark) for remark in remarks[:MOST_NOTES]]
-    if len(remarks) > MOST_NOTES:
-        notes.append(f"{len(remarks) - MOST_NOTES} more remarks: see diagnostics.")
-    return notes
+    return notes + _remarks(report.diagnostics)
+
+
+def _remarks(diagnostics: Sequence[Diagnostic]) -> list[str]:
+    """Return the worst remarks first, a few of each code: one unknown operator may leave a hundred shapes unknown."""
+    worst = sorted(diagnostics, key=lambda d: ("error", "warning", "note").index(d.severity))
+    seen: dict[str, int] = {}
+    shown: list[str] = []
+    for remark in worst:
+        seen[remark.code] = seen.get(remark.code, 0) + 1
+        if seen[remark.code] <= MOST_ALIKE and len(shown) < MOST_NOTES:
+            shown.append(str(remark))
+    if len(shown) < len(worst):
+        codes = ", ".join(f"{count} {code}" for code, count in seen.items())
+        shown.append(f"{len(worst) - len(shown)} more remarks ({codes} in all): see diagnostics.")
+    return shown
 
 
 # Terminals. -----------------------------------------------------------------------------------------------------------
@@ -259,7 +271,7 @@ def _grid(view: View) -> Table:
         style = "" if number else "bold"
         table.add_column(
             Text(head), Text(foot), justify="right" if number else "left", style=style, footer_style="bold",
-            no_wrap=number, overflow="ellipsis" if number else "fold",
+            no_wrap=number, overflow="ellipsis" if number else "fold", min_width=None if number else 12,
         )  # fmt: skip
     for line in view.lines:
         table.add_row(*(Text(text) for text in line))
