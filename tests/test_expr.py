@@ -157,7 +157,7 @@ def test_other_operands_are_refused() -> None:
         with pytest.raises(TypeError):
             n + other
         with pytest.raises(TypeError):
-            other * n
+            other - n
     with pytest.raises(TypeError):
         Expr(None)
     with pytest.raises(macsim.RequestError, match="float"):

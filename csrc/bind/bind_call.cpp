@@ -217,6 +217,7 @@ Status failure(py::error_already_set& error, const Call& call, const PythonHalf&
   }
   std::string why;
   try {
+    if (error.trace()) PyException_SetTraceback(error.value().ptr(), error.trace().ptr());
     why = py::module_::import("macsim.custom").attr("describe_failure")(error.value()).cast<std::string>();
   } catch (const py::error_already_set&) {
     why = "an exception that cannot be printed";

@@ -3,6 +3,7 @@
 #include "macsim/registry.hpp"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "rules/families.hpp"
@@ -181,14 +182,20 @@ std::vector<std::string> Registry::spellings() const {
 std::vector<std::string> Registry::near(std::string_view op, std::size_t most) const {
   const std::string_view name = bare(op);
   const std::size_t limit = std::max<std::size_t>(2, name.size() / 3);
-  std::vector<std::pair<std::size_t, std::string>> found;
+  // Of names equally near, those of the same dialect come first, then ONNX's own.
+  const auto strange = [&](std::string_view spelled) {
+    const std::string_view asked = op.substr(0, op.size() - name.size());
+    const std::string_view dialect = spelled.substr(0, spelled.size() - bare(spelled).size());
+    return dialect == asked ? 0 : dialect == "onnx::" ? 1 : 2;
+  };
+  std::vector<std::tuple<std::size_t, int, std::string>> found;
   for (const auto& [spelled, owners] : matches_) {
     const std::size_t apart = distance(name, bare(spelled), limit);
-    if (apart <= limit) found.emplace_back(apart, spelled);
+    if (apart <= limit) found.emplace_back(apart, strange(spelled), spelled);
   }
   std::sort(found.begin(), found.end());
   std::vector<std::string> out;
-  for (std::size_t i = 0; i < found.size() && i < most; ++i) out.push_back(std::move(found[i].second));
+  for (std::size_t i = 0; i < found.size() && i < most; ++i) out.push_back(std::move(std::get<2>(found[i])));
   return out;
 }
 

@@ -93,10 +93,9 @@ def analyze(
     [4089184256, 5340348416]
     """
     inputs = _inputs(model, shapes, values)
-    for name, size in (dims or {}).items():
-        if isinstance(size, bool) or not hasattr(size, "__index__"):
-            raise RequestError(f"dims: the size of {name!r} must be an integer, not {size!r}")
     table = (rules if registry is None else registry).table
+    if dims:
+        _check_dims(dims, model, inputs, table)
     report = Report(_core.analyze(model, table, inputs, dict(dims or {})), model)
     if strict and report.total.unknown:
         ops: dict[str, int] = {}
@@ -230,6 +229,27 @@ def _inputs(
     return out
 
 
+def _check_dims(dims: Mapping[str, int], model: Model, inputs: Mapping[str, _Given], table: _core.RuleTable) -> None:
+    """Refuse sizes of what is no symbol of the inputs, nor of anything further in."""
+    known = set(model.symbols)
+    for _, shape, _ in inputs.values():
+        for size in shape or ():
+            known.update(_core.Expr(size).symbols if isinstance(size, str | _core.Expr) else ())
+    inner = [name for name in dims if name not in known]
+    if inner:  # rare: a size that depends on data, or that the file states inside only
+        ledger = _core.analyze(model, table, inputs, {})
+        known.update(symbol.name for symbol in ledger.unbound)
+        for name in inner:
+            try:
+                ledger.bind({name: dims[name]})
+            except RequestError as error:
+                if name in known:
+                    raise
+                raise RequestError(
+                    f"dims: nothing is called {name!r}; {_suggestion(name, sorted(known), 'sizes')}"
+                ) from error
+
+
 def _value(name: str, value: Any, shape: Shape | None, stated: _core.Tensor) -> _Given:
     """Return what is known of an input from its value. A lone number stands for every element of the stated shape."""
     if isinstance(value, bool | int | float):
@@ -265,10 +285,11 @@ def _listed(names: Sequence[str]) -> str:
     return (shown or "none") + (", ..." if len(names) > 20 else "")
 
 
-def _suggestion(name: str, known: list[str]) -> str:
+def _suggestion(name: str, known: list[str], of: str = "inputs") -> str:
     import difflib
 
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    folded = {one.casefold(): one for one in known}
+    near = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)
     if near:
-        return f"did you mean {' or '.join(repr(one) for one in near)}?"
-    return f"its inputs are {_listed(known)}"
+        return f"did you mean {' or '.join(repr(folded[one]) for one in near)}?"
+    return f"its {of} are {_listed(known)}"

@@ -306,12 +306,14 @@ class Groups(Sequence["Total"]):
         return written(groups_markdown(self), path)
 
     def __rich__(self) -> RenderableType:
-        return self.table()
+        from macsim.show import MOST_LINES
+
+        return self.table(top=MOST_LINES)
 
     def __repr__(self) -> str:
         from macsim.show import plain
 
-        return plain(self.table())
+        return plain(self.__rich__())
 
     def _repr_html_(self) -> str:
         from macsim.show import groups_html
@@ -485,11 +487,8 @@ class Report:
         145824153600
         """
         given = {**(sizes or {}), **more}
-        free = [symbol.name for symbol in self.unbound]
-        for name in given:
-            if name not in free and name not in self._sizes:
-                raise RequestError(f"nothing is called {name!r}; to bind: {', '.join(free) or 'nothing'}")
-            if name in self._sizes and self._sizes[name] != given[name]:
+        for name, size in given.items():
+            if self._sizes.get(name, size) != size:
                 raise RequestError(f"{name!r} is already bound to {self._sizes[name]}")
         return Report(self._ledger.bind(given), self.model, {**self._sizes, **given})
 

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from macsim.report import BYTES, WORK, quantity_of, rough
+from macsim.errors import RequestError
+from macsim.report import BYTES, NUMBERS, WORK, quantity_of, rough
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
     from rich.table import Table
 
     from macsim._core import Diagnostic, Tensor, Total
@@ -27,7 +28,10 @@ QUANTITIES = {
     "macs": "MACs", "flops": "FLOPs", "int_ops": "int ops", "read": "read", "weights": "weights", "written": "written",
 }  # fmt: skip
 MOST_TEXT = 28  # characters of an expression in a cell
+MOST_NAME = 36  # of a name that makes other columns go
+GAP = 3  # between columns
 MOST_INPUTS = 8
+MOST_LINES = 50  # of groups that are looked at, not asked for
 MOST_NOTES = 12
 MOST_ALIKE = 4  # remarks of one code
 _ASCII = str.maketrans({"─": "-", "━": "-", "│": "|", "…": "~", "·": "-"})
@@ -181,6 +185,7 @@ def _group_lines(view: View, groups: Groups, total: Total, top: int | None) -> N
     shown = groups if top is None else groups[:top]
     view.lines = [line(group.name or "(none)", group) for group in shown]
     view.foot = line("total", total)
+    _without_empty(view)
     if len(shown) < len(groups):
         view.rest = f"{len(groups) - len(shown):,} more"
 
@@ -202,12 +207,25 @@ def _node_lines(view: View, report: Report, top: int | None, sort: str | None) -
     total = report.total
     cells = [cell(quantity_of(total, name), total.sign(name), _unit(name)) for name in names]
     view.foot = ["total", "", "", cells[0], "", *cells[1:]]
+    _without_empty(view)
     if len(shown) < len(rows):
         view.rest = f"{len(rows) - len(shown):,} more"
 
 
+def _without_empty(view: View) -> None:
+    """Take out the columns in which nothing stands: there are no shares of an expression."""
+    kept = [at for at in range(len(view.head)) if view.head[at] or any(line[at] for line in view.lines)]
+    view.head = [view.head[at] for at in kept]
+    view.numeric = [view.numeric[at] for at in kept]
+    view.lines = [[line[at] for at in kept] for line in view.lines]
+    view.foot = [view.foot[at] for at in kept]
+
+
 def _row_weights(report: Report, sort: str) -> list[float]:
-    column = report.columns["mac" if sort == "macs" else sort]
+    name = "mac" if sort == "macs" else sort
+    if name not in NUMBERS:
+        raise RequestError(f"there is no quantity {sort!r}; there are {', '.join(NUMBERS)}")
+    column = report.columns[name]
     return [float(value) for value in column] if column.dtype != object else rough(column)
 
 
@@ -260,22 +278,48 @@ def _remarks(diagnostics: Sequence[Diagnostic]) -> list[str]:
 # Terminals. -----------------------------------------------------------------------------------------------------------
 
 
-def _grid(view: View) -> Table:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
+class _Grid:
+    """The table of a view. Where it is too wide, the last quantities are left out, and named below it."""
 
-    table = Table(box=box.SIMPLE_HEAD, show_footer=bool(view.foot), pad_edge=False)
-    feet = view.foot or [""] * len(view.head)
-    for head, number, foot in zip(view.head, view.numeric, feet, strict=True):
-        style = "" if number else "bold"
-        table.add_column(
-            Text(head), Text(foot), justify="right" if number else "left", style=style, footer_style="bold",
-            no_wrap=number, overflow="ellipsis" if number else "fold", min_width=None if number else 12,
-        )  # fmt: skip
-    for line in view.lines:
-        table.add_row(*(Text(text) for text in line))
-    return table
+    def __init__(self, view: View) -> None:
+        self.view = view
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.text import Text
+
+        view = self.view
+        lines = [view.head, *view.lines, *([view.foot] if view.foot else [])]
+        widths = [max(len(line[at]) for line in lines) for at in range(len(view.head))]
+        wide = [width if number else min(width, MOST_NAME) for width, number in zip(widths, view.numeric, strict=True)]
+        least = view.numeric.index(True) + 2
+        shown = len(wide)
+        while shown > least and sum(wide[:shown]) + GAP * shown > options.max_width:
+            shown -= 1
+        yield self._table(shown)
+        if shown < len(wide):
+            yield Text(f"  no room for: {', '.join(view.head[shown:])}\n", style="dim")
+
+    def _table(self, shown: int) -> Table:
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        view = self.view
+        table = Table(box=box.SIMPLE_HEAD, show_footer=bool(view.foot), pad_edge=False)
+        feet = view.foot or [""] * len(view.head)
+        for head, number, foot in list(zip(view.head, view.numeric, feet, strict=True))[:shown]:
+            table.add_column(
+                Text(head),
+                Text(foot),
+                justify="right" if number else "left",
+                style="" if number else "bold",
+                footer_style="bold",
+                no_wrap=number,
+                overflow="ellipsis" if number else "fold",
+            )
+        for line in view.lines:
+            table.add_row(*(Text(text) for text in line[:shown]))
+        return table
 
 
 def _rich(view: View) -> RenderableType:
@@ -294,7 +338,7 @@ def _rich(view: View) -> RenderableType:
         for label, short, full in view.totals:
             sums.add_row(Text(label), Text(short), Text(full))
         parts.append(Padding(sums, (1, 0, 0, 2)))
-    parts.append(_grid(view))
+    parts.append(_Grid(view))
     if view.rest:
         parts.append(Text(f"  ... {view.rest}\n", style="dim"))
     for note in view.notes:
@@ -318,7 +362,11 @@ def groups_view(groups: Groups, total: Total, top: int | None = None) -> View:
 
 def groups_table(groups: Groups, total: Total, top: int | None = None) -> RenderableType:
     """Return groups as a table that rich prints."""
-    return _grid(groups_view(groups, total, top))
+    from rich.console import Group
+    from rich.text import Text
+
+    view = groups_view(groups, total, top)
+    return Group(_Grid(view), Text(f"... {view.rest}")) if view.rest else _Grid(view)
 
 
 def plain(what: RenderableType, width: int = 0) -> str:
@@ -376,7 +424,7 @@ def report_html(report: Report) -> str:
 
 def groups_html(groups: Groups, total: Total) -> str:
     """Return groups as an HTML table for a notebook."""
-    return _html_table(groups_view(groups, total))
+    return _html_table(groups_view(groups, total, MOST_LINES))
 
 
 def markdown_table(view: View) -> str:

@@ -1,0 +1,60 @@
+# The examples in the documentation run, and everything public is documented.
+# Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+import ast
+import doctest
+import importlib
+import inspect
+import pkgutil
+from pathlib import Path
+
+import pytest
+
+import macsim
+
+ROOT = Path(__file__).parents[1]
+MODULES = sorted(one.name for one in pkgutil.iter_modules(macsim.__path__) if one.name not in ("_core", "__main__"))
+STUB = Path(macsim.__file__).with_name("_core.pyi")
+PUBLIC = sorted(name for name in vars(macsim) if not name.startswith("_") and not inspect.ismodule(vars(macsim)[name]))
+FLAGS = doctest.NORMALIZE_WHITESPACE
+
+
+@pytest.fixture(autouse=True)
+def _at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)  # where examples/ is
+    monkeypatch.setenv("COLUMNS", "120")
+
+
+@pytest.mark.parametrize("name", ["", *MODULES])
+def test_examples_of_modules(name: str) -> None:
+    module = importlib.import_module(f"macsim.{name}".rstrip("."))
+    failed, _ = doctest.testmod(module, optionflags=FLAGS)
+    assert failed == 0
+
+
+def test_examples_of_the_core() -> None:
+    """The compiled classes are documented in the stub."""
+    runner = doctest.DocTestRunner(optionflags=FLAGS)
+    for node in ast.walk(ast.parse(STUB.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and (text := ast.get_docstring(node)):
+            runner.run(doctest.DocTestParser().get_doctest(text, {}, node.name, str(STUB), node.lineno))
+    assert runner.failures == 0
+    assert runner.tries > 10
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_everything_public_is_documented(name: str) -> None:
+    thing = getattr(macsim, name)
+    assert inspect.getdoc(thing)
+    if not isinstance(thing, type):
+        return
+    for member, value in vars(thing).items():
+        if not member.startswith("_") and (callable(value) or isinstance(value, property)):
+            assert inspect.getdoc(value), f"{name}.{member}"
+
+
+def test_the_public_names() -> None:
+    """A name that goes or comes is a decision."""
+    classes = {"Call", "Cost", "Diagnostic", "Expr", "Groups", "Model", "Registry", "Report", "Row", "Tensor", "Total"}
+    errors = {"MacsimError", "ReadError", "RequestError", "UnknownWorkError"}
+    others = {"alias", "analyze", "ceil_div", "count", "load", "max", "min", "op", "rules"}
+    assert set(PUBLIC) == classes | errors | others
