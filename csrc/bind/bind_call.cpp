@@ -110,15 +110,24 @@ py::object attr_of(const CallView& view, const std::string& name, const py::args
     throw py::key_error("the node has no attribute '" + name + "' and attr() was given no default");
   }
   switch (attr->kind) {
-    case Attr::Kind::integer: return py::int_(attr->integer);
-    case Attr::Kind::real: return py::float_(attr->real);
-    case Attr::Kind::text: return text(attr->text);
-    case Attr::Kind::integers: return list_of(call.integers(name), [](std::int64_t v) { return py::int_(v); });
-    case Attr::Kind::reals: return list_of(call.reals(name), [](double v) { return py::float_(v); });
-    case Attr::Kind::texts: return list_of(call.texts(name), [](std::string_view v) { return text(v); });
-    case Attr::Kind::tensor: return py::cast(TensorInfo{name, {}, call.tensor(name)->type, Role::weight});
-    case Attr::Kind::type: return py::cast(TensorInfo{name, {}, *call.type(name), Role::activation});
-    default: break;
+    case Attr::Kind::integer:
+      return py::int_(attr->integer);
+    case Attr::Kind::real:
+      return py::float_(attr->real);
+    case Attr::Kind::text:
+      return text(attr->text);
+    case Attr::Kind::integers:
+      return list_of(call.integers(name), [](std::int64_t v) { return py::int_(v); });
+    case Attr::Kind::reals:
+      return list_of(call.reals(name), [](double v) { return py::float_(v); });
+    case Attr::Kind::texts:
+      return list_of(call.texts(name), [](std::string_view v) { return text(v); });
+    case Attr::Kind::tensor:
+      return py::cast(TensorInfo{name, {}, call.tensor(name)->type, Role::weight});
+    case Attr::Kind::type:
+      return py::cast(TensorInfo{name, {}, *call.type(name), Role::activation});
+    default:
+      break;
   }
   throw py::type_error("attribute '" + name + "' is not a number, a text, a tensor, a type or a list of them");
 }
@@ -321,23 +330,29 @@ once. A cost without work, or one that is not exact, needs a reason: ``because=`
            py::arg("written") = py::none(), py::arg("trust") = "exact", py::arg("because") = "",
            py::arg("compute") = py::none(), py::arg("lhs") = py::none(), py::arg("rhs") = py::none(),
            py::arg("accumulate") = py::none());
-  py::class_<CallView>(m, "Call", R"(What a rule sees of a node: its inputs by slot, its attributes, and (in a cost rule) its outputs.
+  py::class_<CallView>(
+      m, "Call", R"(What a rule sees of a node: its inputs by slot, its attributes, and (in a cost rule) its outputs.
 
 ``call.q`` is the Tensor in slot ``q``, None when the node leaves it out, a list for a slot that repeats. Sizes are ints
 or Exprs.)")
       .def("__getattr__", &slot_of, py::arg("slot"))
       .def_property_readonly("inputs", &inputs_of, "Every input in order; None where one is left out.")
       .def("output", &output_of, py::arg("i") = 0, "Output `i`, in a cost rule; None when the node leaves it out.")
-      .def_property_readonly("outputs", [](const CallView& v) { return v.get().outputs(); }, "How many outputs there are.")
-      .def("attr", &attr_of, py::arg("name"), "An attribute of the node, or the default; KeyError when there is neither.")
+      .def_property_readonly(
+          "outputs", [](const CallView& v) { return v.get().outputs(); }, "How many outputs there are.")
+      .def("attr", &attr_of, py::arg("name"),
+           "An attribute of the node, or the default; KeyError when there is neither.")
       .def("values", &values_of, py::arg("slot"),
            "The elements of a small tensor in a slot, in order, when they are known: ints, floats, Exprs, None for an "
            "unknown one. None when nothing is known.")
       .def("symbol", &symbol_of, py::arg("what"), py::arg("why"),
            "A new named size, for what depends on data; listed in the report as one to bind.")
-      .def_property_readonly("op", [](const CallView& v) { return text(v.get().op()); }, "The operator's name.")
-      .def_property_readonly("domain", [](const CallView& v) { return text(v.get().dialect()); }, "Its domain.")
-      .def_property_readonly("version", [](const CallView& v) { return v.get().version(); }, "The domain's version.")
+      .def_property_readonly(
+          "op", [](const CallView& v) { return text(v.get().op()); }, "The operator's name.")
+      .def_property_readonly(
+          "domain", [](const CallView& v) { return text(v.get().dialect()); }, "Its domain.")
+      .def_property_readonly(
+          "version", [](const CallView& v) { return v.get().version(); }, "The domain's version.")
       .def_property_readonly("name", [](const CallView& v) { return text(v.get().node_name()); }, "The node's name.");
 }
 

@@ -161,9 +161,7 @@ built. What cannot be held in 128 bits is undefined: it prints as ``?``, absorbs
     return e.real().value_or(std::numeric_limits<double>::quiet_NaN());
   });
   expr.def("__str__", [](const Expr& e) { return text(e.str()); });
-  expr.def("__repr__", [](const Expr& e) {
-    return py::str("Expr({!r})").format(text(e.str()));
-  });
+  expr.def("__repr__", [](const Expr& e) { return py::str("Expr({!r})").format(text(e.str())); });
   expr.def_property_readonly(
       "symbols",
       [](const Expr& e) {
@@ -173,14 +171,16 @@ built. What cannot be held in 128 bits is undefined: it prints as ``?``, absorbs
       },
       "The names of the symbols in it, sorted.");
   expr.def_property_readonly("defined", &Expr::defined, "False when it is unknown or does not fit 128 bits.");
-  expr.def("bind", &bind_sizes, py::arg("sizes") = py::none(), py::pos_only(),
-           "Put sizes (or expressions) in the place of symbols; those not named stay. An int when nothing is left to bind.");
+  expr.def(
+      "bind", &bind_sizes, py::arg("sizes") = py::none(), py::pos_only(),
+      "Put sizes (or expressions) in the place of symbols; those not named stay. An int when nothing is left to bind.");
   expr.def(py::pickle([](const Expr& e) { return py::make_tuple(text(e.str())); },
                       [](const py::tuple& state) { return make(state[0]); }));
   m.def("max", &fold<static_cast<Operation>(&max)>, "The largest of its arguments: ints, Exprs or texts.");
   m.def("min", &fold<static_cast<Operation>(&min)>, "The smallest of its arguments: ints, Exprs or texts.");
-  m.def("ceil_div", [](const py::object& a, const py::object& b) { return ceil_div(make(a), make(b)); }, py::arg("a"),
-        py::arg("b"), py::pos_only(), "a / b, rounded up.");
+  m.def(
+      "ceil_div", [](const py::object& a, const py::object& b) { return ceil_div(make(a), make(b)); }, py::arg("a"),
+      py::arg("b"), py::pos_only(), "a / b, rounded up.");
   m.def("evaluate", &evaluate, py::arg("expressions"), py::arg("names"), py::arg("sizes"),
         "Evaluate expressions for many bindings at once: (int64 values, float64 values, whether the int64 is exact).");
 }

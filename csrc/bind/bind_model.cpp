@@ -107,7 +107,8 @@ std::string said(const TensorInfo& t) {
   out += name_of(t.type.dtype);
   if (!t.type.ranked) return out + "[...]";
   out += '[';
-  for (std::size_t i = 0; i < t.type.shape.size(); ++i) out += (i != 0 ? ", " : "") + std::as_const(t.type.shape)[i].str();
+  for (std::size_t i = 0; i < t.type.shape.size(); ++i)
+    out += (i != 0 ? ", " : "") + std::as_const(t.type.shape)[i].str();
   return out + ']';
 }
 
@@ -119,34 +120,43 @@ void bind_tensor(py::module_& m) {
              return TensorInfo{name, {}, std::move(type), Role::activation};
            }),
            py::arg("dtype"), py::arg("shape"), py::arg("name") = "")
-      .def_property_readonly("name", [](const TensorInfo& t) { return text(t.name); }, "Its name in the model.")
-      .def_property_readonly("slot", [](const TensorInfo& t) { return text(t.slot); },
-                             "What the operator calls it: \"x\", \"w\"; may be empty.")
-      .def_property_readonly("dtype", [](const TensorInfo& t) { return text(name_of(t.type.dtype)); },
-                             "\"f32\", \"i8\", \"bool\", ...; \"?\" when unknown.")
-      .def_property_readonly("shape", [](const TensorInfo& t) { return shape_tuple(t.type); },
-                             "Sizes, outermost first; None when even the rank is unknown.")
-      .def_property_readonly("kind", [](const TensorInfo& t) { return text(name_of(t.type.kind)); },
-                             "\"tensor\", \"sparse\", \"sequence\", \"optional\" or \"map\".")
-      .def_property_readonly("role", [](const TensorInfo& t) { return text(name_of(t.role)); },
-                             "\"activation\", \"input\", \"weight\" or \"capture\".")
-      .def_property_readonly("size", [](const TensorInfo& t) { return count_of(t.type); },
-                             "How many elements; None when the rank is unknown.")
-      .def_property_readonly("element",
-                             [](const TensorInfo& t) -> py::object {
-                               if (t.type.element == nullptr) return py::none();
-                               return py::cast(TensorInfo{t.name, t.slot, *t.type.element, t.role});
-                             },
-                             "What a sequence or an optional holds, when it is known.")
-      .def("__eq__",
-           [](const TensorInfo& a, const py::object& b) -> py::object {
-             if (!py::isinstance<TensorInfo>(b)) return py::reinterpret_borrow<py::object>(Py_NotImplemented);
-             const auto& other = b.cast<const TensorInfo&>();
-             return py::bool_(a.name == other.name && a.type.dtype == other.type.dtype &&
-                              a.type.kind == other.type.kind && a.type.ranked == other.type.ranked &&
-                              a.type.shape == other.type.shape);
-           },
-           py::is_operator())
+      .def_property_readonly(
+          "name", [](const TensorInfo& t) { return text(t.name); }, "Its name in the model.")
+      .def_property_readonly(
+          "slot", [](const TensorInfo& t) { return text(t.slot); },
+          "What the operator calls it: \"x\", \"w\"; may be empty.")
+      .def_property_readonly(
+          "dtype", [](const TensorInfo& t) { return text(name_of(t.type.dtype)); },
+          "\"f32\", \"i8\", \"bool\", ...; \"?\" when unknown.")
+      .def_property_readonly(
+          "shape", [](const TensorInfo& t) { return shape_tuple(t.type); },
+          "Sizes, outermost first; None when even the rank is unknown.")
+      .def_property_readonly(
+          "kind", [](const TensorInfo& t) { return text(name_of(t.type.kind)); },
+          "\"tensor\", \"sparse\", \"sequence\", \"optional\" or \"map\".")
+      .def_property_readonly(
+          "role", [](const TensorInfo& t) { return text(name_of(t.role)); },
+          "\"activation\", \"input\", \"weight\" or \"capture\".")
+      .def_property_readonly(
+          "size", [](const TensorInfo& t) { return count_of(t.type); },
+          "How many elements; None when the rank is unknown.")
+      .def_property_readonly(
+          "element",
+          [](const TensorInfo& t) -> py::object {
+            if (t.type.element == nullptr) return py::none();
+            return py::cast(TensorInfo{t.name, t.slot, *t.type.element, t.role});
+          },
+          "What a sequence or an optional holds, when it is known.")
+      .def(
+          "__eq__",
+          [](const TensorInfo& a, const py::object& b) -> py::object {
+            if (!py::isinstance<TensorInfo>(b)) return py::reinterpret_borrow<py::object>(Py_NotImplemented);
+            const auto& other = b.cast<const TensorInfo&>();
+            return py::bool_(a.name == other.name && a.type.dtype == other.type.dtype &&
+                             a.type.kind == other.type.kind && a.type.ranked == other.type.ranked &&
+                             a.type.shape == other.type.shape);
+          },
+          py::is_operator())
       .def("__hash__", [](const TensorInfo& t) { return py::hash(text(t.name + said(t))); })
       .def("__repr__", [](const TensorInfo& t) {
         return py::str("Tensor({})").format(text((t.name.empty() ? "" : t.name + ": ") + said(t)));
@@ -157,26 +167,32 @@ void bind_tensor(py::module_& m) {
 
 void bind_model(py::module_& m) {
   bind_tensor(m);
-  py::class_<LoadedModel>(m, "Model", "A model that was read: its graph and the types of its tensors, never their contents.")
-      .def_property_readonly("producer", [](const LoadedModel& x) { return text(x.model->producer); },
-                             "The program that wrote the file.")
-      .def_property_readonly("producer_version", [](const LoadedModel& x) { return text(x.model->producer_version); },
-                             "Its version.")
-      .def_property_readonly("ir_version", [](const LoadedModel& x) { return x.model->ir_version; },
-                             "The version of the file format.")
+  py::class_<LoadedModel>(m, "Model",
+                          "A model that was read: its graph and the types of its tensors, never their contents.")
+      .def_property_readonly(
+          "producer", [](const LoadedModel& x) { return text(x.model->producer); }, "The program that wrote the file.")
+      .def_property_readonly(
+          "producer_version", [](const LoadedModel& x) { return text(x.model->producer_version); }, "Its version.")
+      .def_property_readonly(
+          "ir_version", [](const LoadedModel& x) { return x.model->ir_version; }, "The version of the file format.")
       .def_property_readonly("opsets", &opsets_of, "The versions of the operator sets, by domain.")
-      .def_property_readonly("name", [](const LoadedModel& x) { return text(main_graph(x).name); }, "The graph's name.")
-      .def_property_readonly("nodes", [](const LoadedModel& x) { return x.model->node_total; },
-                             "How many nodes there are, in bodies and functions too.")
-      .def_property_readonly("inputs", [](const LoadedModel& x) { return inputs_of(x, false); },
-                             "The inputs that must be fed, as the file states them.")
-      .def_property_readonly("defaults", [](const LoadedModel& x) { return inputs_of(x, true); },
-                             "The inputs that have a default in the file.")
+      .def_property_readonly(
+          "name", [](const LoadedModel& x) { return text(main_graph(x).name); }, "The graph's name.")
+      .def_property_readonly(
+          "nodes", [](const LoadedModel& x) { return x.model->node_total; },
+          "How many nodes there are, in bodies and functions too.")
+      .def_property_readonly(
+          "inputs", [](const LoadedModel& x) { return inputs_of(x, false); },
+          "The inputs that must be fed, as the file states them.")
+      .def_property_readonly(
+          "defaults", [](const LoadedModel& x) { return inputs_of(x, true); },
+          "The inputs that have a default in the file.")
       .def_property_readonly("outputs", &outputs_of, "The outputs, as the file states them.")
       .def_property_readonly("symbols", &symbols_of, "The names of the inputs' symbolic sizes, sorted.")
       .def("__repr__", [](const LoadedModel& x) {
         std::string inputs;
-        for (const TensorInfo& t : inputs_of(x, false)) inputs += (inputs.empty() ? "" : ", ") + t.name + ": " + said(t);
+        for (const TensorInfo& t : inputs_of(x, false))
+          inputs += (inputs.empty() ? "" : ", ") + t.name + ": " + said(t);
         return py::str("<macsim.Model {!r}: {} nodes, inputs {}>")
             .format(text(main_graph(x).name), x.model->node_total, text(inputs));
       });

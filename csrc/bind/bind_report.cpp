@@ -89,10 +89,14 @@ std::string_view sign_of(const NamedTotal& t, const std::string& quantity) {
     at = static_cast<std::size_t>(column_named(quantity == "macs" ? "mac" : quantity));
   }
   switch (t.marks[at]) {
-    case 0: return "";
-    case kBound: return "<=";
-    case kUnknown: return ">=";
-    default: return "~";
+    case 0:
+      return "";
+    case kBound:
+      return "<=";
+    case kUnknown:
+      return ">=";
+    default:
+      return "~";
   }
 }
 
@@ -233,24 +237,30 @@ std::size_t checked(const Report& report, std::size_t i) {
 void bind_total(py::module_& m) {
   const auto count = [](Column column) { return [column](const NamedTotal& t) { return number(t.total[column]); }; };
   py::class_<NamedTotal>(m, "Total", "A sum of rows. What is unknown is left out of it, and `sign` says so.")
-      .def_property_readonly("name", [](const NamedTotal& t) { return text(t.name); }, "The group's name.")
+      .def_property_readonly(
+          "name", [](const NamedTotal& t) { return text(t.name); }, "The group's name.")
       .def_property_readonly("macs", count(Column::mac), "Multiply-accumulates.")
-      .def_property_readonly("flops", [](const NamedTotal& t) { return number(t.total.flops); },
-                             "Floating-point operations: 2 for a mac, 1 for any other.")
-      .def_property_readonly("int_ops", [](const NamedTotal& t) { return number(t.total.int_ops); },
-                             "The same on integers.")
-      .def_property_readonly("work", [](const NamedTotal& t) { return work_of(t.total.sum); }, "The work by kind.")
+      .def_property_readonly(
+          "flops", [](const NamedTotal& t) { return number(t.total.flops); },
+          "Floating-point operations: 2 for a mac, 1 for any other.")
+      .def_property_readonly(
+          "int_ops", [](const NamedTotal& t) { return number(t.total.int_ops); }, "The same on integers.")
+      .def_property_readonly(
+          "work", [](const NamedTotal& t) { return work_of(t.total.sum); }, "The work by kind.")
       .def_property_readonly("read", count(Column::read), "Bytes of activations read.")
       .def_property_readonly("weights", count(Column::weights), "Bytes of stored tensors read.")
       .def_property_readonly("written", count(Column::written), "Bytes written.")
-      .def_property_readonly("trust", [](const NamedTotal& t) { return text(macsim::name_of(t.total.trust)); },
-                             "The worst of its rows: \"exact\", \"bound\", \"estimate\" or \"unknown\".")
-      .def_property_readonly("rows", [](const NamedTotal& t) { return t.total.rows; }, "How many rows.")
-      .def_property_readonly("unknown", [](const NamedTotal& t) { return t.total.unknown; },
-                             "How many of them are unknown.")
-      .def("sign", [](const NamedTotal& t, const std::string& quantity) { return text(sign_of(t, quantity)); },
-           py::arg("quantity"),
-           "How a quantity of it is to be read: \"\" exactly, \"<=\" at most, \">=\" at least, \"~\" roughly.")
+      .def_property_readonly(
+          "trust", [](const NamedTotal& t) { return text(macsim::name_of(t.total.trust)); },
+          "The worst of its rows: \"exact\", \"bound\", \"estimate\" or \"unknown\".")
+      .def_property_readonly(
+          "rows", [](const NamedTotal& t) { return t.total.rows; }, "How many rows.")
+      .def_property_readonly(
+          "unknown", [](const NamedTotal& t) { return t.total.unknown; }, "How many of them are unknown.")
+      .def(
+          "sign", [](const NamedTotal& t, const std::string& quantity) { return text(sign_of(t, quantity)); },
+          py::arg("quantity"),
+          "How a quantity of it is to be read: \"\" exactly, \"<=\" at most, \">=\" at least, \"~\" roughly.")
       .def("__repr__", [](const NamedTotal& t) {
         return py::str("<Total {!r}: {} rows, {}{} macs, {}>")
             .format(text(t.name), t.total.rows, text(sign_of(t, "mac")), number(t.total[Column::mac]),
@@ -260,13 +270,18 @@ void bind_total(py::module_& m) {
 
 void bind_notes(py::module_& m) {
   py::class_<Diagnostic>(m, "Diagnostic", "A remark about one place in a model.")
-      .def_property_readonly("code", [](const Diagnostic& d) { return text(code_text(d.code)); }, "\"MS201\".")
-      .def_property_readonly("severity", [](const Diagnostic& d) { return text(name_of(d.severity)); },
-                             "\"note\", \"warning\" or \"error\".")
-      .def_property_readonly("where", [](const Diagnostic& d) { return text(d.where); },
-                             "The node and its operator; empty when it is about the whole model.")
-      .def_property_readonly("text", [](const Diagnostic& d) { return text(d.text); }, "What is wrong.")
-      .def_property_readonly("hint", [](const Diagnostic& d) { return text(d.hint); }, "What to do about it.")
+      .def_property_readonly(
+          "code", [](const Diagnostic& d) { return text(code_text(d.code)); }, "\"MS201\".")
+      .def_property_readonly(
+          "severity", [](const Diagnostic& d) { return text(name_of(d.severity)); },
+          "\"note\", \"warning\" or \"error\".")
+      .def_property_readonly(
+          "where", [](const Diagnostic& d) { return text(d.where); },
+          "The node and its operator; empty when it is about the whole model.")
+      .def_property_readonly(
+          "text", [](const Diagnostic& d) { return text(d.text); }, "What is wrong.")
+      .def_property_readonly(
+          "hint", [](const Diagnostic& d) { return text(d.hint); }, "What to do about it.")
       .def("__str__",
            [](const Diagnostic& d) {
              return text(code_text(d.code) + " " + std::string(name_of(d.severity)) +
@@ -276,8 +291,10 @@ void bind_notes(py::module_& m) {
         return py::str("<{} at {!r}: {}>").format(text(code_text(d.code)), text(d.where), text(d.text));
       });
   py::class_<Unbound>(m, "Unbound", "A symbol that is still free, and what it stands for.")
-      .def_property_readonly("name", [](const Unbound& u) { return text(u.name); }, "Its name.")
-      .def_property_readonly("why", [](const Unbound& u) { return text(u.why); }, "What it stands for.")
+      .def_property_readonly(
+          "name", [](const Unbound& u) { return text(u.name); }, "Its name.")
+      .def_property_readonly(
+          "why", [](const Unbound& u) { return text(u.why); }, "What it stands for.")
       .def("__repr__",
            [](const Unbound& u) { return py::str("<Unbound {!r}: {}>").format(text(u.name), text(u.why)); });
 }
@@ -287,9 +304,7 @@ void bind_notes(py::module_& m) {
 void bind_report(py::module_& m) {
   bind_total(m);
   bind_notes(m);
-  const auto row = [](auto get) {
-    return [get](const Report& r, std::size_t i) { return get(r, checked(r, i)); };
-  };
+  const auto row = [](auto get) { return [get](const Report& r, std::size_t i) { return get(r, checked(r, i)); }; };
   py::class_<Report>(m, "Ledger", "What analysis found, by row number: macsim.Report is its face.")
       .def("__len__", &Report::rows)
       .def("name", row([](const Report& r, std::size_t i) { return text(r.name(i)); }), py::arg("row"))
@@ -297,34 +312,38 @@ void bind_report(py::module_& m) {
       .def("rule", row([](const Report& r, std::size_t i) { return text(r.rule(i)); }), py::arg("row"))
       .def("scope", row([](const Report& r, std::size_t i) { return text(r.scope(i)); }), py::arg("row"))
       .def("path", row([](const Report& r, std::size_t i) { return text(r.path(i)); }), py::arg("row"))
-      .def("trust", row([](const Report& r, std::size_t i) { return text(macsim::name_of(r.trust(i))); }), py::arg("row"))
+      .def("trust", row([](const Report& r, std::size_t i) { return text(macsim::name_of(r.trust(i))); }),
+           py::arg("row"))
       .def("because", row([](const Report& r, std::size_t i) { return text(r.because(i)); }), py::arg("row"))
       .def("compute", row([](const Report& r, std::size_t i) { return text(macsim::name_of(r.compute(i))); }),
            py::arg("row"))
       .def("mac_dtypes", row([](const Report& r, std::size_t i) {
              const auto d = r.mac_dtypes(i);
-             return py::make_tuple(text(macsim::name_of(d[0])), text(macsim::name_of(d[1])), text(macsim::name_of(d[2])));
+             return py::make_tuple(text(macsim::name_of(d[0])), text(macsim::name_of(d[1])),
+                                   text(macsim::name_of(d[2])));
            }),
            py::arg("row"))
       .def("times", row([](const Report& r, std::size_t i) { return number(r.times(i)); }), py::arg("row"))
       .def("flops", row([](const Report& r, std::size_t i) { return number(r.flops(i)); }), py::arg("row"))
       .def("int_ops", row([](const Report& r, std::size_t i) { return number(r.int_ops(i)); }), py::arg("row"))
       .def("work", row(&row_work), py::arg("row"))
-      .def("at",
-           [](const Report& r, const std::string& name, std::size_t i) {
-             return number(r.at(column_named(name), checked(r, i)));
-           },
-           py::arg("column"), py::arg("row"))
+      .def(
+          "at",
+          [](const Report& r, const std::string& name, std::size_t i) {
+            return number(r.at(column_named(name), checked(r, i)));
+          },
+          py::arg("column"), py::arg("row"))
       .def("row_inputs", row([](const Report& r, std::size_t i) { return infos(r.inputs(i)); }), py::arg("row"))
       .def("row_outputs", row([](const Report& r, std::size_t i) { return infos(r.outputs(i)); }), py::arg("row"))
       .def("total", &total_of, py::call_guard<py::gil_scoped_release>())
       .def("by", &groups_of, py::arg("key"), py::arg("depth") = -1)
-      .def("groups",
-           [](const Report& r, const std::string& key, int depth) {
-             const auto groups = r.groups(key_named(key), depth);
-             return py::array_t<std::uint32_t>(static_cast<py::ssize_t>(groups.size()), groups.data());
-           },
-           py::arg("key"), py::arg("depth") = -1)
+      .def(
+          "groups",
+          [](const Report& r, const std::string& key, int depth) {
+            const auto groups = r.groups(key_named(key), depth);
+            return py::array_t<std::uint32_t>(static_cast<py::ssize_t>(groups.size()), groups.data());
+          },
+          py::arg("key"), py::arg("depth") = -1)
       .def("column", &column, py::arg("name"))
       .def("texts", &text_column, py::arg("name"))
       .def_property_readonly("inputs", [](const Report& r) { return infos(r.graph_inputs()); })

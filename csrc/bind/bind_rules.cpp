@@ -8,9 +8,9 @@ namespace {
 py::dict facts_of(const Rule& rule) {
   py::list spelled;
   for (const Binding& binding : rule.spelled) {
-    spelled.append(py::make_tuple(text(binding.op), text(binding.slots.empty() ? rule.slots : binding.slots),
-                                  binding.since, binding.until == INT64_MAX ? py::object(py::none())
-                                                                            : py::object(py::int_(binding.until))));
+    spelled.append(
+        py::make_tuple(text(binding.op), text(binding.slots.empty() ? rule.slots : binding.slots), binding.since,
+                       binding.until == INT64_MAX ? py::object(py::none()) : py::object(py::int_(binding.until))));
   }
   py::dict out;
   out["name"] = text(rule.name);
@@ -61,25 +61,31 @@ void bind_rules(py::module_& m) {
   bind_call(m);
   py::class_<SharedRegistry>(m, "RuleTable", "Which rule answers to which operator: the built-in rows and the user's.")
       .def(py::init<>())
-      .def("copy", [](const SharedRegistry& r) { return std::make_unique<SharedRegistry>(r.get()); },
-           "A table of the same rows, to be changed apart.")
+      .def(
+          "copy", [](const SharedRegistry& r) { return std::make_unique<SharedRegistry>(r.get()); },
+          "A table of the same rows, to be changed apart.")
       .def("add", &add_rule, py::arg("spelled"), py::arg("slots"), py::arg("infer"), py::arg("cost"), py::arg("about"),
            py::arg("since") = 0, py::arg("until") = INT64_MAX, py::arg("replace") = false, "Add a row.")
-      .def("alias",
-           [](SharedRegistry& r, const std::string& op, const std::string& like) {
-             r.change([&](Registry& table) { return table.alias(op, like); });
-           },
-           py::arg("op"), py::arg("like"), "Let an operator behave as another.")
-      .def("find",
-           [](const SharedRegistry& r, const std::string& op, std::int64_t version) -> py::object {
-             const auto table = r.get();
-             const Match* match = table->find(op, version);
-             return match == nullptr ? py::object(py::none()) : py::object(facts_of(*match->rule));
-           },
-           py::arg("op"), py::arg("version"), "The row that answers to an operator, or None.")
-      .def("near", [](const SharedRegistry& r, const std::string& op, std::size_t most) { return r.get()->near(op, most); },
-           py::arg("op"), py::arg("most") = 5, "The known operators whose names are nearest.")
-      .def("spellings", [](const SharedRegistry& r) { return r.get()->spellings(); }, "Every operator, sorted.")
+      .def(
+          "alias",
+          [](SharedRegistry& r, const std::string& op, const std::string& like) {
+            r.change([&](Registry& table) { return table.alias(op, like); });
+          },
+          py::arg("op"), py::arg("like"), "Let an operator behave as another.")
+      .def(
+          "find",
+          [](const SharedRegistry& r, const std::string& op, std::int64_t version) -> py::object {
+            const auto table = r.get();
+            const Match* match = table->find(op, version);
+            return match == nullptr ? py::object(py::none()) : py::object(facts_of(*match->rule));
+          },
+          py::arg("op"), py::arg("version"), "The row that answers to an operator, or None.")
+      .def(
+          "near",
+          [](const SharedRegistry& r, const std::string& op, std::size_t most) { return r.get()->near(op, most); },
+          py::arg("op"), py::arg("most") = 5, "The known operators whose names are nearest.")
+      .def(
+          "spellings", [](const SharedRegistry& r) { return r.get()->spellings(); }, "Every operator, sorted.")
       .def("rules", [](const SharedRegistry& r) { return rules_of(*r.get()); }, "Every row.");
   m.def("rules", [] { return rules_of(Registry::builtin()); }, "The built-in rows, in order of families.");
   m.def("codes", &codes, "Every diagnostic code, by number.");

@@ -47,7 +47,8 @@ Expr dim_from(py::handle from, const std::string& what) {
     const auto given = from.cast<std::string>();
     if (given == "?") return Expr::undefined();
     if (auto parsed = Expr::parse(given)) return *std::move(parsed);
-    raise_request(what + ": '" + given + "' is not an expression; write a number, a name, \"2*seq + 1\", or a name of " +
+    raise_request(what + ": '" + given +
+                  "' is not an expression; write a number, a name, \"2*seq + 1\", or a name of " +
                   "other characters between backticks");
   }
   if (to_expr(from, out)) return out;
@@ -82,30 +83,42 @@ DType dtype_from(py::handle from) {
 
 std::string_view name_of(Kind kind) noexcept {
   switch (kind) {
-    case Kind::tensor: return "tensor";
-    case Kind::sparse: return "sparse";
-    case Kind::sequence: return "sequence";
-    case Kind::optional: return "optional";
-    case Kind::map: return "map";
+    case Kind::tensor:
+      return "tensor";
+    case Kind::sparse:
+      return "sparse";
+    case Kind::sequence:
+      return "sequence";
+    case Kind::optional:
+      return "optional";
+    case Kind::map:
+      return "map";
   }
   return "?";
 }
 
 std::string_view name_of(Role role) noexcept {
   switch (role) {
-    case Role::activation: return "activation";
-    case Role::input: return "input";
-    case Role::weight: return "weight";
-    case Role::capture: return "capture";
+    case Role::activation:
+      return "activation";
+    case Role::input:
+      return "input";
+    case Role::weight:
+      return "weight";
+    case Role::capture:
+      return "capture";
   }
   return "?";
 }
 
 std::string_view name_of(Severity severity) noexcept {
   switch (severity) {
-    case Severity::note: return "note";
-    case Severity::warning: return "warning";
-    case Severity::error: return "error";
+    case Severity::note:
+      return "note";
+    case Severity::warning:
+      return "warning";
+    case Severity::error:
+      return "error";
   }
   return "?";
 }

@@ -43,7 +43,8 @@ class SharedRegistry {
 /// A row whose shape and cost rules are Python functions of a Call; `infer` may be None.
 Rule python_rule(Rule row, const py::object& infer, const py::object& cost);
 
-/// Around an analysis: a KeyboardInterrupt (or SystemExit) inside a rule stops the rules, and is raised when it is over.
+/// Around an analysis: a KeyboardInterrupt (or SystemExit) inside a rule stops the rules, and is raised when it is
+/// over.
 class InterruptScope {
  public:
   InterruptScope();
