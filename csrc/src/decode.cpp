@@ -99,7 +99,7 @@ class Element {
   double real(std::uint64_t bits) const {
     if (format_) return real_of(bits, *format_);
     if (dtype_ == DType::f64) return wire::double_of(bits);
-    if (dtype_ == DType::f32) return static_cast<double>(wire::float_of(static_cast<std::uint32_t>(bits)));
+    if (dtype_ == DType::f32) return static_cast<double>(wire::float_of(bits));
     const auto scale = static_cast<int>(bits & 0xFFU);  // f8e8m0: a power of two, and one NaN
     return scale == 0xFF ? std::numeric_limits<double>::quiet_NaN() : std::ldexp(1.0, scale - 127);
   }
@@ -194,7 +194,7 @@ bool decode_packed(std::string_view bytes, Encoding encoding, Sink& sink) {
         break;
       case Encoding::fixed32:
         if (!wire.fixed(bits, 4)) return false;
-        if (!sink.add_real(static_cast<double>(wire::float_of(static_cast<std::uint32_t>(bits))))) return false;
+        if (!sink.add_real(static_cast<double>(wire::float_of(bits)))) return false;
         break;
       default:
         if (!wire.fixed(bits, 8) || !sink.add_real(wire::double_of(bits))) return false;
@@ -219,7 +219,7 @@ bool decode_fields(std::string_view bytes, const wire::Message& message, std::ui
     } else if (encoding == Encoding::varints) {
       good = sink.add_entry(f.bits);
     } else if (encoding == Encoding::fixed32) {
-      good = sink.add_real(static_cast<double>(wire::float_of(static_cast<std::uint32_t>(f.bits))));
+      good = sink.add_real(static_cast<double>(wire::float_of(f.bits)));
     } else {
       good = sink.add_real(wire::double_of(f.bits));
     }

@@ -1,10 +1,71 @@
-// What a body's names stand for: values of the bodies around it are captured, and nodes are put in order.
+// Names and what they stand for: their ids, values captured from the bodies around, and the order of nodes.
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
 #include "onnx_reader.hpp"
 
 namespace macsim {
+
+// Names get their ids some nodes later: until then the table's slots are on their way into the cache.
+void OnnxReader::mention(std::string_view name, NodeId producer) {
+  const auto edge = static_cast<std::uint32_t>(graph_->edges.size());
+  graph_->edges.push_back(kNone);
+  if (name.empty()) return;  // an optional that is left out
+  const std::uint32_t hash = hash_name(name, hash_key_);
+  top().names.prefetch(hash);
+  mentions_.push_back({name, hash, edge, producer});
+}
+
+bool OnnxReader::settle_mentions() {
+  Graph& body = graph();
+  for (const Mention& mention : mentions_) {
+    const std::size_t before = body.values.size();
+    const ValueId value = intern(mention.name, mention.hash);
+    body.edges[mention.edge] = value;
+    if (mention.producer != kNone && !produce(value, value == before, mention.producer)) return false;
+  }
+  mentions_.clear();
+  return true;
+}
+
+bool OnnxReader::produce(ValueId value, bool fresh, NodeId producer) {
+  Value& made = graph().values[value];
+  if (!fresh) {
+    if (made.producer != kNone || made.stored != kNone || made.role == Role::input) {
+      return twice(value, node_text(graph(), producer));
+    }
+    top().check_order = true;
+  }
+  made.producer = producer;
+  return true;
+}
+
+bool OnnxReader::twice(ValueId value, const std::string& again) {
+  const Value& made = graph().values[value];
+  const std::string first = made.producer != kNone ? node_text(graph(), made.producer)
+                            : made.stored != kNone ? std::string("an initializer")
+                                                   : std::string("an input");
+  return fail(Code::bad_graph,
+              "the name " + quoted(made.name) + " is produced twice: by " + first + " and by " + again);
+}
+
+ValueId OnnxReader::intern(std::string_view name, std::uint32_t hash) {
+  std::vector<Value>& values = graph_->values;
+  const auto fresh = static_cast<ValueId>(values.size());
+  const ValueId id =
+      top().names.find_or_add(hash, fresh, [&](std::uint32_t other) { return values[other].name == name; });
+  if (id == fresh) {
+    Value made;
+    made.name = name;
+    values.push_back(made);
+  }
+  return id;
+}
+
+ValueId OnnxReader::find(const Open& open, std::string_view name, std::uint32_t hash) const {
+  const std::vector<Value>& values = model_.bodies[open.body].values;
+  return open.names.find(hash, [&](std::uint32_t other) { return values[other].name == name; });
+}
 
 // Every name that is used has to be made by something, here or in a body around.
 bool OnnxReader::link_names() {

@@ -68,6 +68,8 @@ MappedFile::~MappedFile() {
   if (size_ != 0) UnmapViewOfFile(data_);
 }
 
+void fetch_ahead(const char*, std::size_t) noexcept {}
+
 #else
 
 Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& path) {
@@ -99,6 +101,12 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& pa
 
 MappedFile::~MappedFile() {
   if (size_ != 0) ::munmap(const_cast<char*>(data_), size_);
+}
+
+void fetch_ahead(const char* at, std::size_t size) noexcept {
+  static const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto first = reinterpret_cast<std::uintptr_t>(at) / page * page;
+  ::madvise(reinterpret_cast<void*>(first), reinterpret_cast<std::uintptr_t>(at) + size - first, MADV_WILLNEED);
 }
 
 #endif

@@ -13,7 +13,7 @@
 namespace macsim {
 
 /// A file mapped into memory. Only the pages that are looked at are fetched: read-ahead is off, as weights lie between
-/// what is read. The file must not be cut short while it is mapped.
+/// what is read; see fetch_ahead. The file must not be cut short while it is mapped.
 class MappedFile {
  public:
   static Result<std::shared_ptr<const MappedFile>> open(const std::string& path);
@@ -29,6 +29,9 @@ class MappedFile {
   const char* data_;
   std::size_t size_;
 };
+
+/// Says that these bytes of a mapped file are needed soon, so that they are fetched in one go. Only advice.
+void fetch_ahead(const char* at, std::size_t size) noexcept;
 
 }  // namespace macsim
 

@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "room.hpp"
+
 namespace macsim {
 
 /// Both halves of a product, folded into one: each bit of the result depends on all of `a` and `b`.
@@ -64,7 +66,9 @@ class NameTable {
   void reset(std::size_t expected) {
     std::size_t capacity = 16;
     while (capacity < expected + expected / 2) capacity *= 2;
-    slots_.assign(capacity, Slot{});
+    slots_.clear();
+    make_room(slots_, capacity);
+    slots_.resize(capacity);
     mask_ = capacity - 1;
     used_ = 0;
   }

@@ -11,6 +11,8 @@ namespace macsim::onnx {
 
 using wire::Message;
 
+// clang-format off: a line for each field
+
 namespace model {
 enum : std::uint32_t {
   kIrVersion = 1, kProducerName = 2, kProducerVersion = 3, kDomain = 4, kModelVersion = 5, kDocString = 6, kGraph = 7,
@@ -225,6 +227,8 @@ inline constexpr Message kMessage("FunctionProto", {
     {kMetadata, wire::kBytes, "metadata_props"},
 });
 }  // namespace function
+
+// clang-format on
 
 }  // namespace macsim::onnx
 

@@ -61,6 +61,25 @@ class OnnxReader {
   /// What make_room found.
   struct Counts {
     const char* first_info = nullptr;  ///< where the first value_info starts
+    std::size_t nodes = 0;
+  };
+  /// An input or output of a node whose name has no id yet.
+  struct Mention {
+    std::string_view name;
+    std::uint32_t hash;
+    std::uint32_t edge;  ///< where the id goes
+    NodeId producer;     ///< kNone: an input
+  };
+  /// A value_info whose value is not looked up yet.
+  struct Info {
+    std::string_view name, type;
+    std::uint32_t hash;
+  };
+  /// An initializer whose name has no id yet.
+  struct Initializer {
+    std::string_view name;
+    std::uint32_t hash;
+    std::uint32_t stored;
   };
   /// Texts of a node that are interned when all of it is read.
   struct NodeTexts {
@@ -88,39 +107,39 @@ class OnnxReader {
   // Bodies and nodes: read_onnx_graph.cpp.
   bool read_bodies(std::string_view bytes, std::uint32_t body);
   bool read_open(std::string_view bytes, std::uint32_t body, NodeId owner);
-  bool make_room(Counts& counts, std::string_view bytes, const wire::Message& message, std::uint32_t node_field,
-                 std::uint32_t info_field);
+  bool count_fields(Counts& counts, std::string_view bytes, const wire::Message& message, std::uint32_t node_field,
+                    std::uint32_t info_field);
+  void look_ahead(std::string_view field);
   bool read_graph(std::string_view bytes);
   bool read_function_body(std::string_view bytes);
   bool read_value_infos(const Counts& counts, std::string_view bytes, const wire::Message& message,
                         std::uint32_t info_field);
+  bool read_next_node(std::string_view bytes, const Counts& counts);
+  void extrapolate(std::size_t nodes);
   bool read_node(std::string_view bytes);
   bool read_node_fields(std::string_view bytes, Node& node);
-  bool add_outputs(NodeId id);
   std::uint32_t intern_op(std::string_view domain, std::string_view name, std::string_view overload);
   std::uint32_t intern_scope(std::string_view text, Model::Scope::Form form);
   bool read_metadata(std::string_view bytes, NodeTexts& texts);
-  bool store_constant(const Node& node, std::string_view bytes);
+  bool is_constant(const Node& node) const;
+  void store_constant(const Node& node, std::string_view bytes);
   bool add_input(std::string_view name, const char* at);
   bool add_output(std::string_view name, const char* at);
   bool read_named_type(std::string_view bytes, std::string_view& name, std::string_view& type);
   bool read_input(std::string_view bytes);
   bool read_output(std::string_view bytes);
-  bool read_value_info(std::string_view bytes);
-  bool read_claim(ValueId value, std::string_view name, std::string_view bytes);
+  bool settle_infos();
+  bool read_claim(ValueId value, std::string_view name, std::string_view bytes, std::string_view axes_of);
   bool read_initializer(std::string_view bytes, bool sparse);
-  ValueId intern(std::string_view name);
-  ValueId find(const Open& open, std::string_view name, std::uint32_t hash) const;
-  bool twice(ValueId value);
-  void claim(ValueId value, Type type);
+  bool settle_initializers();
 
   // Attributes: read_onnx_attribute.cpp.
   struct AttributeFields;
   bool read_attribute(std::string_view bytes, NodeId owner);
-  bool read_attribute_field(const wire::Field& field, AttributeFields& fields, NodeId owner);
-  bool read_attribute_number(const wire::Field& field, AttributeFields& fields);
-  bool read_attribute_tensor(const wire::Field& field, AttributeFields& fields);
-  bool read_attribute_type(const wire::Field& field, AttributeFields& fields);
+  bool read_attribute_list(const wire::Field& field, AttributeFields& fields, NodeId owner);
+  bool read_packed(std::string_view bytes, AttributeFields& fields);
+  bool read_attribute_tensor(const wire::Field& field);
+  void add_attribute(const AttributeFields& fields);
   std::uint32_t put_aside(std::string_view body, NodeId owner);
 
   // Tensors and types: read_onnx_tensor.cpp.
@@ -133,10 +152,17 @@ class OnnxReader {
                          std::size_t depth);
   bool read_shape(std::string_view bytes, Shape& shape, std::string_view axes_of);
   bool read_dim(std::string_view bytes, Dim& dim);
-  bool add_dim(Shape& shape, Dim dim, const char* at);
+  bool too_many_dims(const char* at);
   Dim dim_named(std::string_view text);
 
   // Names and order: link_names.cpp.
+  void mention(std::string_view name, NodeId producer);
+  bool settle_mentions();
+  bool produce(ValueId value, bool fresh, NodeId producer);
+  ValueId intern(std::string_view name) { return intern(name, hash_name(name, hash_key_)); }
+  ValueId intern(std::string_view name, std::uint32_t hash);
+  ValueId find(const Open& open, std::string_view name, std::uint32_t hash) const;
+  bool twice(ValueId value, const std::string& again);
   bool link_names();
   bool capture(ValueId value);
   bool dangling(ValueId value);
@@ -171,6 +197,9 @@ class OnnxReader {
   std::vector<FunctionBytes> function_bytes_;
   const Imports* in_force_ = &imports_;
 
+  std::size_t run_start_ = 0;                ///< offset since where all fields were small
+  std::size_t fetched_ = 0;                  ///< offset up to where the file was asked for
+
   std::vector<std::unique_ptr<Open>> open_;  ///< the first depth_ are in use; the others keep their memory
   std::size_t depth_ = 0;
   Graph* graph_ = nullptr;                   ///< of top()
@@ -180,6 +209,9 @@ class OnnxReader {
   std::vector<std::pair<std::string_view, Dim>> symbols_;
   std::vector<std::uint32_t> missing_;       ///< ops whose domain is not imported
   std::vector<std::string_view> outputs_;    ///< of the node being read
+  std::vector<Mention> mentions_;            ///< of the latest nodes
+  std::vector<Info> infos_;                  ///< the latest
+  std::vector<Initializer> initializers_;    ///< the latest
   std::size_t unsorted_nodes_ = 0;
   std::string first_unsorted_;
 };

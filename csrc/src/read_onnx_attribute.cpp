@@ -9,22 +9,15 @@ using wire::Field;
 using wire::Flaw;
 using wire::Wire;
 
-/// What an attribute says, field by field: `type`, which tells the ones that count, comes last.
+/// What an attribute says, field by field: `type`, which tells the one that counts, comes last.
 struct OnnxReader::AttributeFields {
-  /// A run in one of the model's pools.
-  struct Run {
-    std::uint32_t first = 0, count = 0;
-    void add(std::size_t index) {
-      if (count++ == 0) first = static_cast<std::uint32_t>(index);
-    }
-  };
   std::string_view name, refers, text;
   std::int64_t integer = 0;
   double real = 0;
   std::uint64_t type = onnx::attribute::kIsUndefined;
-  std::uint32_t seen = 0;  // bit n: field n was there
-  std::uint32_t body = kNone;
-  Run integers, reals, texts, tensors, types, bodies;
+  std::uint32_t seen = 0;       // bit n: field n was there
+  std::uint32_t list = 0;       // the field that fills the run
+  std::uint32_t first = 0, count = 0;  // a run in the model's pool of that list; a body: its number
 
   std::uint64_t kind() const noexcept;
 };
@@ -61,28 +54,60 @@ bool OnnxReader::read_attribute(std::string_view bytes, NodeId owner) {
   Wire wire(bytes, onnx::attribute::kMessage);
   Field f;
   while (wire.next(f)) {
-    if (!read_attribute_field(f, fields, owner)) {
-      flawed_inside(wire);
-      place("attribute " + quoted(fields.name));
-      return false;
-    }
     if (f.number < wire::Message::kFields) fields.seen |= 1U << f.number;
+    switch (f.number) {
+      case onnx::attribute::kName:
+        fields.name = f.bytes;
+        break;
+      case onnx::attribute::kRefAttrName:
+        fields.refers = f.bytes;
+        break;
+      case onnx::attribute::kType:
+        fields.type = f.bits;
+        break;
+      case onnx::attribute::kI:
+        fields.integer = f.integer();
+        break;
+      case onnx::attribute::kF:
+        fields.real = static_cast<double>(wire::float_of(f.bits));
+        break;
+      case onnx::attribute::kS:
+        fields.text = f.bytes;
+        break;
+      default:
+        if (read_attribute_list(f, fields, owner)) break;
+        flawed_inside(wire);
+        place("attribute " + quoted(fields.name));
+        return false;
+    }
   }
-  if (!done(wire)) return false;
+  if (!done(wire)) {
+    place("attribute " + quoted(fields.name));
+    return false;
+  }
   if (fields.name.empty()) return fail_at(bytes.data(), Code::malformed, "an attribute without a name");
+  add_attribute(fields);
+  return true;
+}
 
-  const auto run = [](Attr& attr, Attr::Kind kind, const AttributeFields::Run& from) {
-    attr.kind = kind;
-    attr.first = from.first;
-    attr.count = from.count;
-  };
+void OnnxReader::add_attribute(const AttributeFields& fields) {
   using namespace onnx::attribute;
-  Attr& attr = model_.attrs.emplace_back();
+  Attr attr;
   attr.name = fields.name;
+  const auto run = [&](Attr::Kind kind, std::uint32_t one, std::uint32_t many) {
+    const bool list = kind == Attr::Kind::integers || kind == Attr::Kind::reals || kind == Attr::Kind::texts;
+    const bool there = fields.count != 0 && (fields.list == one || fields.list == many);
+    if (!there && !list) return;  // a list may be empty; a tensor must be there
+    attr.kind = kind;
+    if (!there) return;
+    attr.first = fields.first;
+    attr.count = fields.count;
+  };
   if (!fields.refers.empty()) {
     attr.kind = Attr::Kind::refers;
     attr.text = fields.refers;
-    return true;
+    model_.attrs.push_back(attr);
+    return;
   }
   switch (fields.kind()) {
     case kIsInt:
@@ -98,127 +123,109 @@ bool OnnxReader::read_attribute(std::string_view bytes, NodeId owner) {
       attr.text = fields.text;
       break;
     case kIsInts:
-      run(attr, Attr::Kind::integers, fields.integers);
+      run(Attr::Kind::integers, kInts, kInts);
       break;
     case kIsFloats:
-      run(attr, Attr::Kind::reals, fields.reals);
+      run(Attr::Kind::reals, kFloats, kFloats);
       break;
     case kIsStrings:
-      run(attr, Attr::Kind::texts, fields.texts);
+      run(Attr::Kind::texts, kStrings, kStrings);
       break;
     case kIsTensor:
     case kIsTensors:
+      run(Attr::Kind::tensor, kT, kTensors);
+      break;
     case kIsSparseTensor:
     case kIsSparseTensors:
-      if (fields.tensors.count != 0) run(attr, Attr::Kind::tensor, fields.tensors);
+      run(Attr::Kind::tensor, kSparseTensor, kSparseTensors);
       break;
     case kIsTypeProto:
     case kIsTypeProtos:
-      if (fields.types.count != 0) run(attr, Attr::Kind::type, fields.types);
+      run(Attr::Kind::type, kTp, kTypeProtos);
       break;
     case kIsGraph:
-      if (fields.body != kNone) run(attr, Attr::Kind::body, {fields.body, 1});
+      run(Attr::Kind::body, kG, kG);
       break;
     case kIsGraphs:
-      run(attr, Attr::Kind::bodies, fields.bodies);
+      run(Attr::Kind::bodies, kGraphs, kGraphs);
       break;
     default:
       break;
   }
-  return true;
+  model_.attrs.push_back(attr);
 }
 
-bool OnnxReader::read_attribute_field(const Field& f, AttributeFields& fields, NodeId owner) {
-  switch (f.number) {
-    case onnx::attribute::kName:
-      fields.name = f.bytes;
-      return true;
-    case onnx::attribute::kRefAttrName:
-      fields.refers = f.bytes;
-      return true;
-    case onnx::attribute::kType:
-      fields.type = f.bits;
-      return true;
-    case onnx::attribute::kI:
-      fields.integer = f.integer();
-      return true;
-    case onnx::attribute::kF:
-      fields.real = static_cast<double>(wire::float_of(static_cast<std::uint32_t>(f.bits)));
-      return true;
-    case onnx::attribute::kS:
-      fields.text = f.bytes;
-      return true;
-    case onnx::attribute::kStrings:
-      fields.texts.add(model_.texts.size());
-      model_.texts.push_back(f.bytes);
-      return true;
-    case onnx::attribute::kInts:
-    case onnx::attribute::kFloats:
-      return read_attribute_number(f, fields);
-    case onnx::attribute::kT:
-    case onnx::attribute::kTensors:
-    case onnx::attribute::kSparseTensor:
-    case onnx::attribute::kSparseTensors:
-      return read_attribute_tensor(f, fields);
-    case onnx::attribute::kTp:
-    case onnx::attribute::kTypeProtos:
-      return read_attribute_type(f, fields);
-    case onnx::attribute::kG:
-      if (fields.body != kNone) return fail_at(f.bytes.data(), Code::malformed, "a second body in one attribute");
-      fields.body = put_aside(f.bytes, owner);
-      return true;
-    case onnx::attribute::kGraphs: {
-      const std::uint32_t body = put_aside(f.bytes, owner);
-      fields.bodies.add(model_.body_lists.size());
-      model_.body_lists.push_back(body);
-      return true;
-    }
-    default:
-      return true;
-  }
-}
-
-// A number of a list, or a packed run of them.
-bool OnnxReader::read_attribute_number(const Field& f, AttributeFields& fields) {
-  const bool whole = f.number == onnx::attribute::kInts;
-  const auto add = [&](std::uint64_t bits) {
-    if (whole) {
-      fields.integers.add(model_.integers.size());
-      model_.integers.push_back(static_cast<std::int64_t>(bits));
-    } else {
-      fields.reals.add(model_.reals.size());
-      model_.reals.push_back(static_cast<double>(wire::float_of(static_cast<std::uint32_t>(bits))));
-    }
-  };
-  if (!f.packed()) {
-    add(f.bits);
+// What comes as a list, or is kept in a list of the model.
+bool OnnxReader::read_attribute_list(const Field& f, AttributeFields& fields, NodeId owner) {
+  using namespace onnx::attribute;
+  if (f.number == kDocString || f.number >= wire::Message::kFields ||
+      onnx::attribute::kMessage.names[f.number] == nullptr) {
     return true;
   }
-  Wire packed(f.bytes, onnx::attribute::kMessage);
+  if (fields.list == 0) fields.list = f.number;
+  if (fields.list != f.number || (f.number == kG && fields.count != 0)) {
+    return fail_at(f.packed() ? f.bytes.data() : fields.name.data(), Code::malformed, "an attribute with two values");
+  }
+  const auto add = [&](std::size_t index) {
+    if (fields.count++ == 0) fields.first = static_cast<std::uint32_t>(index);
+  };
+  switch (f.number) {
+    case kInts:
+      if (f.packed()) return read_packed(f.bytes, fields);
+      add(model_.integers.size());
+      model_.integers.push_back(f.integer());
+      return true;
+    case kFloats:
+      if (f.packed()) return read_packed(f.bytes, fields);
+      add(model_.reals.size());
+      model_.reals.push_back(static_cast<double>(wire::float_of(f.bits)));
+      return true;
+    case kStrings:
+      add(model_.texts.size());
+      model_.texts.push_back(f.bytes);
+      return true;
+    case kT:
+    case kTensors:
+    case kSparseTensor:
+    case kSparseTensors:
+      add(model_.tensors.size());
+      return read_attribute_tensor(f);
+    case kTp:
+    case kTypeProtos:
+      add(model_.types.size());
+      return read_type(f.bytes, model_.types.emplace_back(), {}, 0);
+    case kG:
+      add(put_aside(f.bytes, owner));
+      return true;
+    default:
+      add(model_.body_lists.size());
+      model_.body_lists.push_back(put_aside(f.bytes, owner));
+      return true;
+  }
+}
+
+// A packed run of numbers.
+bool OnnxReader::read_packed(std::string_view bytes, AttributeFields& fields) {
+  const bool whole = fields.list == onnx::attribute::kInts;
+  if (fields.count == 0)
+    fields.first = static_cast<std::uint32_t>(whole ? model_.integers.size() : model_.reals.size());
+  Wire packed(bytes, onnx::attribute::kMessage);
   std::uint64_t bits = 0;
-  while (packed.more()) {
+  for (; packed.more(); ++fields.count) {
     if (!(whole ? packed.varint(bits) : packed.fixed(bits, 4))) return false;
-    add(bits);
+    if (whole)
+      model_.integers.push_back(static_cast<std::int64_t>(bits));
+    else
+      model_.reals.push_back(static_cast<double>(wire::float_of(bits)));
   }
   return true;
 }
 
-bool OnnxReader::read_attribute_tensor(const Field& f, AttributeFields& fields) {
+bool OnnxReader::read_attribute_tensor(const Field& f) {
   const bool sparse = f.number == onnx::attribute::kSparseTensor || f.number == onnx::attribute::kSparseTensors;
-  Stored stored;
+  Stored& stored = model_.tensors.emplace_back();
   std::string_view unused;
-  if (!(sparse ? read_sparse(f.bytes, stored, unused) : read_tensor(f.bytes, stored, unused))) return false;
-  fields.tensors.add(model_.tensors.size());
-  model_.tensors.push_back(std::move(stored));
-  return true;
-}
-
-bool OnnxReader::read_attribute_type(const Field& f, AttributeFields& fields) {
-  Type type;
-  if (!read_type(f.bytes, type, {}, 0)) return false;
-  fields.types.add(model_.types.size());
-  model_.types.push_back(std::move(type));
-  return true;
+  return sparse ? read_sparse(f.bytes, stored, unused) : read_tensor(f.bytes, stored, unused);
 }
 
 // A body gets its number now, and is read when the body around it is complete.

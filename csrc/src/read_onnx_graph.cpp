@@ -2,8 +2,10 @@
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
+#include "mapped_file.hpp"
 #include "onnx_fields.hpp"
 #include "onnx_reader.hpp"
+#include "room.hpp"
 
 namespace macsim {
 
@@ -13,8 +15,19 @@ using wire::Wire;
 namespace {
 
 constexpr std::size_t kMostIds = std::size_t{1} << 31;  // of values, nodes and edges in one body
+constexpr std::size_t kBatch = 64;                      // mentions that are on their way
 constexpr std::string_view kNameScopes = "pkg.torch.onnx.name_scopes";
 constexpr std::string_view kNamespace = "namespace";
+
+/// A text of a message that is broken elsewhere; empty where it cannot be read.
+std::string_view text_field(std::string_view bytes, const wire::Message& message, std::uint32_t number) {
+  Wire wire(bytes, message);
+  Field f;
+  while (wire.next(f)) {
+    if (f.number == number) return f.bytes;
+  }
+  return {};
+}
 
 }  // namespace
 
@@ -59,14 +72,15 @@ bool OnnxReader::read_open(std::string_view bytes, std::uint32_t body, NodeId ow
 }
 
 // Counts before reading: vectors that grow by doubling would copy everything once more and hold it twice.
-bool OnnxReader::make_room(Counts& counts, std::string_view bytes, const wire::Message& message,
-                           std::uint32_t node_field, std::uint32_t info_field) {
-  std::size_t nodes = 0, others = 0, infos = 0;
+bool OnnxReader::count_fields(Counts& counts, std::string_view bytes, const wire::Message& message,
+                              std::uint32_t node_field, std::uint32_t info_field) {
+  std::size_t others = 0, infos = 0;
   Wire wire(bytes, message);
   Field f;
   while (wire.next(f)) {
+    look_ahead(f.bytes);
     if (f.number == node_field) {
-      ++nodes;
+      ++counts.nodes;
     } else if (f.number == info_field) {
       if (infos++ == 0) counts.first_info = wire.field_at();
     } else {
@@ -74,23 +88,64 @@ bool OnnxReader::make_room(Counts& counts, std::string_view bytes, const wire::M
     }
   }
   if (!done(wire)) return false;
-  if (nodes >= kMostIds || others >= kMostIds) return fail(Code::malformed, "a graph of more than 2^31 nodes");
-  graph().nodes.reserve(nodes);
-  graph().values.reserve(nodes + others);
-  graph().claims.reserve(infos);
-  top().names.reset(nodes + others);
+  if (counts.nodes >= kMostIds || others >= kMostIds) return fail(Code::malformed, "a graph of more than 2^31 nodes");
+  Graph& body = graph();
+  make_room(body.nodes, counts.nodes);
+  make_room(body.values, counts.nodes + others);
+  make_room(body.stored, others);
+  make_room(body.claims, infos);
+  top().names.reset(counts.nodes + others);
   return true;
+}
+
+// Where fields are small, the next ones will be read too: fetch as much again as was read so far, and not a page at a
+// time. Where they are large, they are stepped over and nothing is fetched.
+void OnnxReader::look_ahead(std::string_view field) {
+  constexpr std::size_t small = std::size_t{1} << 14, least = std::size_t{1} << 16, most = std::size_t{1} << 21;
+  if (field.data() == nullptr) return;
+  const auto at = static_cast<std::size_t>(field.data() - bytes_.data());
+  if (field.size() > small || run_start_ == 0) run_start_ = fetched_ = at + field.size();
+  if (at < fetched_) return;
+  const std::size_t read = at - run_start_;
+  if (read < least) {
+    fetched_ = run_start_ + least;
+    return;
+  }
+  const std::size_t size = std::min({read, most, bytes_.size() - at});
+  fetch_ahead(field.data(), size);
+  fetched_ = at + size;
+}
+
+bool OnnxReader::read_next_node(std::string_view bytes, const Counts& counts) {
+  constexpr std::size_t sample = 1024;
+  if (graph().nodes.size() == sample) extrapolate(counts.nodes);
+  return read_node(bytes);
+}
+
+// From what the nodes so far needed to what all will; not more than the file can hold in the usual way.
+void OnnxReader::extrapolate(std::size_t nodes) {
+  Graph& body = graph();
+  const double scale = 1.1 * static_cast<double>(nodes) / static_cast<double>(body.nodes.size());
+  const auto whole = [&](std::size_t part) {
+    return static_cast<std::size_t>(
+        std::min(static_cast<double>(part) * scale, static_cast<double>(bytes_.size() / 16)));
+  };
+  make_room(body.edges, whole(body.edges.size()));
+  make_room(model_.attrs, whole(model_.attrs.size()));
+  make_room(model_.integers, whole(model_.integers.size()));
+  make_room(model_.tensors, whole(model_.tensors.size()));
+  make_room(model_.scopes, whole(model_.scopes.size()));
 }
 
 bool OnnxReader::read_graph(std::string_view bytes) {
   Counts counts;
-  if (!make_room(counts, bytes, onnx::graph::kMessage, onnx::graph::kNode, onnx::graph::kValueInfo)) return false;
+  if (!count_fields(counts, bytes, onnx::graph::kMessage, onnx::graph::kNode, onnx::graph::kValueInfo)) return false;
   Wire wire(bytes, onnx::graph::kMessage);
   Field f;
   while (wire.next(f)) {
     switch (f.number) {
       case onnx::graph::kNode:
-        if (!read_node(f.bytes)) return false;
+        if (!read_next_node(f.bytes, counts)) return false;
         break;
       case onnx::graph::kName:
         graph().name = f.bytes;
@@ -111,12 +166,13 @@ bool OnnxReader::read_graph(std::string_view bytes) {
         break;
     }
   }
-  return done(wire) && read_value_infos(counts, bytes, onnx::graph::kMessage, onnx::graph::kValueInfo);
+  return done(wire) && settle_mentions() && settle_initializers() &&
+         read_value_infos(counts, bytes, onnx::graph::kMessage, onnx::graph::kValueInfo);
 }
 
 bool OnnxReader::read_function_body(std::string_view bytes) {
   Counts counts;
-  if (!make_room(counts, bytes, onnx::function::kMessage, onnx::function::kNode, onnx::function::kValueInfo))
+  if (!count_fields(counts, bytes, onnx::function::kMessage, onnx::function::kNode, onnx::function::kValueInfo))
     return false;
   Function& function = model_.functions[top().body - 1];  // their bodies come right after the model's graph
   Wire wire(bytes, onnx::function::kMessage);
@@ -131,7 +187,7 @@ bool OnnxReader::read_function_body(std::string_view bytes) {
   while (wire.next(f)) {
     switch (f.number) {
       case onnx::function::kNode:
-        if (!read_node(f.bytes)) return false;
+        if (!read_next_node(f.bytes, counts)) return false;
         break;
       case onnx::function::kInput:
         if (!add_input(f.bytes, wire.field_at())) return false;
@@ -143,7 +199,8 @@ bool OnnxReader::read_function_body(std::string_view bytes) {
         break;
     }
   }
-  return done(wire) && read_value_infos(counts, bytes, onnx::function::kMessage, onnx::function::kValueInfo);
+  return done(wire) && settle_mentions() &&
+         read_value_infos(counts, bytes, onnx::function::kMessage, onnx::function::kValueInfo);
 }
 
 // Last, as only names that are in use get a claim.
@@ -153,9 +210,24 @@ bool OnnxReader::read_value_infos(const Counts& counts, std::string_view bytes, 
   Wire wire(bytes.substr(static_cast<std::size_t>(counts.first_info - bytes.data())), message);
   Field f;
   while (wire.next(f)) {
-    if (f.number == info_field && !read_value_info(f.bytes)) return false;
+    if (f.number != info_field) continue;
+    Info info{};
+    if (!read_named_type(f.bytes, info.name, info.type)) return false;
+    info.hash = hash_name(info.name, hash_key_);
+    top().names.prefetch(info.hash);
+    infos_.push_back(info);
+    if (infos_.size() == kBatch && !settle_infos()) return false;
   }
-  return done(wire);
+  return done(wire) && settle_infos();
+}
+
+bool OnnxReader::settle_infos() {
+  for (const Info& info : infos_) {
+    const ValueId value = find(top(), info.name, info.hash);
+    if (value != NameTable::kEmpty && !read_claim(value, info.name, info.type, {})) return false;
+  }
+  infos_.clear();
+  return true;
 }
 
 bool OnnxReader::read_node(std::string_view bytes) {
@@ -165,16 +237,14 @@ bool OnnxReader::read_node(std::string_view bytes) {
   }
   const auto id = static_cast<NodeId>(body.nodes.size());
   Node node;
-  if (read_node_fields(bytes, node) && (node.outputs == 0 || store_constant(node, bytes))) {
+  if (read_node_fields(bytes, node)) {
     body.nodes.push_back(node);
+    if (node.outputs == 0 || !is_constant(node)) return mentions_.size() < kBatch || settle_mentions();
+    if (!settle_mentions()) return false;
+    store_constant(node, bytes);
     return true;
   }
-  // The name may come after what is broken, or be broken itself.
-  Wire wire(bytes, onnx::node::kMessage);
-  Field f;
-  while (node.name.empty() && wire.next(f)) {
-    if (f.number == onnx::node::kName) node.name = f.bytes;
-  }
+  if (node.name.empty()) node.name = text_field(bytes, onnx::node::kMessage, onnx::node::kName);
   place("node " + std::to_string(id) + (node.name.empty() ? "" : " (" + quoted(node.name) + ")"));
   return false;
 }
@@ -191,7 +261,7 @@ bool OnnxReader::read_node_fields(std::string_view bytes, Node& node) {
   while (wire.next(f)) {
     switch (f.number) {
       case onnx::node::kInput:
-        body.edges.push_back(f.bytes.empty() ? kNone : intern(f.bytes));
+        mention(f.bytes, kNone);
         break;
       case onnx::node::kOutput:
         outputs_.push_back(f.bytes);
@@ -229,59 +299,18 @@ bool OnnxReader::read_node_fields(std::string_view bytes, Node& node) {
   } else if (!texts.space.empty()) {
     node.scope = intern_scope(texts.space, Model::Scope::Form::onnx_namespace);
   }
-  return add_outputs(id);
-}
-
-bool OnnxReader::add_outputs(NodeId id) {
-  Graph& body = graph();
-  for (const std::string_view name : outputs_) {
-    if (name.empty()) {
-      body.edges.push_back(kNone);
-      continue;
-    }
-    const std::size_t before = body.values.size();
-    const ValueId value = intern(name);
-    Value& made = body.values[value];
-    if (value != before) {
-      if (made.producer != kNone || made.stored != kNone || made.role == Role::input) return twice(value);
-      top().check_order = true;
-    }
-    made.producer = id;
-    body.edges.push_back(value);
-  }
+  for (const std::string_view name : outputs_) mention(name, id);
   return true;
-}
-
-bool OnnxReader::twice(ValueId value) {
-  const Value& made = graph().values[value];
-  const std::string first = made.producer != kNone ? "node " + std::to_string(made.producer)
-                            : made.stored != kNone ? std::string("an initializer")
-                                                   : std::string("an input");
-  return fail(Code::bad_graph, "the name " + quoted(made.name) + " is produced twice; the first time by " + first);
-}
-
-ValueId OnnxReader::intern(std::string_view name) {
-  std::vector<Value>& values = graph_->values;
-  const auto fresh = static_cast<ValueId>(values.size());
-  const ValueId id = top().names.find_or_add(hash_name(name, hash_key_), fresh,
-                                             [&](std::uint32_t other) { return values[other].name == name; });
-  if (id == fresh) values.emplace_back().name = name;
-  return id;
-}
-
-ValueId OnnxReader::find(const Open& open, std::string_view name, std::uint32_t hash) const {
-  const std::vector<Value>& values = model_.bodies[open.body].values;
-  return open.names.find(hash, [&](std::uint32_t other) { return values[other].name == name; });
 }
 
 std::uint32_t OnnxReader::intern_op(std::string_view domain, std::string_view name, std::string_view overload) {
   const std::string_view dialect = domain.empty() || domain == "ai.onnx" ? std::string_view("onnx") : domain;
-  const bool usual = dialect.data() != domain.data() && in_force_->onnx >= 0;
-  std::int64_t version = usual ? in_force_->onnx : version_of(dialect);
+  const bool foreign = dialect.data() == domain.data();
+  std::int64_t version = !foreign && in_force_->onnx >= 0 ? in_force_->onnx : version_of(dialect);
   const bool missing = version < 0;
   if (missing) version = dialect == "onnx" ? newest_opset(model_.ir_version) : 1;
   std::uint32_t hash = hash_name(name, hash_key_ + static_cast<std::uint64_t>(version));
-  if (!domain.empty()) hash ^= hash_name(dialect, hash_key_) * 3U;
+  if (foreign) hash ^= hash_name(dialect, hash_key_) * 3U;
   const auto fresh = static_cast<std::uint32_t>(model_.ops.size());
   const std::uint32_t id = op_table_.find_or_add(hash, fresh, [&](std::uint32_t other) {
     const Op& op = model_.ops[other];
@@ -318,14 +347,17 @@ bool OnnxReader::read_metadata(std::string_view bytes, NodeTexts& texts) {
   return true;
 }
 
+bool OnnxReader::is_constant(const Node& node) const {
+  const Op& op = model_.ops[node.op];
+  return op.name == "Constant" && op.dialect == "onnx" && node.attrs != 0;
+}
+
 // A Constant's output is a tensor stored in the model, whichever attribute holds it. One whose value refers to an
 // attribute of the function around it has no contents here.
-bool OnnxReader::store_constant(const Node& node, std::string_view bytes) {
-  const Op& op = model_.ops[node.op];
-  if (op.name != "Constant" || op.dialect != "onnx" || node.attrs == 0) return true;
+void OnnxReader::store_constant(const Node& node, std::string_view bytes) {
   Graph& body = graph();
   const ValueId output = body.edges[node.first_edge + node.inputs];
-  if (output == kNone) return true;
+  if (output == kNone) return;
   const Attr& attr = model_.attrs[node.first_attr];
   Stored stored;
   switch (attr.kind) {
@@ -351,7 +383,7 @@ bool OnnxReader::store_constant(const Node& node, std::string_view bytes) {
       stored.type = Type::of(DType::string, {Dim(attr.count)});
       break;
     default:
-      return true;
+      return;
   }
   if (attr.kind != Attr::Kind::tensor && stored.type.dtype != DType::string) {
     stored.encoding = Encoding::attribute;
@@ -366,7 +398,6 @@ bool OnnxReader::store_constant(const Node& node, std::string_view bytes) {
   body.values[output].stored = static_cast<std::uint32_t>(body.stored.size());
   body.values[output].role = Role::weight;
   body.stored.push_back(std::move(stored));
-  return true;
 }
 
 bool OnnxReader::add_input(std::string_view name, const char* at) {
@@ -412,72 +443,55 @@ bool OnnxReader::read_input(std::string_view bytes) {
     number = "input" + std::to_string(graph().inputs.size() - 1);
     axes_of = name.empty() || name.size() > long_name ? std::string_view(number) : name;
   }
-  Type type;
-  if (type_bytes.data() == nullptr) return true;
-  if (!read_type(type_bytes, type, axes_of, 0)) {
-    place("input " + quoted(name));
-    return false;
-  }
-  claim(graph().inputs.back(), std::move(type));
-  return true;
+  return read_claim(graph().inputs.back(), name, type_bytes, axes_of);
 }
 
 bool OnnxReader::read_output(std::string_view bytes) {
   std::string_view name, type_bytes;
   if (!read_named_type(bytes, name, type_bytes)) return false;
-  return add_output(name, bytes.data()) && read_claim(graph().outputs.back(), name, type_bytes);
+  return add_output(name, bytes.data()) && read_claim(graph().outputs.back(), name, type_bytes, {});
 }
 
-bool OnnxReader::read_value_info(std::string_view bytes) {
-  std::string_view name, type_bytes;
-  if (!read_named_type(bytes, name, type_bytes)) return false;
-  const ValueId value = find(top(), name, hash_name(name, hash_key_));
-  return value == NameTable::kEmpty || read_claim(value, name, type_bytes);
-}
-
-bool OnnxReader::read_claim(ValueId value, std::string_view name, std::string_view bytes) {
+// Of two claims the first that states a rank stays: inputs and outputs come before value_info.
+bool OnnxReader::read_claim(ValueId value, std::string_view name, std::string_view bytes, std::string_view axes_of) {
   if (bytes.data() == nullptr) return true;
-  const std::uint32_t earlier = graph().values[value].claim;
-  if (earlier != kNone && graph().claims[earlier].ranked) return true;
-  Type type;
-  if (!read_type(bytes, type, {}, 0)) {
-    place("the type of " + quoted(name));
-    return false;
-  }
-  claim(value, std::move(type));
-  return true;
-}
-
-void OnnxReader::claim(ValueId value, Type type) {
-  std::uint32_t& slot = graph().values[value].claim;
-  if (slot == kNone) {
-    slot = static_cast<std::uint32_t>(graph().claims.size());
-    graph().claims.push_back(std::move(type));
-  } else if (type.ranked || graph().claims[slot].dtype == DType::unknown) {
-    graph().claims[slot] = std::move(type);
-  }
+  std::uint32_t& claim = graph().values[value].claim;
+  std::vector<Type>& claims = graph().claims;
+  if (claim != kNone && claims[claim].ranked) return true;
+  claim = static_cast<std::uint32_t>(claims.size());
+  if (read_type(bytes, claims.emplace_back(), axes_of, 0)) return true;
+  place("the type of " + quoted(name));
+  return false;
 }
 
 bool OnnxReader::read_initializer(std::string_view bytes, bool sparse) {
   Graph& body = graph();
-  Stored stored;
+  const std::size_t index = body.stored.size();
+  Stored& stored = body.stored.emplace_back();
   std::string_view name;
   if (!(sparse ? read_sparse(bytes, stored, name) : read_tensor(bytes, stored, name))) {
-    place("initializer " + (name.empty() ? std::to_string(body.stored.size()) : quoted(name)));
+    if (name.empty() && !sparse) name = text_field(bytes, onnx::tensor::kMessage, onnx::tensor::kName);
+    place("initializer " + (name.empty() ? std::to_string(index) : quoted(name)));
     return false;
   }
   if (name.empty()) return fail_at(bytes.data(), Code::malformed, "an initializer without a name");
-  const ValueId value = intern(name);
-  Value& held = body.values[value];
-  if (held.producer != kNone) return twice(value);
-  // Given twice: the last one counts, as in ONNX Runtime. An input with an initializer has it as its default.
-  if (held.stored == kNone) {
-    held.stored = static_cast<std::uint32_t>(body.stored.size());
-    body.stored.push_back(std::move(stored));
-  } else {
-    body.stored[held.stored] = std::move(stored);
+  const std::uint32_t hash = hash_name(name, hash_key_);
+  top().names.prefetch(hash);
+  initializers_.push_back({name, hash, static_cast<std::uint32_t>(index)});
+  return initializers_.size() < kBatch || settle_initializers();
+}
+
+// Given twice: the last one counts, as in ONNX Runtime. An input with an initializer has it as its default.
+bool OnnxReader::settle_initializers() {
+  Graph& body = graph();
+  for (const Initializer& initializer : initializers_) {
+    const ValueId value = intern(initializer.name, initializer.hash);
+    Value& held = body.values[value];
+    if (held.producer != kNone) return twice(value, "an initializer");
+    held.stored = initializer.stored;
+    held.role = Role::weight;
   }
-  held.role = Role::weight;
+  initializers_.clear();
   return true;
 }
 

@@ -103,7 +103,9 @@ bool OnnxReader::read_sparse(std::string_view bytes, Stored& stored, std::string
 bool OnnxReader::read_dims(const Field& f, Shape& shape, const char* at) {
   const auto add = [&](std::int64_t dim) {
     if (dim < 0) return fail_at(at, Code::malformed, "a stored tensor has a dimension of " + std::to_string(dim));
-    return add_dim(shape, Dim(dim), at);
+    if (shape.size() == kMostRank) return too_many_dims(at);
+    shape.push_back(Dim(dim));
+    return true;
   };
   if (!f.packed()) return add(f.integer());
   Wire packed(f.bytes, onnx::tensor::kMessage);
@@ -114,12 +116,8 @@ bool OnnxReader::read_dims(const Field& f, Shape& shape, const char* at) {
   return true;
 }
 
-bool OnnxReader::add_dim(Shape& shape, Dim dim, const char* at) {
-  if (shape.size() == kMostRank) {
-    return fail_at(at, Code::malformed, "a shape of more than " + std::to_string(kMostRank) + " dimensions");
-  }
-  shape.push_back(std::move(dim));
-  return true;
+bool OnnxReader::too_many_dims(const char* at) {
+  return fail_at(at, Code::malformed, "a shape of more than " + std::to_string(kMostRank) + " dimensions");
 }
 
 // `axes_of`: after which input its nameless sizes are named; empty: they are unknown.
@@ -192,22 +190,33 @@ bool OnnxReader::read_shape(std::string_view bytes, Shape& shape, std::string_vi
   Field f;
   while (wire.next(f)) {
     if (f.number != onnx::shape::kDim) continue;
+    if (shape.size() == kMostRank) return too_many_dims(wire.field_at());
     Dim dim = Dim::undefined();
     if (!read_dim(f.bytes, dim)) return false;
-    if (!dim.defined() && !axes_of.empty() && shape.size() < kMostRank) {
+    if (!dim.defined() && !axes_of.empty()) {
       dim = Dim::symbol(std::string(axes_of) + "." + std::to_string(shape.size()));
     }
-    if (!add_dim(shape, std::move(dim), wire.field_at())) return false;
+    shape.push_back(std::move(dim));
   }
   return done(wire);
 }
 
 // Undefined where the file names no size. Of a number and a name, the later one counts, as protobuf has it.
 bool OnnxReader::read_dim(std::string_view bytes, Dim& dim) {
+  const auto number = [](std::int64_t size) { return size >= 0 ? Dim(size) : Dim::undefined(); };
+  constexpr char value_tag = onnx::dimension::kValue << 3U | wire::kVarint;
+  if (bytes.size() > 1 && bytes[0] == value_tag) {  // a number and nothing else, as nearly always
+    Wire rest(bytes.substr(1), onnx::dimension::kMessage);
+    std::uint64_t size = 0;
+    if (rest.varint(size) && !rest.more()) {
+      dim = number(static_cast<std::int64_t>(size));
+      return true;
+    }
+  }
   Wire wire(bytes, onnx::dimension::kMessage);
   Field f;
   while (wire.next(f)) {
-    if (f.number == onnx::dimension::kValue) dim = f.integer() >= 0 ? Dim(f.integer()) : Dim::undefined();
+    if (f.number == onnx::dimension::kValue) dim = number(f.integer());
     if (f.number == onnx::dimension::kParam) dim = dim_named(f.bytes);
   }
   return done(wire);

@@ -39,8 +39,16 @@ struct Message {
       allowed[line.number] = line.allowed;
       names[line.number] = line.name;
     }
+    for (unsigned tag = 8; tag < 128; ++tag) {
+      const unsigned how = allowed[tag >> 3], wiring = tag & 7U;
+      const bool good = how == kAnything || ((how >> wiring) & 1U) != 0;
+      quick[tag] = good && wiring == kLength ? kQuickBytes : good && wiring == kVarint ? kQuickNumber : kSlow;
+    }
   }
   const char* name;
+  /// By tag byte: what can be read without a second look.
+  enum Quick : std::uint8_t { kSlow, kQuickBytes, kQuickNumber };
+  std::uint8_t quick[128] = {};
   std::uint8_t allowed[kFields] = {};
   const char* names[kFields] = {};
 };
@@ -66,9 +74,11 @@ enum class Flaw : std::uint8_t {
   misfit,     ///< a field of ours, encoded in another way than the format says
 };
 
-inline float float_of(std::uint32_t bits) noexcept {
+/// From the low 32 bits.
+inline float float_of(std::uint64_t bits) noexcept {
+  const auto low = static_cast<std::uint32_t>(bits);
   float value;
-  std::memcpy(&value, &bits, sizeof value);
+  std::memcpy(&value, &low, sizeof value);
   return value;
 }
 inline double double_of(std::uint64_t bits) noexcept {
@@ -79,7 +89,8 @@ inline double double_of(std::uint64_t bits) noexcept {
 /// A little-endian integer of `size` bytes (at most 8), on any machine.
 inline std::uint64_t little_endian(const char* at, std::size_t size) noexcept {
   std::uint64_t value = 0;
-  for (std::size_t i = 0; i < size; ++i) value |= static_cast<std::uint64_t>(static_cast<unsigned char>(at[i])) << (8 * i);
+  for (std::size_t i = 0; i < size; ++i)
+    value |= static_cast<std::uint64_t>(static_cast<unsigned char>(at[i])) << (8 * i);
   return value;
 }
 
@@ -93,36 +104,27 @@ class Wire {
   bool next(Field& field) noexcept {
     if (at_ == end_) return false;
     field_at_ = at_;
-    std::uint64_t tag = 0;
-    if (!varint(tag)) return false;
-    field.number = static_cast<std::uint32_t>(tag >> 3);
-    field.wiring = static_cast<Wiring>(tag & 7U);
-    if (tag < 8 || tag > 0xFFFFFFFFU) return broken(Flaw::bad_tag);
-    if (field.number < Message::kFields) {
-      const unsigned allowed = message_->allowed[field.number];
-      if (allowed != 0 && ((allowed >> field.wiring) & 1U) == 0) return broken(Flaw::misfit);
-    }
-    switch (field.wiring) {
-      case kLength: {
-        std::uint64_t size = 0;
-        if (!varint(size)) return false;
-        if (size > static_cast<std::uint64_t>(end_ - at_)) {
-          wanted_ = size;
-          return broken(Flaw::overrun);
-        }
-        field.bytes = {at_, static_cast<std::size_t>(size)};
-        at_ += size;
+    // Nine fields of ten have a tag and a length, or a number, of one byte each.
+    const auto tag = static_cast<unsigned char>(at_[0]);
+    if (tag < 0x80 && end_ - at_ > 1) {
+      const auto second = static_cast<unsigned char>(at_[1]);
+      const std::uint8_t quick = message_->quick[tag];
+      if (quick == Message::kQuickBytes && second < 0x80 && second <= end_ - at_ - 2) {
+        field.number = tag >> 3U;
+        field.wiring = kLength;
+        field.bytes = {at_ + 2, second};
+        at_ += 2 + second;
         return true;
       }
-      case kVarint:
-        return varint(field.bits);
-      case kFixed32:
-        return fixed(field.bits, 4);
-      case kFixed64:
-        return fixed(field.bits, 8);
-      default:
-        return broken(Flaw::bad_tag);
+      if (quick == Message::kQuickNumber && second < 0x80) {
+        field.number = tag >> 3U;
+        field.wiring = kVarint;
+        field.bits = second;
+        at_ += 2;
+        return true;
+      }
     }
+    return next_slow(field);
   }
 
   /// For the inside of packed fields.
@@ -156,19 +158,9 @@ class Wire {
     flaw_ = flaw;
     return false;
   }
-  bool long_varint(std::uint64_t& value) noexcept {
-    std::uint64_t sum = 0;
-    for (unsigned shift = 0; shift < 70; shift += 7) {
-      if (at_ == end_) return broken(Flaw::cut);
-      const auto byte = static_cast<unsigned char>(*at_++);
-      sum |= static_cast<std::uint64_t>(byte & 0x7FU) << shift;  // bits beyond 64 fall off, as in every reader
-      if (byte < 0x80) {
-        value = sum;
-        return true;
-      }
-    }
-    return broken(Flaw::long_varint);
-  }
+  // Kept apart so that what is above can be small enough to be part of every loop.
+  bool next_slow(Field& field) noexcept;
+  bool long_varint(std::uint64_t& value) noexcept;
 
   const char* at_;
   const char* end_;
