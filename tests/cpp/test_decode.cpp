@@ -19,6 +19,13 @@ constexpr std::size_t kLimit = 65536;
 using Ints = std::vector<std::int64_t>;
 using Reals = std::vector<double>;
 
+template <class T>
+std::string listed(const std::vector<T>& values) {
+  std::string text;
+  for (const T v : values) text += (text.empty() ? "" : ", ") + check::show(v);
+  return text;
+}
+
 /// "1, 2" or "refused" of the initializer in a model: the reader chooses the encoding.
 std::string decoded(const Bytes& tensor_bytes, std::size_t limit = kLimit, bool sparse = false) {
   const auto kept = std::make_shared<const Bytes>(model(node("A", {"t"}, {"y"}) +
@@ -31,10 +38,7 @@ std::string decoded(const Bytes& tensor_bytes, std::size_t limit = kLimit, bool 
   if (!decode((*read)->bodies[0].stored[0], limit, &ints, &reals)) {
     return ints.empty() && reals.empty() ? "refused" : "refused, but not empty";
   }
-  std::string text;
-  for (const std::int64_t v : ints) text += (text.empty() ? "" : ", ") + std::to_string(v);
-  for (const double v : reals) text += (text.empty() ? "" : ", ") + check::show(v);
-  return text;
+  return listed(ints) + listed(reals);
 }
 
 template <class T>
@@ -185,7 +189,7 @@ TEST("constants in attributes") {
     Ints ints;
     Reals reals;
     if (!read || !decode((*read)->bodies[0].stored[0], kLimit, &ints, &reals)) return std::string("refused");
-    return check::show(ints) + check::show(reals);
+    return "[" + listed(ints) + "][" + listed(reals) + "]";
   };
   CHECK_EQ(constant(bytes(1, "value_int") + number(3, -5) + number(20, 2)), "[-5][]");
   CHECK_EQ(constant(bytes(1, "value_int") + number(20, 2)), "[0][]");  // a zero may be left out
