@@ -1,0 +1,157 @@
+"""ONNX's own node tests: every output's dtype and shape against the expected one, with and without the inputs' contents.
+
+What a model states of its outputs is taken out first. A size is right, or it is a named symbol or unknown: never wrong.
+Sequences and optionals are opened up by nodes added behind them, so that every element is compared too.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import macsim
+
+CHUNKS = 24
+
+NAMES = {
+    "DOUBLE": "f64", "FLOAT": "f32", "FLOAT16": "f16", "BFLOAT16": "bf16", "BOOL": "bool", "STRING": "string",
+    "INT64": "i64", "INT32": "i32", "INT16": "i16", "INT8": "i8", "INT4": "i4", "INT2": "i2",
+    "UINT64": "u64", "UINT32": "u32", "UINT16": "u16", "UINT8": "u8", "UINT4": "u4", "UINT2": "u2",
+    "COMPLEX64": "c64", "COMPLEX128": "c128", "FLOAT8E4M3FN": "f8e4m3fn", "FLOAT8E4M3FNUZ": "f8e4m3fnuz",
+    "FLOAT8E5M2": "f8e5m2", "FLOAT8E5M2FNUZ": "f8e5m2fnuz", "FLOAT8E8M0": "f8e8m0", "FLOAT4E2M1": "f4e2m1",
+    "FLOAT6E2M3": "f6e2m3", "FLOAT6E3M2": "f6e3m2",
+}  # fmt: skip
+
+
+@functools.cache
+def cases() -> list[Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from onnx.backend.test.case.node import collect_testcases
+
+        return collect_testcases(None)
+
+
+def dtype_name(number: int) -> str:
+    return NAMES[TensorProto.DataType.Name(number)]
+
+
+def array_of(value: Any) -> np.ndarray:
+    return numpy_helper.to_array(value) if isinstance(value, TensorProto) else np.asarray(value)
+
+
+# Models, prepared. ----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Expected:
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+class Prepared:
+    """A node test as a model that states nothing of its outputs, the values of its inputs, and what must come out."""
+
+    def __init__(self, case: Any, with_values: bool) -> None:
+        self.model = onnx.ModelProto()
+        self.model.CopyFrom(case.model)
+        self.graph = self.model.graph
+        self.values: dict[str, Any] = {}
+        self.expected: list[Expected] = []
+        self.before: list[onnx.NodeProto] = []
+        self.behind: list[onnx.NodeProto] = []
+        given, wanted = case.data_sets[0]
+        if with_values:
+            inputs = list(self.graph.input)
+            del self.graph.input[:]
+            for stated, value in zip(inputs, given, strict=True):
+                self.feed(stated.name, stated.type, value)
+        outputs = [(o.name, o.type) for o in case.model.graph.output]
+        del self.graph.output[:]
+        del self.graph.value_info[:]
+        for (name, kind), value in zip(outputs, wanted, strict=True):
+            self.graph.output.add(name=name)
+            self.expect(name, kind, value)
+        nodes = [*self.before, *self.graph.node, *self.behind]
+        del self.graph.node[:]
+        self.graph.node.extend(nodes)
+
+    def feed(self, name: str, kind: onnx.TypeProto, value: Any) -> None:
+        """An input with its value. A list becomes a node over its elements."""
+        which = kind.WhichOneof("value")
+        if which == "tensor_type":
+            array = array_of(value)
+            self.graph.input.append(helper.make_tensor_value_info(name, kind.tensor_type.elem_type, array.shape))
+            self.values[name] = np.asarray(array, dtype=str) if array.dtype == object else array
+        elif which == "sequence_type":
+            element = kind.sequence_type.elem_type
+            for i, part in enumerate(value):
+                self.feed(f"{name}.{i}", element, part)
+            if value:
+                node = helper.make_node("SequenceConstruct", [f"{name}.{i}" for i in range(len(value))], [name])
+            else:
+                node = helper.make_node("SequenceEmpty", [], [name], dtype=element.tensor_type.elem_type)
+            self.before.append(node)
+        else:
+            element = kind.optional_type.elem_type
+            if value is None:
+                self.before.append(helper.make_node("Optional", [], [name], type=element))
+            else:
+                self.feed(f"{name}.it", element, value)
+                self.before.append(helper.make_node("Optional", [f"{name}.it"], [name]))
+
+    def expect(self, name: str, kind: onnx.TypeProto, value: Any) -> None:
+        which = kind.WhichOneof("value")
+        if which == "tensor_type":
+            shape = array_of(value).shape
+            self.expected.append(Expected(name, dtype_name(kind.tensor_type.elem_type), shape))
+        elif which == "sequence_type":
+            for i, part in enumerate(value):
+                at, index = f"{name}.{i}", f"{name}.at{i}"
+                self.behind.append(helper.make_node("Constant", [], [index], value_int=i))
+                self.behind.append(helper.make_node("SequenceAt", [name, index], [at]))
+                self.graph.output.add(name=at)
+                self.expect(at, kind.sequence_type.elem_type, part)
+        else:
+            self.behind.append(helper.make_node("OptionalGetElement", [name], [f"{name}.it"]))
+            self.graph.output.add(name=f"{name}.it")
+            self.expect(f"{name}.it", kind.optional_type.elem_type, value)
+
+
+# Verdicts. ------------------------------------------------------------------------------------------------------------
+
+
+def verdict(dtype: str, shape: Any, want: Expected) -> str:
+    """"exact", "open" (a symbol, or unknown), or what is wrong."""
+    if dtype != want.dtype:
+        return f"{want.name} is {dtype}, not {want.dtype}"
+    if shape is None:
+        return "open"
+    if len(shape) != len(want.shape):
+        return f"{want.name} is {shape}, not {want.shape}"
+    wrong = [i for i, (got, size) in enumerate(zip(shape, want.shape, strict=True)) if isinstance(got, int) and got != size]
+    if wrong:
+        return f"{want.name} is {shape}, not {want.shape}"
+    return "exact" if all(isinstance(got, int) for got in shape) else "open"
+
+
+def judge(case: Any, with_values: bool) -> tuple[str, macsim.Report]:
+    prepared = Prepared(case, with_values)
+    report = macsim.count(prepared.model, values=prepared.values)
+    outputs = {tensor.name: tensor for tensor in report.outputs}
+    verdicts = [verdict(outputs[want.name].dtype, outputs[want.name].shape, want) for want in prepared.expected]
+    wrong = [v for v in verdicts if v not in ("exact", "open")]
+    return (wrong[0] if wrong else "open" if "open" in verdicts else "exact"), report
+
+
+def ops_of(case: Any) -> set[str]:
+    return {node.op_type for node in case.model.graph.node}
