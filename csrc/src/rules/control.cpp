@@ -19,7 +19,9 @@ Truth truth_of(const Contents* contents) {
 Truth truth_of(const Part& part) { return truth_of(part.contents.get()); }
 
 bool same_type(const Type& a, const Type& b) {
-  return a.dtype == b.dtype && a.kind == b.kind && a.ranked == b.ranked && a.shape == b.shape;
+  if (a.dtype != b.dtype || a.kind != b.kind || a.ranked != b.ranked || a.shape != b.shape) return false;
+  if (a.element == nullptr || b.element == nullptr) return a.element == b.element;
+  return same_type(*a.element, *b.element);
 }
 
 // If. --------------------------------------------------------------------------------------------------------------
@@ -105,22 +107,6 @@ Part stacked(const Part& element, const Dim& trips) {
   return out;
 }
 
-// Sizes that differ between two types become unknown; a dtype or rank that differs makes them unranked.
-Type merged(const Type& a, const Type& b) {
-  if (a.dtype != b.dtype || a.kind != b.kind) return Type::unranked(a.dtype == b.dtype ? a.dtype : DType::unknown);
-  if (!a.ranked || !b.ranked || a.shape.size() != b.shape.size()) {
-    Type out = a;
-    out.ranked = false;
-    out.shape.clear();
-    return out;
-  }
-  Type out = a;
-  for (std::size_t axis = 0; axis < out.shape.size(); ++axis) {
-    if (a.shape[axis] != b.shape[axis]) out.shape[axis] = Dim::undefined();
-  }
-  return out;
-}
-
 std::vector<Part> loop_arguments(const Scalar& iteration, const Part& condition, const std::vector<Part>& state) {
   std::vector<Part> out{scalar_part(DType::i64, iteration), condition};
   out.insert(out.end(), state.begin(), state.end());
@@ -158,7 +144,7 @@ bool unroll(Walk& walk, const LoopShape& loop, std::optional<std::int64_t> trips
       if (done == 0) {
         scanned[i] = std::move(part);
       } else {
-        scanned[i].type = merged(scanned[i].type, part.type);
+        scanned[i].type = common(scanned[i].type, part.type);
       }
     }
   }
@@ -176,7 +162,7 @@ bool widen(Walk& walk, std::vector<Part>& state, const std::vector<Part>& after)
     if (same_type(now, next)) continue;
     stable = false;
     if (now.kind != next.kind || !now.ranked || !next.ranked || now.shape.size() != next.shape.size()) {
-      now = merged(now, next);
+      now = common(now, next);
       continue;
     }
     if (now.dtype != next.dtype) now.dtype = DType::unknown;
@@ -188,6 +174,25 @@ bool widen(Walk& walk, std::vector<Part>& state, const std::vector<Part>& after)
     }
   }
   return stable;
+}
+
+// Lists that grow: an empty one says nothing of its elements, so one iteration is run to see what it puts in.
+bool learn_elements(Walk& walk, const LoopShape& loop, const Part& condition, std::vector<Part>& state) {
+  const auto before = walk.mark();
+  for (Part& part : state) {
+    if (part.type.kind == Kind::tensor) part.contents = nullptr;
+  }
+  const auto trial = walk.run_body({loop.body, "body", loop_arguments(Scalar(), condition, state), 1, Trust::exact, {}});
+  walk.undo(before);
+  if (!trial || trial->size() < 1 + loop.carried) return false;
+  for (std::size_t i = 0; i < loop.carried; ++i) {
+    Part& part = state[i];
+    if (part.type.kind != Kind::sequence) continue;
+    const Type& next = (*trial)[1 + i].type;
+    const bool empty = part.contents != nullptr && part.contents->parts.empty();
+    part.type = empty && next.kind == Kind::sequence ? next : common(part.type, next);
+  }
+  return true;
 }
 
 Status run_loop(Walk& walk, const Call& c, Outputs&) {
@@ -209,12 +214,12 @@ Status run_loop(Walk& walk, const Call& c, Outputs&) {
 
   // A trial: what does one iteration, of which nothing is known, do to the state?
   std::vector<Part> state = initial;
-  for (Part& part : state) {
-    if (part.type.kind == Kind::tensor) part.contents = nullptr;
-  }
   const auto before = walk.mark();
   const Part unknown_condition = scalar_part(DType::boolean, Scalar());
   const Part true_condition = scalar_part(DType::boolean, Scalar::integer(1));
+  const bool lists = std::any_of(state.begin(), state.end(), [](const Part& p) { return p.type.kind != Kind::tensor; });
+  if (lists && !learn_elements(walk, loop, true_condition, state)) return {};
+  for (Part& part : state) part.contents = nullptr;
   auto trial = walk.run_body({loop.body, "body", loop_arguments(Scalar(), true_condition, state), 1, Trust::exact, {}});
   if (!trial || trial->size() < 1 + loop.carried) return {};
   loop.scanned = trial->size() - 1 - loop.carried;
@@ -226,7 +231,7 @@ Status run_loop(Walk& walk, const Call& c, Outputs&) {
   walk.undo(before);
 
   const bool none = starts == Truth::no || constant_trips.value_or(1) <= 0;
-  const bool try_unroll = !none && (!counted || !stable || uneven) &&
+  const bool try_unroll = !none && (!counted || !stable || uneven || lists) &&
                           (!constant_trips || *constant_trips <= kMostUnrolled || goes_on != Truth::yes);
   std::vector<Part> results;
   if (try_unroll && (constant_trips || !most.defined() || c.given(1)) &&
@@ -247,7 +252,7 @@ Status run_loop(Walk& walk, const Call& c, Outputs&) {
   }
   if (widened) {
     for (std::size_t i = 0; i < state.size(); ++i) {
-      if (!same_type(state[i].type, (*trial)[1 + i].type)) state[i].type = merged(state[i].type, (*trial)[1 + i].type);
+      if (!same_type(state[i].type, (*trial)[1 + i].type)) state[i].type = common(state[i].type, (*trial)[1 + i].type);
     }
   }
   Dim trips = none ? Dim(0) : counted ? at_least_zero(c, most) : Dim::undefined();
@@ -262,11 +267,8 @@ Status run_loop(Walk& walk, const Call& c, Outputs&) {
   if (!last) return {};
   for (std::size_t i = 0; i < loop.carried; ++i) {
     Part& part = (*last)[1 + i];
-    if (none)
-      part = initial[i];
-    else if (part.type.kind == Kind::tensor)
-      part.contents = nullptr;
-    walk.set_output(i, std::move(part));
+    part.contents = nullptr;
+    walk.set_output(i, none ? std::move(initial[i]) : std::move(part));
   }
   for (std::size_t i = 0; i < loop.scanned; ++i) {
     walk.set_output(loop.carried + i, stacked((*last)[1 + loop.carried + i], trips));
@@ -384,7 +386,7 @@ Status run_sequence_map(Walk& walk, const Call& c, Outputs&) {
   for (std::size_t i = 0; i < sequences.size(); ++i) {
     Type element;
     for (std::size_t n = 0; n < sequences[i].parts.size(); ++n) {
-      element = n == 0 ? sequences[i].parts[n].type : merged(element, sequences[i].parts[n].type);
+      element = n == 0 ? sequences[i].parts[n].type : common(element, sequences[i].parts[n].type);
     }
     walk.set_output(i, {sequence_of(element), std::make_shared<const Contents>(std::move(sequences[i]))});
   }

@@ -28,25 +28,11 @@ Type holding(Kind kind, const Type& element) {
 
 Type sequence_of(const Type& element) { return holding(Kind::sequence, element); }
 
-// What two elements have in common: sizes that differ are unknown, and so is a rank that differs.
-Type common(const Type& a, const Type& b) {
-  Type out = a;
-  if (a.dtype != b.dtype) out.dtype = DType::unknown;
-  if (a.kind != b.kind || !a.ranked || !b.ranked || a.shape.size() != b.shape.size()) {
-    out.ranked = false;
-    out.shape.clear();
-    return out;
-  }
-  for (std::size_t i = 0; i < out.shape.size(); ++i) {
-    if (a.shape[i] != b.shape[i]) out.shape[i] = Dim::undefined();
-  }
-  return out;
-}
-
+// What all parts have in common.
 Type common(const std::vector<Part>& parts, const Type& when_empty) {
   if (parts.empty()) return when_empty;
   Type out = parts.front().type;
-  for (std::size_t i = 1; i < parts.size(); ++i) out = common(out, parts[i].type);
+  for (std::size_t i = 1; i < parts.size(); ++i) out = rules::common(out, parts[i].type);
   return out;
 }
 
@@ -143,13 +129,13 @@ void give_blurred(Outputs& out, std::size_t size, const Type& type) {
 Status infer_insert(const Call& c, Outputs& out) {
   const auto* parts = parts_of(c, kInto);
   if (parts == nullptr) {
-    out.set(0, sequence_of(common(element_of(c.in(kInto)), c.in(kTensor))));
+    out.set(0, sequence_of(rules::common(element_of(c.in(kInto)), c.in(kTensor))));
     return {};
   }
   const Part added = part_at(c, 1);
   const Position at = c.has(kInsertAt) ? position(c, kInsertAt, parts->size(), true) : Position{true, parts->size()};
   if (!at.known) {
-    give_blurred(out, parts->size() + 1, parts->empty() ? added.type : common(common(*parts, {}), added.type));
+    give_blurred(out, parts->size() + 1, parts->empty() ? added.type : rules::common(common(*parts, {}), added.type));
     return {};
   }
   std::vector<Part> longer = *parts;
@@ -247,10 +233,11 @@ Lengths lengths_of(const Call& c, Outputs& out, const Dim& size) {
   const Type& split = c.in(kSplit);
   if (split.ranked && split.shape.empty()) return equal_lengths(size, given ? given->front() : Dim::undefined());
   Lengths lengths;
-  const auto count = split.ranked && split.shape.size() == 1 ? split.shape.begin()->constant() : std::nullopt;
-  if (!given && (!count || *count < 0 || *count > 64)) return lengths;
+  const Shape& shape = split.shape;
+  const std::int64_t count = shape.size() == 1 ? shape[0].constant().value_or(-1) : -1;
+  if (!given && (count < 0 || count > 64)) return lengths;
   lengths.each.emplace();
-  const std::size_t parts = given ? given->size() : static_cast<std::size_t>(*count);
+  const std::size_t parts = given ? given->size() : static_cast<std::size_t>(count);
   for (std::size_t i = 0; i < parts; ++i) {
     const bool known = given && (*given)[i].defined();
     lengths.each->push_back(known ? (*given)[i] : out.symbol("split" + std::to_string(i), "length of a part"));

@@ -244,6 +244,27 @@ Dim windowed(const Call& c, const Dim& in, const Window& w, std::size_t axis) {
   return fitting(c, size);
 }
 
+Type common(const Type& a, const Type& b) {
+  const DType dtype = a.dtype == b.dtype ? a.dtype : DType::unknown;
+  if (a.kind != b.kind) return Type::unranked(dtype);
+  Type out = a;
+  out.dtype = dtype;
+  if (a.element == nullptr || b.element == nullptr) {
+    out.element = nullptr;
+  } else if (a.element != b.element) {
+    out.element = std::make_shared<const Type>(common(*a.element, *b.element));
+  }
+  if (!a.ranked || !b.ranked || a.shape.size() != b.shape.size()) {
+    out.ranked = false;
+    out.shape.clear();
+    return out;
+  }
+  for (std::size_t i = 0; i < out.shape.size(); ++i) {
+    if (a.shape[i] != b.shape[i]) out.shape[i] = Dim::undefined();
+  }
+  return out;
+}
+
 // Texts. -----------------------------------------------------------------------------------------------------------
 
 std::string text(const Shape& shape) {

@@ -65,6 +65,9 @@ Status read_window(const Call& c, std::size_t spatial, const Shape& kernel_if_ab
 /// auto_pad says; with ceil_mode the last window must start inside the input or its left padding.
 Dim windowed(const Call& c, const Dim& in, const Window& w, std::size_t axis);
 
+/// What two types have in common: sizes that differ are unknown, and so is a rank that differs.
+Type common(const Type& a, const Type& b);
+
 /// "[2, batch, 64]" for messages.
 std::string text(const Shape& shape);
 /// Status{bad_inputs, text}.

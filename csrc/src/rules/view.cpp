@@ -158,7 +158,11 @@ Status infer_unsqueeze(const Call& c, Outputs& out) {
     return {};
   }
   const auto axes = axes_in(list.values, x.size() + list.values.size());
-  if (!axes) return bad("axes do not fit " + text(x) + " with " + std::to_string(list.values.size()) + " axes more");
+  if (!axes || !c.ranked(kData)) {
+    out.unranked(0, c.dtype(kData));
+    if (!c.ranked(kData)) return {};
+    return bad("axes do not fit " + text(x) + " with " + std::to_string(list.values.size()) + " axes more");
+  }
   Shape y;
   std::size_t next = 0;
   for (std::size_t i = 0; i < x.size() + axes->size(); ++i) {
