@@ -114,6 +114,11 @@ py::dict row_work(const Report& report, std::size_t i) {
   return out;
 }
 
+py::tuple mac_dtypes(const Report& r, std::size_t i) {
+  const auto d = r.mac_dtypes(i);
+  return py::make_tuple(text(macsim::name_of(d[0])), text(macsim::name_of(d[1])), text(macsim::name_of(d[2])));
+}
+
 // Columns. ---------------------------------------------------------------------------------------------------------
 
 template <class At>
@@ -167,6 +172,29 @@ py::list text_column(const Report& r, const std::string& name) {
   if (name == "because") return texts(rows, [&](std::size_t i) { return r.because(i); });
   if (name == "compute") return texts(rows, [&](std::size_t i) { return macsim::name_of(r.compute(i)); });
   throw py::key_error("there is no column '" + name + "'");
+}
+
+// Everything about a row at once, in the order of report.py's TEXTS and NUMBERS: for those who write it all out.
+py::tuple facts(const Report& r, std::size_t i) {
+  const auto tensors = [](const std::vector<Tensor>& all) {
+    py::list out;
+    for (const Tensor& t : all) {
+      out.append(py::make_tuple(text(t.name), text(t.slot), text(macsim::name_of(t.type.dtype)), shape_tuple(t.type),
+                                text(name_of(t.type.kind)), text(name_of(t.role))));
+    }
+    return out;
+  };
+  py::list texts;
+  for (const std::string& one : {std::string(r.name(i)), r.op(i), r.rule(i), r.scope(i), r.path(i)})
+    texts.append(text(one));
+  for (const std::string_view one : {macsim::name_of(r.trust(i)), r.because(i), macsim::name_of(r.compute(i))}) {
+    texts.append(text(one));
+  }
+  py::list numbers;
+  for (std::size_t c = 0; c < kColumns; ++c) numbers.append(number(r.at(static_cast<Column>(c), i)));
+  for (const Count& one : {r.flops(i), r.int_ops(i), r.times(i)}) numbers.append(number(one));
+  return py::make_tuple(std::move(texts), std::move(numbers), mac_dtypes(r, i), tensors(r.inputs(i)),
+                        tensors(r.outputs(i)));
 }
 
 // Analysis. --------------------------------------------------------------------------------------------------------
@@ -317,12 +345,8 @@ void bind_report(py::module_& m) {
       .def("because", row([](const Report& r, std::size_t i) { return text(r.because(i)); }), py::arg("row"))
       .def("compute", row([](const Report& r, std::size_t i) { return text(macsim::name_of(r.compute(i))); }),
            py::arg("row"))
-      .def("mac_dtypes", row([](const Report& r, std::size_t i) {
-             const auto d = r.mac_dtypes(i);
-             return py::make_tuple(text(macsim::name_of(d[0])), text(macsim::name_of(d[1])),
-                                   text(macsim::name_of(d[2])));
-           }),
-           py::arg("row"))
+      .def("mac_dtypes", row(&mac_dtypes), py::arg("row"))
+      .def("facts", row(&facts), py::arg("row"))
       .def("times", row([](const Report& r, std::size_t i) { return number(r.times(i)); }), py::arg("row"))
       .def("flops", row([](const Report& r, std::size_t i) { return number(r.flops(i)); }), py::arg("row"))
       .def("int_ops", row([](const Report& r, std::size_t i) { return number(r.int_ops(i)); }), py::arg("row"))

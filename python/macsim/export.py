@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from macsim import _core
 from macsim.report import BYTES, NUMBERS, TEXTS, WORK
-from macsim.show import groups_view, markdown_table, tensor_text, view_of
+from macsim.show import groups_view, markdown_table, type_text, view_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from macsim._core import Tensor, Total
-    from macsim.report import Groups, Key, Number, Report, Row
+    from macsim._core import Ledger, Tensor, Total
+    from macsim.report import Groups, Key, Number, Report
 
 SCHEMA = "macsim.report/1"
 CONVENTION = {"flops_per_mac": 2, "flops_per_other": 1, "integer": "int_ops", "traffic": "unfused"}
@@ -31,17 +31,24 @@ def plain(number: Number | None) -> int | str | None:
     return str(number) if number.defined else None
 
 
-def tensor_dict(tensor: Tensor) -> dict[str, Any]:
-    """Return a tensor as data."""
-    shape = None if tensor.shape is None else [plain(size) for size in tensor.shape]
-    out: dict[str, Any] = {"name": tensor.name, "dtype": tensor.dtype, "shape": shape}
-    if tensor.slot:
-        out["slot"] = tensor.slot
-    if tensor.kind != "tensor":
-        out["kind"] = tensor.kind
-    if tensor.role != "activation":
-        out["role"] = tensor.role
+def tensor_dict(
+    name: str, slot: str, dtype: str, shape: tuple[Number, ...] | None, kind: str, role: str
+) -> dict[str, Any]:
+    """Return a tensor as data; what says nothing is left out."""
+    sizes = None if shape is None else [size if type(size) is int else plain(size) for size in shape]
+    out: dict[str, Any] = {"name": name, "dtype": dtype, "shape": sizes}
+    if slot:
+        out["slot"] = slot
+    if kind != "tensor":
+        out["kind"] = kind
+    if role != "activation":
+        out["role"] = role
     return out
+
+
+def edge_dict(tensor: Tensor) -> dict[str, Any]:
+    """Return an input or an output of the model as data."""
+    return tensor_dict(tensor.name, tensor.slot, tensor.dtype, tensor.shape, tensor.kind, tensor.role)
 
 
 def total_dict(total: Total) -> dict[str, Any]:
@@ -56,19 +63,19 @@ def total_dict(total: Total) -> dict[str, Any]:
     return out
 
 
-def row_dict(row: Row) -> dict[str, Any]:
+def row_dict(ledger: Ledger, index: int) -> dict[str, Any]:
     """Return a row as data."""
-    out: dict[str, Any] = {name: getattr(row, name) for name in TEXTS}
-    out["times"] = plain(row.times)
-    out["macs"] = plain(row.macs)
-    out["flops"] = plain(row.flops)
-    out["int_ops"] = plain(row.int_ops)
-    out["work"] = {kind: plain(amount) for kind, amount in row.work.items() if amount != 0}
-    out |= {name: plain(getattr(row, name)) for name in BYTES}
-    if row.macs != 0:
-        out["mac_dtypes"] = list(row.mac_dtypes)
-    out["inputs"] = [tensor_dict(tensor) for tensor in row.inputs]
-    out["outputs"] = [tensor_dict(tensor) for tensor in row.outputs]
+    texts, numbers, mac_dtypes, inputs, outputs = ledger.facts(index)
+    out: dict[str, Any] = dict(zip(TEXTS, texts, strict=True))
+    data = {name: plain(value) for name, value in zip(NUMBERS, numbers, strict=True)}
+    macs = data["mac"]
+    out |= {"times": data["times"], "macs": macs, "flops": data["flops"], "int_ops": data["int_ops"]}
+    out["work"] = {kind: data[kind] for kind in WORK if data[kind] != 0}
+    out |= {name: data[name] for name in BYTES}
+    if macs != 0:
+        out["mac_dtypes"] = list(mac_dtypes)
+    out["inputs"] = [tensor_dict(*tensor) for tensor in inputs]
+    out["outputs"] = [tensor_dict(*tensor) for tensor in outputs]
     return out
 
 
@@ -87,8 +94,8 @@ def report_dict(report: Report, rows: bool = True) -> dict[str, Any]:
             "opsets": model.opsets,
             "nodes": model.nodes,
         },
-        "inputs": [tensor_dict(tensor) for tensor in report.inputs],
-        "outputs": [tensor_dict(tensor) for tensor in report.outputs],
+        "inputs": [edge_dict(tensor) for tensor in report.inputs],
+        "outputs": [edge_dict(tensor) for tensor in report.outputs],
         "unbound": [{"name": symbol.name, "why": symbol.why} for symbol in report.unbound],
         "total": total_dict(report.total)
         | {"parameters": plain(report.parameters), "weight_bytes": plain(report.weight_bytes)},
@@ -98,7 +105,7 @@ def report_dict(report: Report, rows: bool = True) -> dict[str, Any]:
         ],
     }
     if rows:
-        out["rows"] = [row_dict(row) for row in report.rows]
+        out["rows"] = [row_dict(report._ledger, index) for index in range(len(report.rows))]
     return out
 
 
@@ -119,9 +126,9 @@ def rows_csv(report: Report) -> str:
 
     def lines() -> Iterator[list[Any]]:
         arrays = [columns[name] for name in (*TEXTS, *NUMBERS)]
-        for row, *values in zip(report.rows, *arrays, strict=True):
-            types = ["; ".join(tensor_text(tensor) for tensor in side) for side in (row.inputs, row.outputs)]
-            yield [*values, *types]
+        for index, values in enumerate(zip(*arrays, strict=True)):
+            edges = report._ledger.facts(index)[3:]
+            yield [*values, *("; ".join(type_text(*tensor[2:5]) for tensor in side) for side in edges)]
 
     return _csv((*TEXTS, *NUMBERS, "inputs", "outputs"), lines())
 

@@ -150,7 +150,7 @@ class Row:
         """Return everything about it as plain data; expressions are texts."""
         from macsim.export import row_dict
 
-        return row_dict(self)
+        return row_dict(self._ledger, self._index)
 
     def __repr__(self) -> str:
         macs = f", {self.macs} macs" if self.macs != 0 else ""

@@ -83,11 +83,15 @@ def cell(number: Number, sign: str = "", unit: str = "") -> str:
     return signed(sign, text)
 
 
+def type_text(dtype: str, shape: tuple[Number, ...] | None, kind: str) -> str:
+    """Return the type of a tensor: ``f32[1, 3, 224, 224]``."""
+    sizes = "..." if shape is None else ", ".join(map(str, shape))
+    return f"{'' if kind == 'tensor' else kind + ' of '}{dtype}[{sizes}]"
+
+
 def tensor_text(tensor: Tensor) -> str:
-    """Return a tensor's type: ``f32[1, 3, 224, 224]``."""
-    shape = "..." if tensor.shape is None else ", ".join(str(size) for size in tensor.shape)
-    kind = "" if tensor.kind == "tensor" else f"{tensor.kind} of "
-    return f"{kind}{tensor.dtype}[{shape}]"
+    """Return the type of a tensor."""
+    return type_text(tensor.dtype, tensor.shape, tensor.kind)
 
 
 # The view. ------------------------------------------------------------------------------------------------------------
