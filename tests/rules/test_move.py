@@ -300,6 +300,30 @@ def test_contents_symbolic() -> None:
     assert list(row.outputs[0].shape) == [b, n, 8, 9]
 
 
+@pytest.mark.parametrize("step", [1, 2, -1, -3])
+@pytest.mark.parametrize("end", [FAR64, -FAR64, 3, -2])
+def test_slice_of_any_sign(step: int, end: int) -> None:
+    """A start of a - b, of which nobody knows the sign: right for all sizes."""
+    nodes = [
+        helper.make_node("Shape", ["a"], ["as"]),
+        helper.make_node("Shape", ["b"], ["bs"]),
+        helper.make_node("Sub", ["as", "bs"], ["start"]),
+        helper.make_node("Slice", ["x", "start", "end", "axis", "step"], ["y"], name="y"),
+    ]
+    stored = [numpy_helper.from_array(np.array([v]), n) for n, v in {"end": end, "axis": 0, "step": step}.items()]
+    inputs = [
+        helper.make_tensor_value_info(i, TensorProto.FLOAT, [s]) for i, s in {"x": "n", "a": "a", "b": "b"}.items()
+    ]
+    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    model = helper.make_model(helper.make_graph(nodes, "g", inputs, [out], stored))
+    report = macsim.count(model)
+    for n in (1, 4, 9):
+        for a, b in ((1, 1), (1, 5), (3, 1), (5, 4), (9, 2), (2, 9), (12, 1)):
+            start = max(a - b, -n) if step < 0 else a - b  # below the first, ONNX starts at the first
+            size = report.at(n=n, a=a, b=b).rows[-1].outputs[0].shape[0]
+            assert size == len(range(n)[start : None if end == -FAR64 and step < 0 else end : step]), (n, a, b)
+
+
 def test_bad_inputs_are_told() -> None:
     """Inputs that cannot fit give a remark, and no shape."""
     for c in (

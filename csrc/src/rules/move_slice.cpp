@@ -28,8 +28,9 @@ Dim from_start(const Call& c, const Dim& bound, const Dim& size) {
   if (at_least(bound, 0) == Truth::yes) return bound;
   if (at_least(-1, bound) == Truth::yes) return bound + size;
   for (const bool negative : {false, true}) {
-    if (at_least(negative ? -1 - bound : bound, 0, 1) != Truth::yes) continue;
-    c.assume_positive(bound);
+    const Dim margin = negative ? -1 - bound : bound;
+    if (at_least(margin, 0, 1) != Truth::yes) continue;
+    c.assume_not_negative(margin);
     return negative ? bound + size : bound;
   }
   return bound + min(1, max(-bound, 0)) * size;

@@ -112,8 +112,12 @@ Status infer_stft(const Call& c, Outputs& out) {
   Dim frame = frame_of(c);
   const Dim step = single(c, kStep);
   if (!frame.defined() && c.has(kFrame)) frame = out.symbol("frame", "length of a frame");
-  const Dim frames = step.defined() ? at_least_zero(c, floor_div(x[1] - frame, step) + 1)
-                                    : out.symbol("frames", "frames of the signal");
+  Dim frames = step.defined() ? floor_div(x[1] - frame, step) + 1 : out.symbol("frames", "frames of the signal");
+  if (frames.is_constant()) {
+    frames = max(frames, 0);
+  } else {
+    c.assume_not_negative(frames);  // a frame longer than the signal would be a mistake in the model
+  }
   const Dim bins = c.integer("onesided", 1) != 0 ? floor_div(frame, 2) + 1 : frame;
   out.set(0, dtype, Shape{x[0], frames, bins, 2});
   return {};
