@@ -247,6 +247,6 @@ std::vector<Rule> small_rules() {
 
 }  // namespace
 
-std::vector<Rule> contrib_family() { return joined({small_rules(), search_rules()}); }
+std::vector<Rule> contrib_family() { return joined({small_rules(), search_rules(), legacy_rules()}); }
 
 }  // namespace macsim::rules

@@ -9,5 +9,6 @@
 namespace macsim::rules {
 
 std::vector<Rule> search_rules();  // contrib_search.cpp
+std::vector<Rule> legacy_rules();  // contrib_legacy.cpp
 
 }  // namespace macsim::rules

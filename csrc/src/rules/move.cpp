@@ -301,7 +301,7 @@ std::vector<Rule> move_family() {
       {"concat", "xs...", "Tensors joined along one axis", "none: moves data only", docs + "Concat.html", infer_concat,
        moves, onnx({"Concat"})},
       {"pad", "x #pads #value #axes", "A tensor with margins added, or cropped", "none: moves data only",
-       docs + "Pad.html", infer_pad, cost_pad, onnx({"Pad"}) + microsoft({"Pad"})},
+       docs + "Pad.html", infer_pad, cost_pad, onnx({"Pad"}) + std::vector<Binding>{{"com.microsoft::Pad", "x #pads #value"}}},
       {"tile", "x #repeats #axis", "A tensor repeated along its axes", "none: moves data only", docs + "Tile.html",
        infer_tile, moves, onnx({"Tile"})},
       {"one_hot", "indices #depth values", "Indices as rows with one element on", "compare = |y|", docs + "OneHot.html",

@@ -305,7 +305,8 @@ Status cost_compress(const Call& c, Cost& cost) {
 std::vector<Rule> slice_rules() {
   return {
       {"slice", "x #starts #ends #axes #steps", "A strided part of a tensor", "none: moves data only",
-       "https://onnx.ai/onnx/operators/onnx__Slice.html", infer_slice, cost_part, onnx({"Slice"})},
+       "https://onnx.ai/onnx/operators/onnx__Slice.html", infer_slice, cost_part,
+       onnx({"Slice"}) + std::vector<Binding>{{"onnx::DynamicSlice", "x #starts #ends #axes"}}},
       {"split", "x #split", "A tensor cut into parts along one axis", "none: moves data only",
        "https://onnx.ai/onnx/operators/onnx__Split.html", infer_split, cost_part, onnx({"Split"})},
       {"compress", "x condition", "The slices that a condition keeps", "compare = |condition|",

@@ -347,7 +347,7 @@ std::vector<Rule> view_family() {
       row("squeeze", "x #axes", "Axes of size 1 dropped", none, "Squeeze", infer_squeeze, cost_free(kView),
           onnx({"Squeeze"})),
       row("unsqueeze", "x #axes", "Axes of size 1 added", none, "Unsqueeze", infer_unsqueeze, cost_free(kView),
-          onnx({"Unsqueeze"})),
+          onnx({"Unsqueeze"}) + microsoft({"ExpandDims"})),
       row("flatten", "x", "Two axes made of all", none, "Flatten", infer_flatten, cost_free(kView), onnx({"Flatten"})),
       row("identity", "x", "The same value", none, "Identity", infer_identity, cost_free(kView), onnx({"Identity"})),
       row("transpose", "x", "Axes in another order", moves + "; a view where the order of elements stays", "Transpose",
