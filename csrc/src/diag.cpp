@@ -9,7 +9,7 @@ namespace macsim {
 namespace {
 
 constexpr CodeInfo kCodes[] = {
-#define MACSIM_CODE(name, number, severity, meaning, hint) {Code::name, #name, Severity::severity, meaning, hint},
+#define MACSIM_CODE(name, number, severity, meaning, hint) {Code::name, Severity::severity, #name, meaning, hint},
 #include "macsim/codes.def"
 #undef MACSIM_CODE
 };

@@ -116,8 +116,8 @@ int bits_of(DType dtype) noexcept { return line_of(dtype).bits; }
 DTypeClass class_of(DType dtype) noexcept { return line_of(dtype).kind; }
 
 DType dtype_from_onnx(std::int64_t number) noexcept {
-  return number >= 0 && number < static_cast<std::int64_t>(kOnnxTypes) ? kFromOnnx[static_cast<std::size_t>(number)]
-                                                                       : DType::unknown;
+  const auto at = static_cast<std::uint64_t>(number);  // what is negative is far beyond the table
+  return at < kOnnxTypes ? kFromOnnx[at] : DType::unknown;
 }
 
 std::int64_t onnx_number(DType dtype) noexcept { return line_of(dtype).onnx; }

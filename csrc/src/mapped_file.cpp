@@ -68,7 +68,7 @@ MappedFile::~MappedFile() {
   if (size_ != 0) UnmapViewOfFile(data_);
 }
 
-void fetch_ahead(const char*, std::size_t) noexcept {}
+void fetch_ahead(std::string_view) noexcept {}
 
 #else
 
@@ -103,10 +103,11 @@ MappedFile::~MappedFile() {
   if (size_ != 0) ::munmap(const_cast<char*>(data_), size_);
 }
 
-void fetch_ahead(const char* at, std::size_t size) noexcept {
+void fetch_ahead(std::string_view bytes) noexcept {
   static const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto first = reinterpret_cast<std::uintptr_t>(at) / page * page;
-  ::madvise(reinterpret_cast<void*>(first), reinterpret_cast<std::uintptr_t>(at) + size - first, MADV_WILLNEED);
+  const auto first = reinterpret_cast<std::uintptr_t>(bytes.data());
+  const std::uintptr_t aligned = first / page * page;
+  ::madvise(reinterpret_cast<void*>(aligned), first - aligned + bytes.size(), MADV_WILLNEED);
 }
 
 #endif

@@ -31,7 +31,7 @@ class MappedFile {
 };
 
 /// Says that these bytes of a mapped file are needed soon, so that they are fetched in one go. Only advice.
-void fetch_ahead(const char* at, std::size_t size) noexcept;
+void fetch_ahead(std::string_view bytes) noexcept;
 
 }  // namespace macsim
 

@@ -101,7 +101,7 @@ class OnnxReader {
   bool link_functions();
   bool check_calls();
   void note_missing_imports();
-  std::int64_t version_of(std::string_view domain) const;
+  std::int64_t version_of(std::string_view dialect) const;
   static std::int64_t newest_opset(std::int64_t ir_version);
 
   // Bodies and nodes: read_onnx_graph.cpp.
@@ -123,8 +123,8 @@ class OnnxReader {
   bool read_metadata(std::string_view bytes, NodeTexts& texts);
   bool is_constant(const Node& node) const;
   void store_constant(const Node& node, std::string_view bytes);
-  bool add_input(std::string_view name, const char* at);
-  bool add_output(std::string_view name, const char* at);
+  bool add_input(std::string_view name, std::string_view message);
+  bool add_output(std::string_view name, std::string_view message);
   bool read_named_type(std::string_view bytes, std::string_view& name, std::string_view& type);
   bool read_input(std::string_view bytes);
   bool read_output(std::string_view bytes);
@@ -140,7 +140,7 @@ class OnnxReader {
   bool read_packed(std::string_view bytes, AttributeFields& fields);
   bool read_attribute_tensor(const wire::Field& field);
   void add_attribute(const AttributeFields& fields);
-  std::uint32_t put_aside(std::string_view body, NodeId owner);
+  std::uint32_t put_aside(std::string_view bytes, NodeId owner);
 
   // Tensors and types: read_onnx_tensor.cpp.
   bool read_tensor(std::string_view bytes, Stored& stored, std::string_view& name);
@@ -177,10 +177,12 @@ class OnnxReader {
   // Trouble. All return false; the first one stays.
   bool fail(Code code, std::string text);
   bool fail_at(const char* at, Code code, const std::string& text);
+  bool fail_at(std::string_view message, Code code, const std::string& text);
   bool flawed(const wire::Wire& wire);
   bool flawed_inside(const wire::Wire& wire);  ///< ... in the packed numbers of its latest field
   bool done(const wire::Wire& wire) { return wire.flaw() == wire::Flaw::none || flawed(wire); }
   std::string offset_of(const char* at) const;
+  static const char* start_of(std::string_view message) noexcept { return message.data(); }
   std::string node_text(const Graph& graph, NodeId id) const;
   void place(const std::string& where);
 

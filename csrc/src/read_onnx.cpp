@@ -240,7 +240,7 @@ bool OnnxReader::read_function_fields(std::string_view bytes) {
     }
   }
   if (!done(wire)) return false;
-  if (function.name.empty()) return fail_at(bytes.data(), Code::malformed, "a function without a name");
+  if (function.name.empty()) return fail_at(bytes, Code::malformed, "a function without a name");
   function.domain = dialect_of(function.domain);
   model_.functions.push_back(std::move(function));
   function_bytes_.push_back(std::move(pending));
@@ -381,6 +381,10 @@ bool OnnxReader::fail(Code code, std::string text) {
 
 bool OnnxReader::fail_at(const char* at, Code code, const std::string& text) {
   return fail(code, offset_of(at) + ": " + text);
+}
+
+bool OnnxReader::fail_at(std::string_view message, Code code, const std::string& text) {
+  return fail_at(start_of(message), code, text);
 }
 
 std::string OnnxReader::offset_of(const char* at) const { return "offset " + std::to_string(at - bytes_.data()); }

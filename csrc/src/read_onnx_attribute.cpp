@@ -6,7 +6,6 @@
 namespace macsim {
 
 using wire::Field;
-using wire::Flaw;
 using wire::Wire;
 
 /// What an attribute says, field by field: `type`, which tells the one that counts, comes last.
@@ -85,7 +84,7 @@ bool OnnxReader::read_attribute(std::string_view bytes, NodeId owner) {
     place("attribute " + quoted(fields.name));
     return false;
   }
-  if (fields.name.empty()) return fail_at(bytes.data(), Code::malformed, "an attribute without a name");
+  if (fields.name.empty()) return fail_at(bytes, Code::malformed, "an attribute without a name");
   add_attribute(fields);
   return true;
 }
@@ -164,7 +163,7 @@ bool OnnxReader::read_attribute_list(const Field& f, AttributeFields& fields, No
   }
   if (fields.list == 0) fields.list = f.number;
   if (fields.list != f.number || (f.number == kG && fields.count != 0)) {
-    return fail_at(f.packed() ? f.bytes.data() : fields.name.data(), Code::malformed, "an attribute with two values");
+    return fail_at(f.packed() ? f.bytes : fields.name, Code::malformed, "an attribute with two values");
   }
   const auto add = [&](std::size_t index) {
     if (fields.count++ == 0) fields.first = static_cast<std::uint32_t>(index);

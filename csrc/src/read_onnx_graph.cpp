@@ -55,8 +55,7 @@ bool OnnxReader::read_bodies(std::string_view bytes, std::uint32_t body) {
 
 bool OnnxReader::read_open(std::string_view bytes, std::uint32_t body, NodeId owner) {
   if (depth_ == kMostDepth) {
-    return fail_at(bytes.data(), Code::too_deep,
-                   "subgraphs are nested more than " + std::to_string(kMostDepth) + " deep");
+    return fail_at(bytes, Code::too_deep, "subgraphs are nested more than " + std::to_string(kMostDepth) + " deep");
   }
   if (open_.size() == depth_) open_.push_back(std::make_unique<Open>());
   ++depth_;
@@ -112,7 +111,7 @@ void OnnxReader::look_ahead(std::string_view field) {
     return;
   }
   const std::size_t size = std::min({read, most, bytes_.size() - at});
-  fetch_ahead(field.data(), size);
+  fetch_ahead(bytes_.substr(at, size));
   fetched_ = at + size;
 }
 
@@ -128,7 +127,7 @@ void OnnxReader::extrapolate(std::size_t nodes) {
   const double scale = 1.1 * static_cast<double>(nodes) / static_cast<double>(body.nodes.size());
   const auto whole = [&](std::size_t part) {
     return static_cast<std::size_t>(
-        std::min(static_cast<double>(part) * scale, static_cast<double>(bytes_.size() / 16)));
+        std::min(static_cast<double>(part) * scale, static_cast<double>(bytes_.size()) / 16));
   };
   make_room(body.edges, whole(body.edges.size()));
   make_room(model_.attrs, whole(model_.attrs.size()));
@@ -190,10 +189,10 @@ bool OnnxReader::read_function_body(std::string_view bytes) {
         if (!read_next_node(f.bytes, counts)) return false;
         break;
       case onnx::function::kInput:
-        if (!add_input(f.bytes, wire.field_at())) return false;
+        if (!add_input(f.bytes, f.bytes)) return false;
         break;
       case onnx::function::kOutput:
-        if (!add_output(f.bytes, wire.field_at())) return false;
+        if (!add_output(f.bytes, f.bytes)) return false;
         break;
       default:
         break;
@@ -289,7 +288,7 @@ bool OnnxReader::read_node_fields(std::string_view bytes, Node& node) {
     }
   }
   if (!done(wire)) return false;
-  if (texts.op.empty()) return fail_at(bytes.data(), Code::malformed, "a node without an operator (op_type)");
+  if (texts.op.empty()) return fail_at(bytes, Code::malformed, "a node without an operator (op_type)");
   node.op = intern_op(texts.domain, texts.op, texts.overload);
   node.attrs = static_cast<std::uint32_t>(model_.attrs.size()) - node.first_attr;
   node.inputs = static_cast<std::uint32_t>(body.edges.size()) - node.first_edge;
@@ -400,7 +399,7 @@ void OnnxReader::store_constant(const Node& node, std::string_view bytes) {
   body.stored.push_back(std::move(stored));
 }
 
-bool OnnxReader::add_input(std::string_view name, const char* at) {
+bool OnnxReader::add_input(std::string_view name, std::string_view message) {
   Graph& body = graph();
   ValueId value;
   if (name.empty()) {
@@ -409,7 +408,7 @@ bool OnnxReader::add_input(std::string_view name, const char* at) {
   } else {
     value = intern(name);
     if (body.values[value].producer != kNone || body.values[value].role == Role::input) {
-      return fail_at(at, Code::bad_graph, "the input " + quoted(name) + " is produced by a node, or listed twice");
+      return fail_at(message, Code::bad_graph, "the input " + quoted(name) + " is produced by a node, or listed twice");
     }
   }
   if (body.values[value].stored == kNone) body.values[value].role = Role::input;
@@ -417,8 +416,8 @@ bool OnnxReader::add_input(std::string_view name, const char* at) {
   return true;
 }
 
-bool OnnxReader::add_output(std::string_view name, const char* at) {
-  if (name.empty()) return fail_at(at, Code::bad_graph, "an output of a graph or function without a name");
+bool OnnxReader::add_output(std::string_view name, std::string_view message) {
+  if (name.empty()) return fail_at(message, Code::bad_graph, "an output of a graph or function without a name");
   graph().outputs.push_back(intern(name));
   return true;
 }
@@ -436,7 +435,7 @@ bool OnnxReader::read_named_type(std::string_view bytes, std::string_view& name,
 bool OnnxReader::read_input(std::string_view bytes) {
   constexpr std::size_t long_name = 256;
   std::string_view name, type_bytes;
-  if (!read_named_type(bytes, name, type_bytes) || !add_input(name, bytes.data())) return false;
+  if (!read_named_type(bytes, name, type_bytes) || !add_input(name, bytes)) return false;
   std::string number;
   std::string_view axes_of;  // sizes without a name are named after the input; only the model's inputs are free
   if (top().body == 0) {
@@ -449,7 +448,7 @@ bool OnnxReader::read_input(std::string_view bytes) {
 bool OnnxReader::read_output(std::string_view bytes) {
   std::string_view name, type_bytes;
   if (!read_named_type(bytes, name, type_bytes)) return false;
-  return add_output(name, bytes.data()) && read_claim(graph().outputs.back(), name, type_bytes, {});
+  return add_output(name, bytes) && read_claim(graph().outputs.back(), name, type_bytes, {});
 }
 
 // Of two claims the first that states a rank stays: inputs and outputs come before value_info.
@@ -474,7 +473,7 @@ bool OnnxReader::read_initializer(std::string_view bytes, bool sparse) {
     place("initializer " + (name.empty() ? std::to_string(index) : quoted(name)));
     return false;
   }
-  if (name.empty()) return fail_at(bytes.data(), Code::malformed, "an initializer without a name");
+  if (name.empty()) return fail_at(bytes, Code::malformed, "an initializer without a name");
   const std::uint32_t hash = hash_name(name, hash_key_);
   top().names.prefetch(hash);
   initializers_.push_back({name, hash, static_cast<std::uint32_t>(index)});

@@ -123,7 +123,7 @@ bool OnnxReader::too_many_dims(const char* at) {
 // `axes_of`: after which input its nameless sizes are named; empty: they are unknown.
 bool OnnxReader::read_type(std::string_view bytes, Type& type, std::string_view axes_of, std::size_t depth) {
   if (depth == kMostDepth) {
-    return fail_at(bytes.data(), Code::too_deep, "types are nested more than " + std::to_string(kMostDepth) + " deep");
+    return fail_at(bytes, Code::too_deep, "types are nested more than " + std::to_string(kMostDepth) + " deep");
   }
   Wire wire(bytes, onnx::type::kMessage);
   Field f;

@@ -18,7 +18,7 @@ bool Wire::next_slow(Field& field) noexcept {
     case kLength: {
       std::uint64_t size = 0;
       if (!varint(size)) return false;
-      if (size > static_cast<std::uint64_t>(end_ - at_)) {
+      if (size > left()) {
         wanted_ = size;
         return broken(Flaw::overrun);
       }

@@ -106,10 +106,10 @@ class Wire {
     field_at_ = at_;
     // Nine fields of ten have a tag and a length, or a number, of one byte each.
     const auto tag = static_cast<unsigned char>(at_[0]);
-    if (tag < 0x80 && end_ - at_ > 1) {
+    if (tag < 0x80 && left() > 1) {
       const auto second = static_cast<unsigned char>(at_[1]);
       const std::uint8_t quick = message_->quick[tag];
-      if (quick == Message::kQuickBytes && second < 0x80 && second <= end_ - at_ - 2) {
+      if (quick == Message::kQuickBytes && second < 0x80 && second <= left() - 2) {
         field.number = tag >> 3U;
         field.wiring = kLength;
         field.bytes = {at_ + 2, second};
@@ -137,7 +137,7 @@ class Wire {
     return long_varint(value);
   }
   bool fixed(std::uint64_t& value, std::size_t size) noexcept {
-    if (static_cast<std::size_t>(end_ - at_) < size) return broken(Flaw::cut);
+    if (left() < size) return broken(Flaw::cut);
     value = little_endian(at_, size);
     at_ += size;
     return true;
@@ -149,6 +149,7 @@ class Wire {
   /// Where reading stands: after the latest field.
   const char* at() const noexcept { return at_; }
   const char* end() const noexcept { return end_; }
+  std::size_t left() const noexcept { return static_cast<std::size_t>(end_ - at_); }
   /// The length that overran.
   std::uint64_t wanted() const noexcept { return wanted_; }
   const Message& message() const noexcept { return *message_; }

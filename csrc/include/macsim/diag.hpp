@@ -31,8 +31,8 @@ enum class Code : std::uint16_t {
 /// One line of codes.def.
 struct CodeInfo {
   Code code;
-  std::string_view name;
   Severity severity;
+  std::string_view name;
   std::string_view meaning;  ///< what it means, one or two sentences
   std::string_view hint;     ///< what to do about it
 };
