@@ -25,8 +25,7 @@ Scalar scalar_of(double value) { return Scalar::real(value); }
 // Inputs by position. ----------------------------------------------------------------------------------------------
 
 ValueId Walk::input_id(std::size_t position) const {
-  const Node& node = *here_.node;
-  return position < node.inputs ? frame().graph->edges[node.first_edge + position] : kNone;
+  return position < here_.node->inputs ? here_.edges[position] : kNone;
 }
 
 std::int32_t Walk::position(std::size_t slot) const {
@@ -113,12 +112,12 @@ Role Call::role(std::size_t slot) const noexcept {
 std::size_t Call::outputs() const noexcept { return walk_.here_.node->outputs; }
 bool Call::wants(std::size_t i) const noexcept {
   const Node& node = *walk_.here_.node;
-  return i < node.outputs && walk_.frame().graph->edges[node.first_edge + node.inputs + i] != kNone;
+  return i < node.outputs && walk_.here_.edges[node.inputs + i] != kNone;
 }
 const Type& Call::out(std::size_t i) const noexcept {
   if (!wants(i)) return no_type();
   const Node& node = *walk_.here_.node;
-  return walk_.frame().types[walk_.frame().graph->edges[node.first_edge + node.inputs + i]];
+  return walk_.frame().types[walk_.here_.edges[node.inputs + i]];
 }
 const Shape& Call::out_shape(std::size_t i) const noexcept {
   if (!wants(i)) return no_shape();
@@ -205,7 +204,7 @@ void Call::assume_not_negative(const Expr& e) const {
 void Call::remark(Code code, std::string text) const { walk_.remark(code, std::move(text)); }
 
 const Stored* Walk::stored(std::uint32_t frame, ValueId id) const {
-  const Frame& in = frames_[frame];
+  const Frame& in = frame == here_.frame && here_.in != nullptr ? *here_.in : frames_[frame];
   if (!in.origins.empty()) return in.origins[id];
   const std::uint32_t at = in.graph->values[id].stored;
   return at == kNone ? nullptr : &in.graph->stored[at];
@@ -235,7 +234,7 @@ void Outputs::set(std::size_t i, DType dtype, Shape shape) {
   const Node& node = *walk_.here_.node;
   if (i >= node.outputs) return;
   Frame& frame = walk_.frame();
-  const ValueId id = frame.graph->edges[node.first_edge + node.inputs + i];
+  const ValueId id = walk_.here_.edges[node.inputs + i];
   if (id == kNone) return;
   Type& type = frame.types[id];
   type.dtype = dtype;
@@ -249,7 +248,7 @@ void Outputs::set(std::size_t i, Type type) {
   const Node& node = *walk_.here_.node;
   if (i >= node.outputs) return;
   Frame& frame = walk_.frame();
-  const ValueId id = frame.graph->edges[node.first_edge + node.inputs + i];
+  const ValueId id = walk_.here_.edges[node.inputs + i];
   if (id != kNone) frame.types[id] = std::move(type);
 }
 
@@ -262,7 +261,7 @@ void Outputs::know(std::size_t i, ContentsPtr contents) {
   const Node& node = *walk_.here_.node;
   if (i >= node.outputs || contents == nullptr || contents->items.size() > kMostItems) return;
   Frame& frame = walk_.frame();
-  const ValueId id = frame.graph->edges[node.first_edge + node.inputs + i];
+  const ValueId id = walk_.here_.edges[node.inputs + i];
   if (id == kNone) return;
   frame.known[id] = static_cast<std::uint32_t>(frame.contents.size());
   frame.contents.push_back(std::move(contents));

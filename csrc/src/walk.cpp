@@ -96,7 +96,8 @@ void Walk::walk(std::uint32_t frame) {
   const std::size_t nodes = frames_[frame].graph->nodes.size();
   for (NodeId id = 0; id < nodes; ++id) {
     if (++steps_ > most_steps_ && frame != 0) {
-      here_ = Place{frame, &frames_[frame].graph->nodes[id], id, nullptr};
+      go_to(frame, id);
+      here_.match = nullptr;
       give_up("the limit of " + std::to_string(most_steps_) + " nodes is reached");
       return unknown_node("the limit of expansion was reached before this node");
     }
@@ -104,10 +105,15 @@ void Walk::walk(std::uint32_t frame) {
   }
 }
 
+void Walk::go_to(std::uint32_t frame, NodeId id) {
+  Frame& in = frames_[frame];
+  const Node& node = in.graph->nodes[id];
+  here_ = Place{frame, &in, in.graph->edges.data() + node.first_edge, &node, id, found_->matches[node.op]};
+}
+
 void Walk::step(std::uint32_t frame, NodeId id) {
-  const Node& node = frames_[frame].graph->nodes[id];
-  here_ = Place{frame, &node, id, found_->matches[node.op]};
-  const Op& op = model_->ops[node.op];
+  go_to(frame, id);
+  const Op& op = model_->ops[here_.node->op];
   if (op.function != kNone) return expand(op);
   if (here_.match == nullptr) return unknown_op();
   infer();
@@ -466,9 +472,9 @@ void Walk::push(Cost& cost, bool unknown) {
     remark(Code::needs_shape, "a size that the count needs is unknown, or a count does not fit 128 bits");
   }
   if (!whole) trust = Trust::unknown;
-  const Type* first = here_.node->inputs != 0 ? &call_.in(0) : nullptr;
   const Type& y = call_.out(0);
-  const DType fallback = first != nullptr && first->dtype != DType::unknown ? first->dtype : y.dtype;
+  const DType first = call_.dtype(0);
+  const DType fallback = first != DType::unknown ? first : y.dtype;
   const auto or_else = [](DType a, DType b) { return a != DType::unknown ? a : b; };
   rows_.node.push_back(here_.id);
   rows_.frame.push_back(here_.frame);

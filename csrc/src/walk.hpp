@@ -76,6 +76,8 @@ using Part = Contents::Part;
 /// Which node is being looked at.
 struct Place {
   std::uint32_t frame = 0;
+  Frame* in = nullptr;             ///< that frame
+  const ValueId* edges = nullptr;  ///< the node's inputs, then its outputs
   const Node* node = nullptr;
   NodeId id = 0;
   const Match* match = nullptr;
@@ -129,6 +131,7 @@ class Walk {
   Status give(Frame& frame, ValueId id, const Given& given);
   void open(Frame& frame);
   void walk(std::uint32_t frame);
+  void go_to(std::uint32_t frame, NodeId id);
   void step(std::uint32_t frame, NodeId id);
   void expand(const Op& op);
   void infer();
@@ -151,8 +154,8 @@ class Walk {
   void use(const Stored* stored);
   const Count& bytes_of(Frame& frame, ValueId id);
 
-  Frame& frame() { return frames_[here_.frame]; }
-  const Frame& frame() const { return frames_[here_.frame]; }
+  Frame& frame() { return *here_.in; }
+  const Frame& frame() const { return *here_.in; }
   ValueId input_id(std::size_t position) const;
   std::int32_t position(std::size_t slot) const;
 
