@@ -18,6 +18,7 @@ import macsim
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MODULES = ["macsim", *(module.name for module in pkgutil.walk_packages(macsim.__path__, "macsim."))]
+MODULES.remove("macsim.__main__")  # importing it runs it
 
 
 def blocks(language: str) -> list[tuple[str, str, str]]:
@@ -50,6 +51,22 @@ def test_command_prints_what_is_shown(place: str, session: str, _: str) -> None:
             command, shell=True, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
         )
         assert done.stdout + done.stderr == shown, f"{place}: {command}"
+
+
+@pytest.mark.parametrize(("place", "program", "_"), blocks("cpp"), ids=lambda value: str(value)[:24])
+def test_cpp_program_compiles(place: str, program: str, _: str) -> None:
+    command = [
+        os.environ.get("CXX", "c++"),
+        "-std=c++17",
+        "-fsyntax-only",
+        "-I",
+        ROOT / "csrc/include",
+        "-x",
+        "c++",
+        "-",
+    ]
+    done = subprocess.run(command, input=program, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{place}: {done.stderr}"
 
 
 def test_readme_opens_with_the_two_commands() -> None:
