@@ -2,8 +2,11 @@
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include "macsim/onnx.hpp"
 
+#include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -462,3 +465,45 @@ TEST("from a file, which stays mapped") {
   std::remove(path.c_str());
   CHECK(kept && kept->bodies[0].values[0].name == "x");
 }
+
+#ifdef __linux__
+TEST("weights inside the file are not touched") {
+  constexpr std::size_t weights = 64, payload = std::size_t{4} << 20;
+  // Written with holes in the place of the payloads: a quarter of a gigabyte that takes no room.
+  Bytes nodes;
+  std::vector<Bytes> heads;
+  std::size_t size = 0;
+  for (std::size_t i = 0; i < weights; ++i) {
+    const Bytes name = "w" + std::to_string(i);
+    nodes += node("MatMul", {i == 0 ? "x" : "v" + std::to_string(i - 1), name},
+                  {i + 1 == weights ? "y" : "v" + std::to_string(i)});
+    const Bytes head = tensor(name, 1, {1024, 1024}, tag(9, 2) + varint(payload));
+    heads.push_back(tag(5, 2) + varint(head.size() + payload) + head);
+    size += heads.back().size() + payload;
+  }
+  const Bytes rest = kX + kY;
+  const std::string path =
+      (std::filesystem::temp_directory_path() / ("macsim_holes_" + std::to_string(::getpid()))).string();
+  std::ofstream file(path, std::ios::binary);
+  file << number(1, 8) << tag(7, 2) << varint(nodes.size() + size + rest.size()) << nodes;
+  for (const Bytes& head : heads) {
+    file << head;
+    file.seekp(payload, std::ios::cur);
+  }
+  file << rest << opset("", 17);
+  file.close();
+  const auto model = read_onnx_file(path);
+  CHECK(static_cast<bool>(model));
+
+  const auto total = std::filesystem::file_size(path);
+  const int descriptor = ::open(path.c_str(), O_RDONLY);
+  void* const mapped = ::mmap(nullptr, total, PROT_READ, MAP_PRIVATE, descriptor, 0);
+  std::vector<unsigned char> resident(total / 4096 + 1);
+  CHECK_EQ(::mincore(mapped, total, resident.data()), 0);
+  const auto touched = std::count_if(resident.begin(), resident.end(), [](unsigned char c) { return (c & 1U) != 0; });
+  CHECK(touched >= 1 && touched < 4 * static_cast<std::ptrdiff_t>(weights));  // of 65,536
+  ::munmap(mapped, total);
+  ::close(descriptor);
+  std::remove(path.c_str());
+}
+#endif
