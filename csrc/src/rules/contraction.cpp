@@ -170,7 +170,7 @@ Status cost_gemm(const Call& c, Cost& cost) {
     cost[Work::add] += y;
     if (beta != 1) cost[Work::mul] += numel(c.shape(kC));
   }
-  work::fused_activation(cost, c.text("activation", ""), y);
+  if (c.dialect() != "onnx") work::fused_activation(cost, c.text("activation", ""), y);
   return {};
 }
 

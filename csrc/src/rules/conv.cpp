@@ -9,7 +9,9 @@
 namespace macsim::rules {
 
 bool channels_last(const Call& c) {
-  return c.dialect() == "com.ms.internal.nhwc" || c.op().substr(0, 4) == "Nhwc" || c.integer("channels_last", 0) != 0;
+  const std::string_view dialect = c.dialect();
+  if (dialect == "onnx") return false;
+  return dialect == "com.ms.internal.nhwc" || c.op().substr(0, 4) == "Nhwc" || c.integer("channels_last", 0) != 0;
 }
 
 Shape channels_second(const Shape& x, bool is_last) {
@@ -85,7 +87,7 @@ Status cost_conv(const Call& c, Cost& cost) {
   cost[Work::mac] = conv_macs(c);
   if (c.has(kB)) cost[Work::add] += y;
   if (c.has(kZ)) cost[Work::add] += y;
-  work::fused_activation(cost, c.text("activation", ""), y);
+  if (c.dialect() != "onnx") work::fused_activation(cost, c.text("activation", ""), y);
   return {};
 }
 

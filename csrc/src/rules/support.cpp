@@ -10,19 +10,22 @@ namespace macsim::rules {
 
 Count numel(const Shape& shape, std::size_t from, std::size_t to) {
   const std::size_t end = std::min(to, shape.size());
+  // Sizes are nearly always plain integers: those are multiplied without a Count on the way, and the rest with their
+  // product, so that a symbol among them costs one symbolic product.
+  std::int64_t plain = 1;
+  Count rest = 1;
+  for (std::size_t i = from; i < end; ++i) {
 #if defined(__GNUC__) || defined(__clang__)
-  // Sizes are nearly always plain integers: multiply those without a Count on the way.
-  std::int64_t product = 1;
-  std::size_t plain = from;
-  for (; plain < end; ++plain) {
-    const auto size = shape[plain].constant();
-    if (!size || __builtin_mul_overflow(product, *size, &product)) break;
-  }
-  if (plain >= end) return product;
+    const auto size = shape[i].constant();
+    std::int64_t product = 0;
+    if (size && !__builtin_mul_overflow(plain, *size, &product)) {
+      plain = product;
+      continue;
+    }
 #endif
-  Count count = 1;
-  for (std::size_t i = from; i < end; ++i) count *= shape[i];
-  return count;
+    rest *= shape[i];
+  }
+  return rest.is(1) ? Count(plain) : plain == 1 ? rest : rest * plain;
 }
 
 Count bytes(DType dtype, const Count& count) {
