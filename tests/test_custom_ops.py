@@ -347,6 +347,26 @@ def test_a_built_in_rule_is_replaced_only_on_request(registry: Registry) -> None
     assert macsim.count(models.linear()).macs == 15 * BATCH
 
 
+def test_a_rule_comes_before_a_function_of_the_model(registry: Registry) -> None:
+    """The body counts 15 macs a sample; who registers a rule for the function's name knows better."""
+    proto = models.model(
+        [helper.make_node("Layer", ["x", "w"], ["y"], name="/own", domain="mylib")],
+        [models.feed("x", "batch", 3)],
+        [helper.make_empty_tensor_value_info("y")],
+        [models.weight("w", 3, 5)],
+        ["mylib"],
+    )
+    body = [helper.make_node("MatMul", ["a", "b"], ["c"])]
+    opsets = [helper.make_opsetid("", 17)]
+    proto.functions.append(helper.make_function("mylib", "Layer", ["a", "b"], ["c"], body, opsets))
+    assert macsim.count(proto, registry=registry).macs == 15 * BATCH
+    registry.op("mylib::Layer", slots="a b")(
+        rule(lambda call: Tensor("f32", (call.a.shape[0], 5)), lambda call: Cost(mac=2))
+    )
+    report = macsim.count(proto, registry=registry)
+    assert (report.macs, row_of(report).rule) == (2, "mylib::Layer")
+
+
 def test_a_cell_may_be_run_again(registry: Registry) -> None:
     for macs in (1, 2):
         registry.op("mylib::Window", slots="q k v")(rule(cost=lambda call, macs=macs: Cost(mac=macs)))

@@ -34,7 +34,12 @@ Status Walk::run() {
   found_->diagnostics = model_->notes;
   found_->matches.reserve(model_->ops.size());
   for (const Op& op : model_->ops) {
-    const Match* match = op.function == kNone ? registry_.find(op.full(), op.version) : nullptr;
+    const Match* match = registry_.find(op.full(), op.version);
+    if (match != nullptr && op.function != kNone) {
+      // A function of the model's says better than a built-in row what its name means there; a row of the user's, not.
+      const Match* built_in = Registry::builtin().find(op.full(), op.version);
+      if (built_in != nullptr && built_in->rule == match->rule) match = nullptr;
+    }
     found_->matches.push_back(match);
     if (match != nullptr) found_->rules.push_back(match->rule);
   }
@@ -114,8 +119,7 @@ void Walk::go_to(std::uint32_t frame, NodeId id) {
 void Walk::step(std::uint32_t frame, NodeId id) {
   go_to(frame, id);
   const Op& op = model_->ops[here_.node->op];
-  if (op.function != kNone) return expand(op);
-  if (here_.match == nullptr) return unknown_op();
+  if (here_.match == nullptr) return op.function != kNone ? expand(op) : unknown_op();
   infer();
   if (here_.cut) return unknown_node("its body was not run: the limit of expansion was reached");
   const Rule& rule = *here_.match->rule;
