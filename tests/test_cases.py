@@ -1,4 +1,4 @@
-"""Cases that any counter must get right, as ONNX: each number comes from a user's report elsewhere, or is worked out here."""
+"""Cases that any counter must get right, as ONNX: each number is from a public report, or worked out here."""
 
 from __future__ import annotations
 

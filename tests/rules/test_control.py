@@ -14,11 +14,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 import macsim
 
-F, I, B = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
+FLOAT, INT, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
 UNIT = 18
 
 
-def value(name: str, kind: int = F, shape: Any = (2, 3)) -> onnx.ValueInfoProto:
+def value(name: str, kind: int = FLOAT, shape: Any = (2, 3)) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, kind, shape)
 
 
@@ -67,7 +67,7 @@ def branches(then_units: int, else_units: int) -> dict[str, onnx.GraphProto]:
 
 @pytest.mark.parametrize(("condition", "units"), [(True, 1), (False, 2)])
 def test_if_with_a_known_condition_counts_that_branch(condition: bool, units: int) -> None:
-    proto = model([helper.make_node("If", ["c"], ["y"], **branches(1, 2))], [value("x"), value("c", B, ())], ["y"])
+    proto = model([helper.make_node("If", ["c"], ["y"], **branches(1, 2))], [value("x"), value("c", BOOL, ())], ["y"])
     report = macsim.count(proto, values={"c": condition})
     assert report.macs == units * UNIT
     assert report.trust == "exact"
@@ -78,7 +78,7 @@ def test_if_with_a_known_condition_counts_that_branch(condition: bool, units: in
 def test_if_with_an_unknown_condition_counts_the_larger_branch_as_a_bound(then_units: int, else_units: int) -> None:
     proto = model(
         [helper.make_node("If", ["c"], ["y"], **branches(then_units, else_units))],
-        [value("x"), value("c", B, ())],
+        [value("x"), value("c", BOOL, ())],
         ["y"],
     )
     report = macsim.count(proto)
@@ -100,7 +100,7 @@ def loop_body(extra: list[onnx.NodeProto] | None = None, going: str = "going_in"
         helper.make_node("MatMul", ["state", "w"], ["next"]),
         helper.make_node("Identity", [going], ["going"]),
     ]
-    inputs = [value("i", I, ()), value("going_in", B, ()), value("state")]
+    inputs = [value("i", INT, ()), value("going_in", BOOL, ()), value("state")]
     return body(nodes, inputs, ["going", "next", "next"])
 
 
@@ -116,7 +116,7 @@ def test_loop_with_constant_trips_multiplies_its_body_and_stacks_scan_outputs() 
 
 def test_loop_with_absent_condition_and_trips_from_an_input_value() -> None:
     node = helper.make_node("Loop", ["m", "", "x"], ["y", "ys"], body=loop_body())
-    proto = model([node], [value("x"), value("m", I, ())], ["y", "ys"])
+    proto = model([node], [value("x"), value("m", INT, ())], ["y", "ys"])
     assert macsim.count(proto, values={"m": 5}).macs == 5 * UNIT
     symbolic = macsim.count(proto)
     assert len(symbolic.unbound) == 1
@@ -131,7 +131,7 @@ def test_loop_whose_trips_are_a_size_stays_symbolic() -> None:
         helper.make_node("Gather", ["s", "zero"], ["m"]),
         helper.make_node("Loop", ["m", "", "x"], ["y", "ys"], body=loop_body()),
     ]
-    proto = model(nodes, [value("x"), value("z", F, ("steps", 4))], ["y", "ys"], [const("zero", 0)])
+    proto = model(nodes, [value("x"), value("z", FLOAT, ("steps", 4))], ["y", "ys"], [const("zero", 0)])
     report = macsim.count(proto)
     assert report.macs == UNIT * macsim.Expr("steps")
     assert report.bind(steps=9).macs == 9 * UNIT
@@ -163,7 +163,9 @@ def test_loop_whose_state_grows_is_counted_iteration_by_iteration() -> None:
         helper.make_node("Concat", ["mm", "mm"], ["next"], axis=0),
         helper.make_node("Identity", ["going_in"], ["going"]),
     ]
-    grow = body(nodes, [value("i", I, ()), value("going_in", B, ()), value("state", F, (None, 3))], ["going", "next"])
+    grow = body(
+        nodes, [value("i", INT, ()), value("going_in", BOOL, ()), value("state", FLOAT, (None, 3))], ["going", "next"]
+    )
     node = helper.make_node("Loop", ["m", "", "x"], ["y"], body=grow)
     report = macsim.count(model([node], [value("x")], ["y"], [const("m", 3)]))
     assert report.macs == (2 + 4 + 8) * 3 * 3
@@ -177,9 +179,11 @@ def test_growing_state_with_unknown_trips_is_not_claimed_exact() -> None:
         helper.make_node("Concat", ["mm", "mm"], ["next"], axis=0),
         helper.make_node("Identity", ["going_in"], ["going"]),
     ]
-    grow = body(nodes, [value("i", I, ()), value("going_in", B, ()), value("state", F, (None, 3))], ["going", "next"])
+    grow = body(
+        nodes, [value("i", INT, ()), value("going_in", BOOL, ()), value("state", FLOAT, (None, 3))], ["going", "next"]
+    )
     node = helper.make_node("Loop", ["m", "", "x"], ["y"], body=grow)
-    report = macsim.count(model([node], [value("x"), value("m", I, ())], ["y"]))
+    report = macsim.count(model([node], [value("x"), value("m", INT, ())], ["y"]))
     assert report.trust != "exact"
     assert report.outputs[0].shape is not None
     assert str(report.outputs[0].shape[0]) != "2"
@@ -188,10 +192,10 @@ def test_growing_state_with_unknown_trips_is_not_claimed_exact() -> None:
 def test_nested_loops_multiply() -> None:
     inner = helper.make_node("Loop", ["n", "", "state"], ["next"], body=body(
         [helper.make_node("MatMul", ["s2", "w"], ["n2"]), helper.make_node("Identity", ["c2"], ["g2"])],
-        [value("i2", I, ()), value("c2", B, ()), value("s2")], ["g2", "n2"]))  # fmt: skip
+        [value("i2", INT, ()), value("c2", BOOL, ()), value("s2")], ["g2", "n2"]))  # fmt: skip
     outer = body(
         [inner, helper.make_node("Identity", ["going_in"], ["going"])],
-        [value("i", I, ()), value("going_in", B, ()), value("state")],
+        [value("i", INT, ()), value("going_in", BOOL, ()), value("state")],
         ["going", "next"],
     )
     proto = model(
@@ -209,7 +213,7 @@ def test_scan_runs_its_body_for_every_slice() -> None:
     nodes = [helper.make_node("MatMul", ["h", "w"], ["hw"]), helper.make_node("Add", ["hw", "slice"], ["h_out"])]
     inner = body(nodes, [value("h"), value("slice")], ["h_out", "h_out"])
     node = helper.make_node("Scan", ["x", "seq"], ["y", "ys"], body=inner, num_scan_inputs=1)
-    report = macsim.count(model([node], [value("x"), value("seq", F, ("steps", 2, 3))], ["y", "ys"]))
+    report = macsim.count(model([node], [value("x"), value("seq", FLOAT, ("steps", 2, 3))], ["y", "ys"]))
     assert report.macs == UNIT * macsim.Expr("steps")
     assert report.work["add"] == 6 * macsim.Expr("steps")
     assert [str(d) for d in report.outputs[1].shape] == ["steps", "2", "3"]
@@ -221,7 +225,7 @@ def test_scan_over_other_axes() -> None:
     node = helper.make_node(
         "Scan", ["x", "seq"], ["y", "ys"], body=inner, num_scan_inputs=1, scan_input_axes=[1], scan_output_axes=[-1]
     )
-    report = macsim.count(model([node], [value("x"), value("seq", F, (2, 6, 3))], ["y", "ys"]))
+    report = macsim.count(model([node], [value("x"), value("seq", FLOAT, (2, 6, 3))], ["y", "ys"]))
     assert report.macs == 6 * UNIT
     assert tuple(report.outputs[1].shape) == (2, 3, 6)
 
@@ -230,7 +234,7 @@ def test_scan_8_has_a_batch_axis() -> None:
     nodes = [helper.make_node("MatMul", ["h", "w"], ["hw"]), helper.make_node("Add", ["hw", "slice"], ["h_out"])]
     inner = body(nodes, [value("h"), value("slice")], ["h_out", "h_out"])
     node = helper.make_node("Scan", ["", "x", "seq"], ["y", "ys"], body=inner, num_scan_inputs=1)
-    proto = model([node], [value("x", F, (5, 2, 3)), value("seq", F, (5, 4, 2, 3))], ["y", "ys"], opset=8)
+    proto = model([node], [value("x", FLOAT, (5, 2, 3)), value("seq", FLOAT, (5, 4, 2, 3))], ["y", "ys"], opset=8)
     report = macsim.count(proto)
     assert report.macs == 5 * 4 * UNIT
     assert tuple(report.outputs[0].shape) == (5, 2, 3)
@@ -244,11 +248,11 @@ def test_sequence_map_runs_its_body_for_every_element() -> None:
             "SequenceMap",
             ["seq"],
             ["out"],
-            body=body([helper.make_node("MatMul", ["e", "w"], ["o"])], [value("e", F, None)], ["o"]),
+            body=body([helper.make_node("MatMul", ["e", "w"], ["o"])], [value("e", FLOAT, None)], ["o"]),
         ),
         helper.make_node("SequenceAt", ["out", "one"], ["y"]),
     ]
-    report = macsim.count(model(nodes, [value("x"), value("z", F, (5, 3))], ["y"], [const("one", 1)]))
+    report = macsim.count(model(nodes, [value("x"), value("z", FLOAT, (5, 3))], ["y"], [const("one", 1)]))
     assert report.macs == (2 + 5) * 3 * 3
     assert tuple(report.outputs[0].shape) == (5, 3)
 
@@ -304,7 +308,7 @@ def test_a_function_that_calls_itself_is_refused() -> None:
 
 
 def test_functions_that_double_forever_stop_at_the_limit() -> None:
-    """64 functions, each calling the next twice: 2**64 matmuls would be needed. The count ends, and says it is short."""
+    """64 functions, each calling the next twice: 2**64 matmuls. The count ends, and says that it is short."""
     functions = [function("f64", [helper.make_node("MatMul", ["a", "b"], ["y"])])]
     for i in range(64):
         call = [

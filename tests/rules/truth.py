@@ -1,6 +1,6 @@
 """Truth rows: one node in, the output types and the work that it must have, worked out by hand.
 
-A row is a `case(...)`; `check(case)` builds a one-node ONNX model, counts it, and compares everything that the row states.
+A row is a `case(...)`; `check(case)` builds a one-node ONNX model, counts it, and compares all that the row states.
 Shapes are tuples of ints and names. `values` gives the contents of an input (then it becomes an initializer).
 """
 

@@ -182,7 +182,8 @@ bool learn_elements(Walk& walk, const LoopShape& loop, const Part& condition, st
   for (Part& part : state) {
     if (part.type.kind == Kind::tensor) part.contents = nullptr;
   }
-  const auto trial = walk.run_body({loop.body, "body", loop_arguments(Scalar(), condition, state), 1, Trust::exact, {}});
+  const auto trial =
+      walk.run_body({loop.body, "body", loop_arguments(Scalar(), condition, state), 1, Trust::exact, {}});
   walk.undo(before);
   if (!trial || trial->size() < 1 + loop.carried) return false;
   for (std::size_t i = 0; i < loop.carried; ++i) {
