@@ -64,6 +64,8 @@ SLICE = [
     # At most 10 of n.
     case("Slice", [f32("n"), i64(0), i64(10), i64(0)], f32("min(n, 10)"), id="Slice-at-most"),
     case("Slice", [f32("n"), i64(-10), i64(FAR64), i64(0)], f32("n - max(n - 10, 0)"), id="Slice-last-10"),
+    # "To the end", as 10^9 of a free size.
+    case("Slice", [f32("n"), i64(2), i64(10**9), i64(0)], f32("max(n - 2, 0)"), id="Slice-generous"),
     # Bounds from data: a size of its own, on the sliced axes only.
     case("Slice", [f32(4, 6), t("i64", 1), i64(6), i64(1)], f32(4, "node.axis1"), id="Slice-data"),
 ]
@@ -331,6 +333,7 @@ def test_bad_inputs_are_told() -> None:
         case("Gather", [f32(2), t("i64", 1)], T("f32", None), attrs={"axis": 3}),
         case("Slice", [f32(2), i64(0), i64(1), i64(0), i64(0)], T("f32", None)),
         case("Split", [f32(2)], [T("f32", None)] * 2, attrs={"axis": 1, "num_outputs": 2}),
+        case("Split", [f32(7)], [T("f32", None)] * 2, version=13),
         case("Pad", [f32(2), i64(0, 1, 1)], T("f32", None)),
         case("Tile", [f32(2), i64(1, 1)], T("f32", None)),
         case("DepthToSpace", [f32(2, 3)], T("f32", None), attrs={"blocksize": 2}),

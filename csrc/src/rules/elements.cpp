@@ -6,16 +6,22 @@
 
 namespace macsim::rules {
 
-std::optional<Sizes> small_sizes(const Shape& shape, std::int64_t most) {
-  Sizes sizes;
+bool is_small(const Shape& shape, std::int64_t most) noexcept {
   std::int64_t total = 1;
   for (const Dim& dim : shape) {
     const auto size = dim.constant();
-    if (!size || *size < 0 || *size > most) return std::nullopt;
-    if (*size != 0 && total > most / *size) return std::nullopt;
+    if (!size || *size < 0 || *size > most) return false;
+    if (*size != 0 && total > most / *size) return false;
     total *= *size;
-    sizes.push_back(*size);
   }
+  return true;
+}
+
+std::optional<Sizes> small_sizes(const Shape& shape, std::int64_t most) {
+  if (!is_small(shape, most)) return std::nullopt;
+  Sizes sizes;
+  sizes.reserve(shape.size());
+  for (const Dim& dim : shape) sizes.push_back(*dim.constant());
   return sizes;
 }
 
@@ -35,12 +41,12 @@ const Contents* whole(const Contents* known, const Shape& shape) {
 }  // namespace
 
 const Contents* elements_of(const Call& c, std::size_t slot, std::int64_t most) {
-  if (!c.ranked(slot) || !small_sizes(c.shape(slot), most)) return nullptr;
+  if (!c.ranked(slot) || !is_small(c.shape(slot), most)) return nullptr;
   return whole(c.contents(slot), c.shape(slot));
 }
 
 const Contents* elements_at(const Call& c, std::size_t position) {
-  if (!c.at(position).ranked || !small_sizes(c.shape_at(position))) return nullptr;
+  if (!c.at(position).ranked || !is_small(c.shape_at(position))) return nullptr;
   return whole(c.contents_at(position), c.shape_at(position));
 }
 

@@ -13,7 +13,9 @@ namespace macsim::rules {
 /// Sizes, positions or steps, one an axis.
 using Sizes = std::vector<std::int64_t>;
 
-/// The sizes, when all are constants and there are at most `most` elements.
+/// Whether all sizes are constants and there are at most `most` elements.
+bool is_small(const Shape& shape, std::int64_t most = static_cast<std::int64_t>(kMostItems)) noexcept;
+/// The sizes, when that is so.
 std::optional<Sizes> small_sizes(const Shape& shape, std::int64_t most = static_cast<std::int64_t>(kMostItems));
 /// How far apart neighbours along each axis lie, row-major.
 Sizes steps_of(const Sizes& sizes);

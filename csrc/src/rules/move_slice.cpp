@@ -36,6 +36,9 @@ Dim from_start(const Call& c, const Dim& bound, const Dim& size) {
   return bound + min(1, max(-bound, 0)) * size;
 }
 
+/// From here on a bound is taken to be meant as "to the end" of a free size; bind() refuses larger sizes.
+constexpr std::int64_t kGenerous = 100'000'000;
+
 bool far(const Dim& bound) {
   const auto value = bound.constant();
   return value && *value >= kFar;
@@ -44,28 +47,28 @@ bool far_before(const Dim& bound) {
   const auto value = bound.constant();
   return value && *value <= -kFar;
 }
+bool past_end(const Call& c, const Dim& bound, const Dim& size) {
+  if (far(bound)) return true;
+  if (size.is_constant() || bound.constant().value_or(0) < kGenerous) return false;
+  c.assume_not_negative(bound - size);
+  return true;
+}
 
-/// How many elements start:end:step keeps of `size`.
+/// How many elements start:end:step keeps of `size`. Bounds are clamped only where they would otherwise add elements;
+/// an empty slice is one whose length would come out negative.
 Dim kept(const Call& c, const Dim& size, const Dim& start, const Dim& end, const Dim& step) {
   if (at_least(step, 1, 1) == Truth::yes) {
-    const bool whole = far_before(start) || start.is(0);
-    const Dim from = whole        ? Dim(0)
-                     : far(start) ? size
-                                  : smaller(c, at_least_zero(c, from_start(c, start, size)), size);
-    const Dim to = far(end)          ? size
-                   : far_before(end) ? Dim(0)
-                                     : smaller(c, at_least_zero(c, from_start(c, end, size)), size);
+    const Dim from = far_before(start) ? Dim(0) : at_least_zero(c, from_start(c, start, size));
+    const Dim to = past_end(c, end, size) ? size : smaller(c, from_start(c, end, size), size);
     const Dim length = at_least_zero(c, to - from);
     return step.is(1) ? length : ceil_div(length, step);
   }
   if (at_least(-1, step, 1) != Truth::yes) return Dim::undefined();
   const Dim last = size - 1;
-  const Dim from = far(start)          ? last
-                   : far_before(start) ? Dim(0)
-                                       : smaller(c, at_least_zero(c, from_start(c, start, size)), last);
-  const Dim to = far_before(end) ? Dim(-1)
-                 : far(end)      ? last
-                                 : smaller(c, larger(c, from_start(c, end, size), -1), last);
+  const Dim from = far_before(start)          ? Dim(0)
+                   : past_end(c, start, size) ? last
+                                              : smaller(c, at_least_zero(c, from_start(c, start, size)), last);
+  const Dim to = far_before(end) ? Dim(-1) : larger(c, from_start(c, end, size), -1);
   return ceil_div(at_least_zero(c, from - to), -step);
 }
 
@@ -233,6 +236,11 @@ Status infer_split(const Call& c, Outputs& out) {
   const auto axis = axis_in(c.integer("axis", 0), x.size());
   if (!axis) return bad("Split: the axis does not fit the shape " + text(x));
   if (c.integer("num_outputs", 1) < 1) return bad("Split: num_outputs must be positive");
+  const auto size = x[*axis].constant();
+  if (c.version() < 18 && !c.has(kSplit) && !c.has_attr("split") && size &&
+      *size % static_cast<std::int64_t>(parts) != 0) {
+    return bad("Split: " + text(x) + " is not cut into " + std::to_string(parts) + " equal parts along that axis");
+  }
   const std::vector<Dim> sizes = part_sizes(c, x[*axis], parts);
   Dim start = 0;
   for (std::size_t i = 0; i < parts; ++i) {

@@ -120,7 +120,7 @@ Status infer_rows(const Call& c, Outputs& out, DType dtype) {
   out.set(0, Type{dtype, Kind::tensor, c.ranked(kX), c.in(kX).shape, {}});
   out.unranked(1, stash_of(c));
   out.unranked(2, stash_of(c));
-  if (!c.ranked(kX)) return {};
+  if (!c.ranked(kX) || c.outputs() < 2) return {};
   Shape rows = c.shape(kX);
   const auto axis = axis_in(c.integer("axis", -1), rows.size());
   if (!axis) return bad(std::string(c.op()) + ": the axis does not fit the shape " + text(rows));

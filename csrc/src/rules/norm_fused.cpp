@@ -21,6 +21,7 @@ Status infer_skip_norm(const Call& c, Outputs& out) {
   const DType dtype = c.dtype(kX);
   const Type x{dtype, Kind::tensor, c.ranked(kX), c.in(kX).shape, {}};
   out.set(0, x);
+  if (c.outputs() < 2) return {};
   out.set(3, x);
   Type rows = x;
   rows.dtype = DType::f32;
