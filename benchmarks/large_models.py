@@ -1,11 +1,12 @@
 """Large ONNX files to measure with: written straight as protobuf, so that a million nodes take seconds to make.
 
-Every block of four nodes is `y = relu(x @ W + b) * s` on a [batch, 64] activation, with weights of its own whose
-payload is external and absent; the exact MACs are known: `blocks * batch * 64 * 64`.
+Every block of four nodes is `y = relu(x @ W + b) * s` on a [batch, 64] activation, with weights of its own, which all
+lie at the start of one small file; the exact MACs are known: `blocks * batch * 64 * 64`.
 """
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,10 +37,12 @@ def _node(op: str, inputs: list[str], output: str, name: str) -> bytes:
     return _field(1, body + _field(2, output.encode()) + _field(3, name.encode()) + _field(4, op.encode()))
 
 
-def _absent(name: str, dims: tuple[int, ...]) -> bytes:
-    """A float initializer whose payload lies in a file that is not there."""
+def _external(name: str, dims: tuple[int, ...]) -> bytes:
+    """A float initializer whose payload lies in weights.bin."""
     body = b"".join(_number(1, d) for d in dims) + _number(2, 1) + _field(8, name.encode())
-    body += _field(13, _field(1, b"location") + _field(2, b"absent.bin")) + _number(14, 1)
+    for key, value in (("location", "weights.bin"), ("offset", "0"), ("length", str(4 * math.prod(dims)))):
+        body += _field(13, _field(1, key.encode()) + _field(2, value.encode()))
+    body += _number(14, 1)
     return _field(5, body)
 
 
@@ -65,15 +68,33 @@ def _blocks(count: int) -> Iterator[bytes]:
 def write_chain(path: Path, nodes: int) -> int:
     """Writes a chain of `nodes` nodes (a multiple of 4) to `path`; its MACs at batch 1."""
     blocks = nodes // NODES_A_BLOCK
-    graph = b"".join(_blocks(blocks)) + _field(2, b"chain") + _absent("scale", ())
-    graph += b"".join(_absent(f"h{i}.w", (WIDTH, WIDTH)) + _absent(f"h{i}.b", (WIDTH,)) for i in range(blocks))
+    (path.parent / "weights.bin").write_bytes(bytes(WIDTH * WIDTH * 4))
+    graph = b"".join(_blocks(blocks)) + _field(2, b"chain") + _external("scale", ())
+    graph += b"".join(_external(f"h{i}.w", (WIDTH, WIDTH)) + _external(f"h{i}.b", (WIDTH,)) for i in range(blocks))
     graph += _input(11, "x", "batch", WIDTH) + _input(12, f"h{blocks - 1}.out", "batch", WIDTH)
     path.write_bytes(_number(1, 8) + _field(7, graph) + _field(8, _field(1, b"") + _number(2, 17)))
     return blocks * WIDTH * WIDTH
 
 
-def write_inline(path: Path, gigabytes: float) -> int:
-    """Writes two matmuls whose weights are inline, `gigabytes` in all, as a sparse file; its MACs at batch 1."""
+def write_resnet50(path: Path) -> int:
+    """Writes examples/resnet50.onnx at [1, 3, 224, 224] with its 102 MB of weights inline, all zero; its MACs."""
+    import onnx
+
+    source = Path(__file__).parent.parent / "examples" / "resnet50.onnx"
+    model = onnx.load(str(source), load_external_data=False)
+    for tensor in model.graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            del tensor.external_data[:]
+            tensor.data_location = onnx.TensorProto.DEFAULT
+            tensor.raw_data = bytes(4 * math.prod(tensor.dims))
+    for dim, size in zip(model.graph.input[0].type.tensor_type.shape.dim, (1, 3, 224, 224), strict=True):
+        dim.dim_value = size
+    onnx.save(model, str(path))
+    return 4_089_184_256
+
+
+def write_inline(path: Path, gigabytes: float) -> tuple[int, int]:
+    """Writes two matmuls whose weights are inline, `gigabytes` in all, as a sparse file; its MACs at batch 1 and its width."""
     rows = int(gigabytes * 1e9 / 2 / 4 / 4096)
     payload = rows * 4096 * 4
 
@@ -98,4 +119,4 @@ def write_inline(path: Path, gigabytes: float) -> int:
             file.seek(payload - 1, 1)
             file.write(struct.pack("B", 0))
         file.write(rest + _field(8, _field(1, b"") + _number(2, 17)))
-    return 2 * rows * 4096
+    return 2 * rows * 4096, rows
