@@ -43,6 +43,20 @@ def test_every_kind_of_source_gives_the_same(tmp_path: Path) -> None:
         assert macsim.analyze(macsim.load(source)).macs == macsim.Expr("15*batch"), kind
 
 
+def test_large_tensors_of_an_onnx_ir_model_are_not_copied() -> None:
+    class Large(onnx_ir.Tensor):
+        def tobytes(self) -> bytes:
+            raise AssertionError("contents of a weight were asked for")
+
+    model = onnx_ir.from_proto(models.linear(into=300, out=300))
+    contents = Large(np.zeros((300, 300), np.float32), name="w")
+    model.graph.initializers["w"].const_value = contents
+    report = macsim.count(model)
+    assert report.macs == macsim.Expr("90000*batch")
+    assert report.parameters == 90000
+    assert model.graph.initializers["w"].const_value is contents  # and the model is as it was
+
+
 def test_a_path_need_not_be_text(tmp_path: Path) -> None:
     name = os.fsencode(tmp_path) + b"/mod\xff\xe8le.onnx"
     with open(name, "wb") as file:
@@ -162,6 +176,8 @@ def test_what_may_be_given(request_: dict, macs: object) -> None:
         ({"shapes": {"x": (7, 3.0)}}, "float"),
         ({"shapes": {"x": ("2*", 3)}}, "not an expression"),
         ({"shapes": {"x": (-7, 3)}}, "negative"),
+        ({"shapes": {"x": (2**200, 3)}}, "does not fit 128 bits"),
+        ({"dims": {"batch": 2**70}}, "must be an integer"),
         ({"dims": {"batch": -1}}, "negative"),
         ({"dims": {"bacth": 1}}, "nothing is called 'bacth'; did you mean 'batch'?"),
         ({"dims": {"seq": 1}}, "nothing is called 'seq'; its sizes are 'batch'"),

@@ -51,7 +51,10 @@ Expr dim_from(py::handle from, const std::string& what) {
                   "' is not an expression; write a number, a name, \"2*seq + 1\", or a name of " +
                   "other characters between backticks");
   }
-  if (to_expr(from, out)) return out;
+  if (to_expr(from, out)) {
+    if (out.defined() || py::isinstance<Expr>(from)) return out;
+    raise_request(what + ": " + py::str(from).cast<std::string>() + " does not fit 128 bits");
+  }
   raise_request(what + ": a size is an int, a name, an expression or None, not " +
                 py::str(py::type::of(from).attr("__name__")).cast<std::string>());
 }

@@ -181,13 +181,23 @@ def _serialized(proto: Any) -> bytes:
 
 
 def _proto_of(model: Any) -> Any:
+    """Return an onnx_ir.Model as a proto, with large tensors declared but not copied: their contents are not needed."""
     import onnx_ir
 
     if not isinstance(model, onnx_ir.Model):
-        raise TypeError(f"of onnx_ir, only a Model can be counted, not {type(model).__name__}")
+        raise TypeError(f"of onnx_ir, a model is a path, bytes or a Model, not {type(model).__name__}")
     try:
-        return onnx_ir.to_proto(model)
-    except Exception as error:
+        light = model.clone()
+        for graph in light.graphs():
+            for name, value in graph.initializers.items():
+                tensor = value.const_value
+                if tensor is None or tensor.size <= MOST_ELEMENTS or isinstance(tensor, onnx_ir.ExternalTensor):
+                    continue
+                value.const_value = onnx_ir.ExternalTensor(
+                    "contents", 0, tensor.nbytes, tensor.dtype, shape=tensor.shape, name=name
+                )
+        return onnx_ir.to_proto(light)
+    except Exception as error:  # onnx_ir raises what it meets
         raise ReadError(
             f"the onnx_ir.Model cannot be turned into a ModelProto ({error}); give the path of the file instead",
             "MS101",

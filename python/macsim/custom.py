@@ -86,6 +86,12 @@ class Registry:
         -------
         dict or None
             None when nobody answers to it.
+
+        Examples
+        --------
+        >>> import macsim
+        >>> macsim.rules.find("MatMul")["formula"]
+        'mac = |y| * K'
         """
         spelled = op if "::" in op else f"onnx::{op}"
         if version is not None:

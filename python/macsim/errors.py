@@ -71,6 +71,18 @@ class UnknownWorkError(MacsimError):
         The operators, and how many nodes of each are unknown.
     report : Report
         The report, in which everything else stands.
+
+    Examples
+    --------
+    >>> import macsim
+    >>> from onnx import ValueInfoProto, helper
+    >>> node = helper.make_node("Secret", ["x"], ["y"], domain="com.acme")
+    >>> graph = helper.make_graph([node], "g", [ValueInfoProto(name="x")], [ValueInfoProto(name="y")])
+    >>> try:
+    ...     macsim.count(helper.make_model(graph), strict=True)
+    ... except macsim.UnknownWorkError as error:
+    ...     print(error.ops)
+    {'com.acme::Secret': 1}
     """
 
     def __init__(self, ops: dict[str, int], report: Report, reasons: dict[str, str] | None = None) -> None:

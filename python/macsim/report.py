@@ -570,13 +570,32 @@ class Report:
         Returns
         -------
         rich renderable
+
+        Examples
+        --------
+        >>> import macsim
+        >>> from rich.console import Console
+        >>> report = macsim.count("examples/resnet50.onnx", shapes=(1, 3, 224, 224))
+        >>> console = Console(width=100)
+        >>> with console.capture() as capture:
+        ...     console.print(report.table("node", top=5))
+        >>> "/conv1/Conv" in capture.get()
+        True
         """
         from macsim.show import report_table
 
         return report_table(self, by, depth, top, sort)
 
     def to_dict(self, *, rows: bool = True) -> dict[str, Any]:
-        """Return the report as plain data: the schema ``macsim.report/1`` of the docs. Expressions are texts."""
+        """Return the report as plain data: the schema ``macsim.report/1`` of the docs. Expressions are texts.
+
+        Examples
+        --------
+        >>> import macsim
+        >>> report = macsim.count("examples/resnet50.onnx", shapes=(1, 3, 224, 224))
+        >>> report.to_dict()["total"]["macs"]
+        4089184256
+        """
         from macsim.export import report_dict
 
         return report_dict(self, rows)
@@ -584,7 +603,15 @@ class Report:
     def to_json(
         self, path: str | os.PathLike[str] | None = None, *, rows: bool = True, indent: int | None = None
     ) -> str:
-        """Return `to_dict` as JSON text, and write it to ``path`` when given."""
+        """Return `to_dict` as JSON text, and write it to ``path`` when given.
+
+        Examples
+        --------
+        >>> import macsim
+        >>> report = macsim.count("examples/resnet50.onnx", shapes=(1, 3, 224, 224))
+        >>> report.to_json()[:28]
+        '{"schema": "macsim.report/1"'
+        """
         import json
 
         from macsim.export import written
@@ -592,7 +619,15 @@ class Report:
         return written(json.dumps(self.to_dict(rows=rows), indent=indent, ensure_ascii=False) + "\n", path)
 
     def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return the rows as CSV text, and write it to ``path`` when given."""
+        """Return the rows as CSV text, and write it to ``path`` when given.
+
+        Examples
+        --------
+        >>> import macsim
+        >>> report = macsim.count("examples/resnet50.onnx", shapes=(1, 3, 224, 224))
+        >>> report.to_csv().splitlines()[0][:18]
+        'name,op,rule,scope'
+        """
         from macsim.export import rows_csv, written
 
         return written(rows_csv(self), path)
@@ -606,13 +641,29 @@ class Report:
         top: int | None = None,
         sort: str | None = "macs",
     ) -> str:
-        """Return totals, groups and notes as Markdown, and write it to ``path`` when given."""
+        """Return totals, groups and notes as Markdown, and write it to ``path`` when given.
+
+        Examples
+        --------
+        >>> import macsim
+        >>> report = macsim.count("examples/resnet50.onnx", shapes=(1, 3, 224, 224))
+        >>> print(report.to_markdown(top=1).splitlines()[0])
+        ## resnet50: 175 nodes
+        """
         from macsim.export import report_markdown, written
 
         return written(report_markdown(self, by, depth, top, sort), path)
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return the rows as a data frame, one column for each of `columns`."""
+        """Return the rows as a data frame, one column for each of `columns`.
+
+        Examples
+        --------
+        >>> import macsim
+        >>> report = macsim.count("examples/resnet50.onnx", shapes=(1, 3, 224, 224))
+        >>> int(report.to_pandas().groupby("op")["mac"].sum()["Conv"])
+        4087136256
+        """
         from macsim.export import rows_frame
 
         return rows_frame(self)
