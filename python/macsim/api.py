@@ -194,7 +194,7 @@ def _proto_of(model: Any) -> Any:
                 if tensor is None or tensor.size <= MOST_ELEMENTS or isinstance(tensor, onnx_ir.ExternalTensor):
                     continue
                 value.const_value = onnx_ir.ExternalTensor(
-                    "contents", 0, tensor.nbytes, tensor.dtype, shape=tensor.shape, name=name
+                    "contents", 0, tensor.nbytes, tensor.dtype, shape=onnx_ir.Shape(tensor.shape.numpy()), name=name
                 )
         return onnx_ir.to_proto(light)
     except Exception as error:  # onnx_ir raises what it meets
