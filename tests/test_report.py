@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 
 import macsim
 from macsim import Cost, Expr, Registry
-from macsim.report import NUMBERS, TEXTS, WORK
+from macsim.rows import NUMBERS, TEXTS, WORK
 from macsim.show import cell, exactly, human
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -174,7 +174,7 @@ py::list text_column(const Report& r, const std::string& name) {
   throw py::key_error("there is no column '" + name + "'");
 }
 
-// Everything about a row at once, in the order of report.py's TEXTS and NUMBERS: for those who write it all out.
+// Everything about a row at once, in the order of rows.py's TEXTS and NUMBERS: for those who write it all out.
 py::tuple facts(const Report& r, std::size_t i) {
   const auto tensors = [](const std::vector<Tensor>& all) {
     py::list out;

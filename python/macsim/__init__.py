@@ -30,6 +30,6 @@ from macsim.errors import MacsimError as MacsimError
 from macsim.errors import ReadError as ReadError
 from macsim.errors import RequestError as RequestError
 from macsim.errors import UnknownWorkError as UnknownWorkError
-from macsim.report import Groups as Groups
+from macsim.groups import Groups as Groups
 from macsim.report import Report as Report
-from macsim.report import Row as Row
+from macsim.rows import Row as Row

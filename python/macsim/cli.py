@@ -15,7 +15,8 @@ from macsim import _core
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from macsim.report import Key, Report
+    from macsim.groups import Key
+    from macsim.report import Report
 
 PIPE_WIDTH = 160  # of a table that does not go to a terminal
 GOOD, INCOMPLETE, WRONG, PIPE = 0, 1, 2, 141  # exit statuses; 141 is what the shell gives a closed pipe's writer

@@ -11,14 +11,16 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from macsim import _core
-from macsim.report import BYTES, NUMBERS, TEXTS, WORK
+from macsim.rows import BYTES, NUMBERS, TEXTS, WORK
 from macsim.show import groups_view, markdown_table, type_text, view_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from macsim._core import Ledger, Tensor, Total
-    from macsim.report import Groups, Key, Number, Report
+    from macsim.groups import Groups, Key
+    from macsim.report import Report
+    from macsim.rows import Number
 
 SCHEMA = "macsim.report/1"
 CONVENTION = {"flops_per_mac": 2, "flops_per_other": 1, "integer": "int_ops", "traffic": "unfused"}

@@ -1,16 +1,17 @@
-# Report: the face of what analysis found. Rows, totals, groups, columns, binding, and many bindings at once.
+# Report: the face of what analysis found. Totals, rows, groups, binding, and many bindings at once.
 # Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
-"""The report of a count: rows, totals, groups and columns, symbolic until bound."""
+"""The report of a count: totals, rows, groups and columns, symbolic until bound."""
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any
 
 from macsim import _core
 from macsim.errors import RequestError
+from macsim.groups import Groups, Key, quantity_of
+from macsim.rows import BYTES, WORK, Columns, Number, Rows, Trust, objects
 
 if TYPE_CHECKING:
     import os
@@ -19,306 +20,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.console import RenderableType
 
-    from macsim._core import Diagnostic, Expr, Ledger, Model, Tensor, Total, Unbound
+    from macsim._core import Diagnostic, Ledger, Model, Tensor, Total, Unbound
 
-__all__ = ["Columns", "Groups", "Report", "Row", "Rows"]
+__all__ = ["Report"]
 
-Number: TypeAlias = "int | Expr"
-Trust: TypeAlias = Literal["exact", "bound", "estimate", "unknown"]
-Key: TypeAlias = Literal["op", "node", "scope", "dtype", "rule"]
-
-WORK = ("mac", "add", "mul", "div", "compare", "exp", "log", "sqrt", "trig", "logic", "convert")
-BYTES = ("read", "weights", "written")
-TEXTS = ("name", "op", "rule", "scope", "path", "trust", "because", "compute")
-NUMBERS = (*WORK, *BYTES, "flops", "int_ops", "times")
 TOTALS = ("macs", "flops", "int_ops", *WORK, *BYTES, "parameters", "weight_bytes")
-
-
-class Row:
-    """One node: its shapes, its work, its traffic, and how far they can be trusted.
-
-    Examples
-    --------
-    >>> import macsim
-    >>> row = macsim.count("examples/resnet50.onnx", shapes=(1, 3, 224, 224)).rows[0]
-    >>> row.op, row.macs, row.outputs[0].shape
-    ('Conv', 118013952, (1, 64, 112, 112))
-    """
-
-    __slots__ = ("_index", "_ledger")
-
-    def __init__(self, ledger: Ledger, index: int) -> None:
-        self._ledger = ledger
-        self._index = index
-
-    @property
-    def name(self) -> str:
-        """The node's name in the model; may be empty."""
-        return self._ledger.name(self._index)
-
-    @property
-    def op(self) -> str:
-        """The operator: ``"Conv"``, or ``"com.microsoft::FusedConv"`` outside ONNX's own domain."""
-        return self._ledger.op(self._index)
-
-    @property
-    def rule(self) -> str:
-        """The rule that counted it (``macsim ops RULE`` describes it); empty when unknown."""
-        return self._ledger.rule(self._index)
-
-    @property
-    def scope(self) -> str:
-        """The modules around it: ``"encoder.layers.0.attn"``; may be empty."""
-        return self._ledger.scope(self._index)
-
-    @property
-    def path(self) -> str:
-        """The bodies and functions around it, then its name: enough to find it."""
-        return self._ledger.path(self._index)
-
-    @property
-    def trust(self) -> Trust:
-        """How far its numbers can be trusted: ``"exact"``, ``"bound"``, ``"estimate"`` or ``"unknown"``."""
-        return self._ledger.trust(self._index)
-
-    @property
-    def because(self) -> str:
-        """The reason for a zero, or for a trust below exact."""
-        return self._ledger.because(self._index)
-
-    @property
-    def inputs(self) -> list[Tensor]:
-        """What it takes; absent inputs are left out."""
-        return self._ledger.row_inputs(self._index)
-
-    @property
-    def outputs(self) -> list[Tensor]:
-        """What it gives; absent outputs are left out."""
-        return self._ledger.row_outputs(self._index)
-
-    @property
-    def work(self) -> dict[str, Number]:
-        """The work by kind, in scalar operations."""
-        return self._ledger.work(self._index)
-
-    @property
-    def macs(self) -> Number:
-        """Multiply-accumulates."""
-        return self._ledger.at("mac", self._index)
-
-    @property
-    def flops(self) -> Number:
-        """Floating-point operations: 2 for a mac, 1 for any other."""
-        return self._ledger.flops(self._index)
-
-    @property
-    def int_ops(self) -> Number:
-        """The same on integers."""
-        return self._ledger.int_ops(self._index)
-
-    @property
-    def read(self) -> Number:
-        """Bytes of activations read."""
-        return self._ledger.at("read", self._index)
-
-    @property
-    def weights(self) -> Number:
-        """Bytes read of tensors that are stored in the model."""
-        return self._ledger.at("weights", self._index)
-
-    @property
-    def written(self) -> Number:
-        """Bytes written."""
-        return self._ledger.at("written", self._index)
-
-    @property
-    def times(self) -> Number:
-        """How often it runs, in loops."""
-        return self._ledger.times(self._index)
-
-    @property
-    def compute(self) -> str:
-        """The dtype of the work other than macs."""
-        return self._ledger.compute(self._index)
-
-    @property
-    def mac_dtypes(self) -> tuple[str, str, str]:
-        """The dtypes of the macs: left, right, accumulator."""
-        return self._ledger.mac_dtypes(self._index)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything about it as plain data; expressions are texts."""
-        from macsim.export import row_dict
-
-        return row_dict(self._ledger, self._index)
-
-    def __repr__(self) -> str:
-        macs = f", {self.macs} macs" if self.macs != 0 else ""
-        doubt = "" if self.trust == "exact" else f", {self.trust}: {self.because}"
-        return f"<Row {self.path or self.name!s} ({self.op}){macs}{doubt}>"
-
-
-class Rows(Sequence[Row]):
-    """The rows of a report, in the order of execution. They are made when asked for."""
-
-    __slots__ = ("_ledger", "_range")
-
-    def __init__(self, ledger: Ledger, indices: range) -> None:
-        self._ledger = ledger
-        self._range = indices
-
-    def __len__(self) -> int:
-        return len(self._range)
-
-    @overload
-    def __getitem__(self, index: int) -> Row: ...
-    @overload
-    def __getitem__(self, index: slice) -> Rows: ...
-    def __getitem__(self, index: int | slice) -> Row | Rows:
-        if isinstance(index, slice):
-            return Rows(self._ledger, self._range[index])
-        return Row(self._ledger, self._range[operator.index(index)])
-
-    def __iter__(self) -> Iterator[Row]:
-        return (Row(self._ledger, index) for index in self._range)
-
-    def __repr__(self) -> str:
-        return f"<{len(self)} rows>"
-
-
-class Columns(Mapping[str, "NDArray[Any]"]):
-    """The rows as numpy arrays, one for each quantity or text, made when first asked for.
-
-    Quantities are int64 where every value fits, otherwise objects: ints and Exprs.
-
-    Examples
-    --------
-    >>> import macsim
-    >>> columns = macsim.count("examples/resnet50.onnx", shapes=(1, 3, 224, 224)).columns
-    >>> int(columns["mac"].max()), columns["op"][columns["mac"].argmax()]
-    (118013952, 'Conv')
-    """
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._made: dict[str, NDArray[Any]] = {}
-
-    def __getitem__(self, name: str) -> NDArray[Any]:
-        if name not in self._made:
-            if name not in NUMBERS and name not in TEXTS:
-                raise KeyError(name)
-            made = self._ledger.column(name) if name in NUMBERS else self._ledger.texts(name)
-            self._made[name] = made if not isinstance(made, list) else _objects(made)
-        return self._made[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter((*TEXTS, *NUMBERS))
-
-    def __len__(self) -> int:
-        return len(TEXTS) + len(NUMBERS)
-
-    def __repr__(self) -> str:
-        return f"<columns of {len(self._ledger)} rows: {', '.join(self)}>"
-
-
-class Groups(Sequence["Total"]):
-    """The sums of groups of rows: a list of `Total`, each with a name.
-
-    Examples
-    --------
-    >>> import macsim
-    >>> groups = macsim.count("examples/resnet50.onnx", shapes=(1, 3, 224, 224)).by("op")
-    >>> [(group.name, group.macs) for group in groups.sort("macs")[:2]]
-    [('Conv', 4087136256), ('Gemm', 2048000)]
-    """
-
-    def __init__(self, report: Report, key: Key, groups: Sequence[Total]) -> None:
-        self._report = report
-        self.key = key
-        self._groups = list(groups)
-
-    def __len__(self) -> int:
-        return len(self._groups)
-
-    @overload
-    def __getitem__(self, index: int | str) -> Total: ...
-    @overload
-    def __getitem__(self, index: slice) -> Groups: ...
-    def __getitem__(self, index: int | slice | str) -> Total | Groups:
-        if isinstance(index, slice):
-            return Groups(self._report, self.key, self._groups[index])
-        if isinstance(index, str):
-            for group in self._groups:
-                if group.name == index:
-                    return group
-            raise KeyError(index)
-        return self._groups[index]
-
-    def sort(self, by: str = "macs", *, descending: bool = True) -> Groups:
-        """Return the groups in another order.
-
-        Parameters
-        ----------
-        by : str
-            ``"name"``, ``"rows"`` or a quantity. Symbolic quantities are compared as if every free size were 1000.
-        descending : bool, default True
-            Largest first. (Names go from A to Z then.)
-
-        Returns
-        -------
-        Groups
-        """
-        if by == "name":
-            order = sorted(range(len(self)), key=lambda i: self._groups[i].name, reverse=not descending)
-        else:
-            weight = rough([quantity_of(group, by) for group in self._groups])
-            order = sorted(range(len(self)), key=weight.__getitem__, reverse=descending)
-        return Groups(self._report, self.key, [self._groups[i] for i in order])
-
-    def table(self, *, top: int | None = None) -> RenderableType:
-        """Return the groups as a table that rich can print."""
-        from macsim.show import groups_table
-
-        return groups_table(self, self._report.total, top)
-
-    def to_dict(self) -> list[dict[str, Any]]:
-        """Return the groups as plain data; expressions are texts."""
-        from macsim.export import total_dict
-
-        return [{self.key: group.name, **total_dict(group)} for group in self._groups]
-
-    def to_pandas(self) -> pd.DataFrame:
-        """Return the groups as a data frame, indexed by name."""
-        from macsim.export import groups_frame
-
-        return groups_frame(self)
-
-    def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return the groups as CSV text, and write it to ``path`` when given."""
-        from macsim.export import groups_csv, written
-
-        return written(groups_csv(self), path)
-
-    def to_markdown(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return the groups as a Markdown table, and write it to ``path`` when given."""
-        from macsim.export import groups_markdown, written
-
-        return written(groups_markdown(self), path)
-
-    def __rich__(self) -> RenderableType:
-        from macsim.show import MOST_LINES
-
-        return self.table(top=MOST_LINES)
-
-    def __repr__(self) -> str:
-        from macsim.show import plain
-
-        return plain(self.__rich__())
-
-    def _repr_html_(self) -> str:
-        from macsim.show import groups_html
-
-        return groups_html(self, self._report.total)
 
 
 class Report:
@@ -535,7 +241,7 @@ class Report:
                 raise RequestError(f"a size of {name!r} is negative: {size.min()}")
             if size.size and int(size.min()) == 0 and name in names:
                 self.bind({name: 0})  # says so when a simplification took it to be at least 1
-        wanted = _objects([self._total(quantity)]) if isinstance(quantity, str) else _array(quantity)
+        wanted = objects([self._total(quantity)]) if isinstance(quantity, str) else _array(quantity)
         outer = () if isinstance(quantity, str) else wanted.shape
         expressions = list(wanted.ravel())
         names.update(name for e in expressions if isinstance(e, _core.Expr) for name in e.symbols)
@@ -682,30 +388,6 @@ class Report:
         return report_html(self)
 
 
-# Numbers. -------------------------------------------------------------------------------------------------------------
-
-
-def quantity_of(total: Total, name: str) -> Number:
-    """Return a quantity of a total by its name."""
-    if name in ("macs", "flops", "int_ops", "rows", *BYTES):
-        value: Number = getattr(total, name)
-        return value
-    if name in WORK:
-        return total.work[name]
-    known = ("macs", "flops", "int_ops", "rows", *BYTES, *WORK)
-    raise RequestError(f"there is no quantity {name!r}; there are {', '.join(known)}")
-
-
-def rough(numbers: Iterable[Number]) -> list[float]:
-    """Return numbers to sort by: symbolic ones as if every free size were 1000; unknown ones just before the zeros."""
-    out = []
-    for number in numbers:
-        if not isinstance(number, int):
-            number = number.bind(dict.fromkeys(number.symbols, 1000))
-        out.append(float(number) if isinstance(number, int) else 0.5)
-    return out
-
-
 def evaluate(expressions: list[Any], sizes: Mapping[str, NDArray[Any]], outer: tuple[int, ...]) -> NDArray[Any]:
     """Evaluate expressions over sizes that broadcast against each other; see `Report.evaluate`."""
     import numpy as np
@@ -729,14 +411,6 @@ def evaluate(expressions: list[Any], sizes: Mapping[str, NDArray[Any]], outer: t
     return values.reshape(outer + common)
 
 
-def _objects(values: Sequence[Any]) -> NDArray[Any]:
-    import numpy as np
-
-    out = np.empty(len(values), object)
-    out[:] = values
-    return out
-
-
 def _array(quantity: Any) -> NDArray[Any]:
     import numpy as np
 
@@ -746,4 +420,4 @@ def _array(quantity: Any) -> NDArray[Any]:
         out = np.empty((), object)
         out[()] = quantity
         return out
-    return _objects(list(quantity))
+    return objects(list(quantity))

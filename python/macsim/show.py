@@ -11,14 +11,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from macsim.errors import RequestError
-from macsim.report import BYTES, NUMBERS, WORK, quantity_of, rough
+from macsim.groups import quantity_of, rough
+from macsim.rows import BYTES, NUMBERS, WORK
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
     from rich.table import Table
 
     from macsim._core import Diagnostic, Tensor, Total
-    from macsim.report import Groups, Key, Number, Report, Row
+    from macsim.groups import Groups, Key
+    from macsim.report import Report
+    from macsim.rows import Number, Row
 
 CONVENTION = (
     "FLOPs: 2 for a MAC, 1 for every other scalar operation on floats; integer operations apart. "
@@ -200,8 +203,8 @@ def _node_lines(view: View, report: Report, top: int | None, sort: str | None) -
     rows = report.rows
     order: Sequence[int] = range(len(rows))
     if sort:
-        weights = _row_weights(report, sort)
-        order = sorted(order, key=weights.__getitem__, reverse=True)
+        weight, other = _row_weights(report, sort), _row_weights(report, "flops")
+        order = sorted(order, key=lambda i: (weight[i], other[i]), reverse=True)
     shown = order if top is None else order[:top]
     for index in shown:
         row = rows[index]
