@@ -27,12 +27,17 @@ _NAMES = {
 
 @dataclass(frozen=True)
 class T:
-    """A tensor: dtype, shape, and whether it is stored in the model (a weight) with these values."""
+    """A tensor: dtype, shape, and whether it is stored in the model (a weight) with these values.
+
+    Of another kind ("sequence", "optional", "map" with `key`), the dtype and shape are those of what it holds.
+    """
 
     dtype: str
     shape: tuple[Dim, ...] | None
     weight: bool = False
     values: Any = None
+    kind: str = "tensor"
+    key: str = "i64"
 
 
 def f32(*shape: Dim) -> T:
@@ -51,6 +56,19 @@ def weight(dtype: str, *shape: int) -> T:
 def const(dtype: str, values: Any) -> T:
     """A small tensor stored in the model whose contents matter (a shape, axes, a ratio)."""
     return T(dtype, tuple(np.shape(values)), weight=True, values=values)
+
+
+def sequence(dtype: str, *shape: Dim) -> T:
+    """A sequence of tensors; their rank is not known when `shape` is left out."""
+    return T(dtype, shape or None, kind="sequence")
+
+
+def optional(dtype: str, *shape: Dim) -> T:
+    return T(dtype, shape, kind="optional")
+
+
+def mapping(key: str, dtype: str) -> T:
+    return T(dtype, (), kind="map", key=key)
 
 
 @dataclass(frozen=True)
@@ -79,6 +97,18 @@ def case(
     return Case(op, inputs, outputs if isinstance(outputs, list) else [outputs], work=work or {}, **kw)
 
 
+def _type_of(tensor: T) -> onnx.TypeProto:
+    number = getattr(TensorProto, _NAMES[tensor.dtype])
+    element = helper.make_tensor_type_proto(number, tensor.shape)
+    if tensor.kind == "sequence":
+        return helper.make_sequence_type_proto(element)
+    if tensor.kind == "optional":
+        return helper.make_optional_type_proto(element)
+    if tensor.kind == "map":
+        return helper.make_map_type_proto(getattr(TensorProto, _NAMES[tensor.key]), element)
+    return element
+
+
 def model_of(c: Case) -> onnx.ModelProto:
     """The one-node model of a row."""
     feeds, stored, names = [], [], []
@@ -97,7 +127,7 @@ def model_of(c: Case) -> onnx.ModelProto:
             proto.external_data.add(key="location", value="absent.bin")
             stored.append(proto)
         else:
-            feeds.append(helper.make_tensor_value_info(f"in{i}", kind, tensor.shape))
+            feeds.append(helper.make_value_info(f"in{i}", _type_of(tensor)))
     outs = [f"out{i}" if tensor is not None else "" for i, tensor in enumerate(c.outputs)]
     node = helper.make_node(c.op, names, outs, name="node", domain=c.domain, **c.attrs)
     declared = [onnx.ValueInfoProto(name=o) for o in outs if o]
@@ -122,7 +152,12 @@ def check(c: Case) -> None:
     wanted = [tensor for tensor in c.outputs if tensor is not None]
     assert len(row.outputs) == len(wanted)
     for got, want in zip(row.outputs, wanted, strict=True):
+        assert got.kind == want.kind, (got.name, got.kind, want.kind)
+        if want.kind in ("sequence", "optional"):
+            got = got.element
         assert got.dtype == want.dtype, (got.name, got.dtype, want.dtype)
+        if want.kind == "map":
+            continue
         if want.shape is None:
             assert got.shape is None
         else:

@@ -87,6 +87,8 @@ Status measure(const std::vector<Branch>& nodes, const std::vector<std::size_t>&
   return {};
 }
 
+std::size_t distinct(Span<std::int64_t> ids) { return std::set<std::int64_t>(ids.begin(), ids.end()).size(); }
+
 // TreeEnsembleClassifier and TreeEnsembleRegressor: nodes named by tree and number, leaves among them. `votes`: the
 // prefix of the attributes of the leaves.
 Status read_named(const Call& c, const std::string& votes, Forest& forest) {
@@ -118,6 +120,7 @@ Status read_named(const Call& c, const std::string& votes, Forest& forest) {
   for (std::size_t i = 0; i < ids.size(); ++i) {
     if (!child[i]) roots.push_back(i);
   }
+  if (roots.size() < distinct(trees)) return bad("a tree has no root: its nodes form a cycle");
   return measure(nodes, roots, forest);
 }
 
@@ -161,8 +164,6 @@ void add_forest(Cost& cost, const Forest& forest, const Count& rows, std::int64_
 }
 
 bool has_base(const Call& c) { return !c.reals("base_values").empty() || c.tensor("base_values_as_tensor") != nullptr; }
-
-std::size_t distinct(Span<std::int64_t> ids) { return std::set<std::int64_t>(ids.begin(), ids.end()).size(); }
 
 // Classifier. ------------------------------------------------------------------------------------------------------
 
