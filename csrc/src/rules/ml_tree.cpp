@@ -76,18 +76,20 @@ bool descend(const std::vector<Branch>& nodes, std::size_t root, std::vector<Pat
   return true;
 }
 
-Status measure(const std::vector<Branch>& nodes, const std::vector<std::size_t>& roots, Forest& forest) {
+// `all`: every node must be under one of the roots.
+Status measure(const std::vector<Branch>& nodes, const std::vector<std::size_t>& roots, bool all, Forest& forest) {
   std::vector<Paths> paths(nodes.size());
+  bool sound = true;
+  for (const std::size_t root : roots) sound = sound && descend(nodes, root, paths);
+  for (const Paths& path : paths) sound = sound && (!all || path.seen == Paths::Seen::done);
+  if (!sound) return bad("the nodes of a tree form a cycle");
   for (const std::size_t root : roots) {
-    if (!descend(nodes, root, paths)) return bad("the nodes of a tree form a cycle");
     forest.tests.add(paths[root].tests);
     forest.votes.add(paths[root].votes);
   }
   forest.trees = static_cast<std::int64_t>(roots.size());
   return {};
 }
-
-std::size_t distinct(Span<std::int64_t> ids) { return std::set<std::int64_t>(ids.begin(), ids.end()).size(); }
 
 // TreeEnsembleClassifier and TreeEnsembleRegressor: nodes named by tree and number, leaves among them. `votes`: the
 // prefix of the attributes of the leaves.
@@ -120,8 +122,7 @@ Status read_named(const Call& c, const std::string& votes, Forest& forest) {
   for (std::size_t i = 0; i < ids.size(); ++i) {
     if (!child[i]) roots.push_back(i);
   }
-  if (roots.size() < distinct(trees)) return bad("a tree has no root: its nodes form a cycle");
-  return measure(nodes, roots, forest);
+  return measure(nodes, roots, true, forest);
 }
 
 // TreeEnsemble: branches by position, leaves in lists of their own, one vote each.
@@ -148,7 +149,7 @@ Status read_placed(const Call& c, Forest& forest) {
     const bool single = yes_leaf[at] != 0 && no_leaf[at] != 0 && yes[at] == no[at];  // a tree that is one leaf
     starts.push_back(single ? n : at);
   }
-  return measure(nodes, starts, forest);
+  return measure(nodes, starts, false, forest);
 }
 
 // Work. ------------------------------------------------------------------------------------------------------------
@@ -164,6 +165,8 @@ void add_forest(Cost& cost, const Forest& forest, const Count& rows, std::int64_
 }
 
 bool has_base(const Call& c) { return !c.reals("base_values").empty() || c.tensor("base_values_as_tensor") != nullptr; }
+
+std::size_t distinct(Span<std::int64_t> ids) { return std::set<std::int64_t>(ids.begin(), ids.end()).size(); }
 
 // Classifier. ------------------------------------------------------------------------------------------------------
 
