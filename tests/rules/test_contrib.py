@@ -86,7 +86,7 @@ CASES = [
         work={"mul": "3*n", "logic": "2*n", "div": "8*n"},
     ),
     # 2*3*4 = 24 rows of 8. Two norms: 3*8 mul, 8 add, 2 div, a root each. The dot product 8 macs; its scaling (div),
-    # sign and size (logic), floor (compare), root, sign again (mul), sigmoid (exp, add, div); the gate on the value 8 mul.
+    # sign and size (logic), floor (compare), root, sign again (mul), sigmoid (exp, add, div); gate times value 8 mul.
     ms(
         "EngramGate",
         [f32(2, 3, 4, 8), f32(2, 3, 4, 8), f32(2, 3, 8), f32(4, 8), f32(4, 8)],
