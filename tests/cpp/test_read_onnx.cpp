@@ -492,11 +492,13 @@ TEST("weights inside the file are not touched") {
   }
   file << rest << opset("", 17);
   file.close();
+  const auto total = std::filesystem::file_size(path);
+  const int descriptor = ::open(path.c_str(), O_RDWR);
+  ::fsync(descriptor);
+  ::posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED);  // out of the cache, so that what is read shows
   const auto model = read_onnx_file(path);
   CHECK(static_cast<bool>(model));
 
-  const auto total = std::filesystem::file_size(path);
-  const int descriptor = ::open(path.c_str(), O_RDONLY);
   void* const mapped = ::mmap(nullptr, total, PROT_READ, MAP_PRIVATE, descriptor, 0);
   std::vector<unsigned char> resident(total / 4096 + 1);
   CHECK_EQ(::mincore(mapped, total, resident.data()), 0);
