@@ -27,12 +27,13 @@ inline std::uint64_t fold(std::uint64_t a, std::uint64_t b) noexcept {
 #endif
 }
 
-/// A hash of short names, eight bytes a step. Keyed, so that nobody can write a file whose names all collide.
+/// A hash of short names, eight bytes a step. Keyed by any number of many bits, so that nobody can write a file whose
+/// names all collide.
 inline std::uint32_t hash_name(std::string_view name, std::uint64_t key) noexcept {
   const std::uint64_t factor = key | 1U;
   const char* at = name.data();
   std::size_t left = name.size();
-  std::uint64_t sum = left ^ 0x9E3779B97F4A7C15U;
+  std::uint64_t sum = 0x9E3779B97F4A7C15U;
   for (; left >= 8; left -= 8, at += 8) {
     std::uint64_t word;
     std::memcpy(&word, at, 8);
@@ -53,8 +54,17 @@ inline std::uint32_t hash_name(std::string_view name, std::uint64_t key) noexcep
     }
     sum = fold(sum ^ word, factor);
   }
-  sum = fold(sum ^ (key >> 7), 0x9E3779B97F4A7C15U);
+  sum = fold(sum ^ (key >> 7), 0xD6E8FEB86659FD93U ^ name.size());
   return static_cast<std::uint32_t>(sum >> 32);
+}
+
+/// Brings what is at this address into the cache.
+inline void prefetch(const void* at) noexcept {
+#if defined(__GNUC__) || defined(__clang__)
+  __builtin_prefetch(at);
+#else
+  (void)at;
+#endif
 }
 
 /// A set of ids, found by the name that the caller says each has. No deletion.
@@ -75,12 +85,13 @@ class NameTable {
   std::size_t size() const noexcept { return used_; }
 
   /// Brings the slot of a hash into the cache, for a look-up soon.
-  void prefetch(std::uint32_t hash) const noexcept {
-#if defined(__GNUC__) || defined(__clang__)
-    __builtin_prefetch(slots_.data() + (hash & mask_));
-#else
-    (void)hash;
-#endif
+  void prefetch(std::uint32_t hash) const noexcept { macsim::prefetch(slots_.data() + (hash & mask_)); }
+
+  /// The first id with this hash: nearly always the one that find() will give. kEmpty: none.
+  std::uint32_t likely(std::uint32_t hash) const noexcept {
+    for (std::size_t i = hash & mask_;; i = (i + 1) & mask_) {
+      if (slots_[i].id == kEmpty || slots_[i].hash == hash) return slots_[i].id;
+    }
   }
 
   /// The id with this hash for which same(id) holds; kEmpty: none.

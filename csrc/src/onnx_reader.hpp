@@ -36,6 +36,7 @@ class OnnxReader {
  private:
   static constexpr std::size_t kMostDepth = 256;   ///< bodies in bodies, types in types, functions in functions
   static constexpr std::size_t kMostRank = 1024;
+  static constexpr std::size_t kMostOpsets = 256;  ///< they are searched one by one, for each node of another domain
 
   /// A body that waits to be read.
   struct Waiting {
@@ -158,6 +159,8 @@ class OnnxReader {
   // Names and order: link_names.cpp.
   void mention(std::string_view name, NodeId producer);
   bool settle_mentions();
+  template <class Pending>
+  void warm(const std::vector<Pending>& pending) const;
   bool produce(ValueId value, bool fresh, NodeId producer);
   ValueId intern(std::string_view name) { return intern(name, hash_name(name, hash_key_)); }
   ValueId intern(std::string_view name, std::uint32_t hash);

@@ -206,6 +206,9 @@ bool OnnxReader::read_opset(std::string_view bytes, Imports& imports) {
     if (f.number == onnx::opset::kVersion) opset.version = f.integer();
   }
   if (!done(wire)) return false;
+  if (imports.opsets.size() == kMostOpsets) {
+    return fail_at(bytes, Code::malformed, "more than " + std::to_string(kMostOpsets) + " operator sets are imported");
+  }
   opset.domain = dialect_of(opset.domain);
   if (opset.domain == "onnx") imports.onnx = std::max(opset.version, std::int64_t{0});
   imports.opsets.push_back(opset);

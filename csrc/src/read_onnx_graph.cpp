@@ -92,7 +92,7 @@ bool OnnxReader::count_fields(Counts& counts, std::string_view bytes, const wire
   make_room(body.nodes, counts.nodes);
   make_room(body.values, counts.nodes + others);
   make_room(body.stored, others);
-  make_room(body.claims, infos);
+  make_room(body.claims, infos + kBatch);
   top().names.reset(counts.nodes + others);
   return true;
 }
@@ -220,7 +220,23 @@ bool OnnxReader::read_value_infos(const Counts& counts, std::string_view bytes, 
   return done(wire) && settle_infos();
 }
 
+// Looks the names up in steps, so that what each needs of memory far away is fetched for all of them at once.
+template <class Pending>
+void OnnxReader::warm(const std::vector<Pending>& pending) const {
+  const std::vector<Value>& values = graph_->values;
+  const NameTable& names = open_[depth_ - 1]->names;
+  for (const Pending& p : pending) {
+    const std::uint32_t id = names.likely(p.hash);
+    if (id != NameTable::kEmpty) prefetch(&values[id]);
+  }
+  for (const Pending& p : pending) {
+    const std::uint32_t id = names.likely(p.hash);
+    if (id != NameTable::kEmpty) prefetch(values[id].name.data());
+  }
+}
+
 bool OnnxReader::settle_infos() {
+  warm(infos_);
   for (const Info& info : infos_) {
     const ValueId value = find(top(), info.name, info.hash);
     if (value != NameTable::kEmpty && !read_claim(value, info.name, info.type, {})) return false;
@@ -418,6 +434,7 @@ bool OnnxReader::add_input(std::string_view name, std::string_view message) {
 
 bool OnnxReader::add_output(std::string_view name, std::string_view message) {
   if (name.empty()) return fail_at(message, Code::bad_graph, "an output of a graph or function without a name");
+  if (!settle_mentions()) return false;  // or the name seems to be used before it is made
   graph().outputs.push_back(intern(name));
   return true;
 }
@@ -483,6 +500,7 @@ bool OnnxReader::read_initializer(std::string_view bytes, bool sparse) {
 // Given twice: the last one counts, as in ONNX Runtime. An input with an initializer has it as its default.
 bool OnnxReader::settle_initializers() {
   Graph& body = graph();
+  warm(initializers_);
   for (const Initializer& initializer : initializers_) {
     const ValueId value = intern(initializer.name, initializer.hash);
     Value& held = body.values[value];

@@ -224,6 +224,7 @@ bool OnnxReader::read_dim(std::string_view bytes, Dim& dim) {
 
 // A dim_param: an expression of sizes where it reads as one, otherwise a name. The same text is one shared Dim.
 Dim OnnxReader::dim_named(std::string_view text) {
+  constexpr std::size_t longest = 1000;  // what is longer is no expression that anyone wrote
   constexpr std::string_view nameless[] = {"", "?", "-1", "None"};
   if (std::find(std::begin(nameless), std::end(nameless), text) != std::end(nameless)) return Dim::undefined();
   const auto fresh = static_cast<std::uint32_t>(symbols_.size());
@@ -231,7 +232,7 @@ Dim OnnxReader::dim_named(std::string_view text) {
       hash_name(text, hash_key_), fresh, [&](std::uint32_t other) { return symbols_[other].first == text; });
   if (id == fresh) {
     std::optional<Dim> dim;
-    if (!hyphenated(text)) dim = Dim::parse(text);
+    if (text.size() <= longest && !hyphenated(text)) dim = Dim::parse(text);
     if (!dim || !dim->defined()) dim = Dim::symbol(text);
     symbols_.emplace_back(text, *std::move(dim));
   }

@@ -208,6 +208,20 @@ TEST("impossible sizes") {
   CHECK_EQ(outcome(simple(node("A", {"x"}, {"y"}) + initializer(tensor("w", 1, {INT64_MAX, INT64_MAX}, {})))), "good");
 }
 
+TEST("operator sets without end") {
+  Bytes sets;
+  for (int i = 0; i < 300; ++i) sets += opset("d" + std::to_string(i), 1);
+  refused(simple(node("A", {"x"}, {"y"}), sets), Code::malformed, {"256 operator sets"});
+}
+
+TEST("sizes whose names are hostile expressions") {
+  for (const Bytes& name :
+       {Bytes(100'000, '('), Bytes(900, '('), Bytes(900, '-'), Bytes("(a+b+c+d)^60^60"), Bytes("a//0"),
+        Bytes("99999999999999999999999999999999999999999999"), Bytes("max(") + Bytes(400, ',')}) {
+    CHECK_EQ(outcome(model(node("A", {"x"}, {"y"}) + input(floats("x", dim(name))) + kY)), "good");
+  }
+}
+
 TEST("broken wiring") {
   refused(simple(node("Neg", {"x"}, {"a"}) + node("Conv", {"a", "lost"}, {"y"}, node_name("conv1"))), Code::bad_graph,
           {"node 1 ('conv1', Conv)", "input 1 is 'lost'"});
