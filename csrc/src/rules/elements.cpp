@@ -2,6 +2,8 @@
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include "rules/elements.hpp"
 
+#include <algorithm>
+
 #include "rules/support.hpp"
 
 namespace macsim::rules {
@@ -21,7 +23,7 @@ std::optional<Sizes> small_sizes(const Shape& shape, std::int64_t most) {
   if (!is_small(shape, most)) return std::nullopt;
   Sizes sizes;
   sizes.reserve(shape.size());
-  for (const Dim& dim : shape) sizes.push_back(*dim.constant());
+  for (const Dim& dim : shape) sizes.push_back(dim.constant().value_or(0));
   return sizes;
 }
 
@@ -56,9 +58,39 @@ std::size_t place_of(const Sizes& position, const Sizes& steps) {
   return static_cast<std::size_t>(place);
 }
 
-Dim single(const Call& c, std::size_t slot) {
-  const Contents* known = elements_of(c, slot);
-  return known != nullptr && known->items.size() == 1 ? known->items.front().whole() : Dim::undefined();
+Broadcaster::Broadcaster(const Shape& from, const Shape& to, std::optional<std::size_t> axis) : steps_(to.size(), 0) {
+  sizes_.reserve(to.size());
+  for (const Dim& dim : to) sizes_.push_back(static_cast<std::size_t>(dim.constant().value_or(1)));
+  const std::size_t lead = axis.value_or(to.size() - std::min(from.size(), to.size()));
+  std::size_t step = 1;
+  for (std::size_t i = from.size(); i-- > 0;) {
+    const auto own = static_cast<std::size_t>(from[i].constant().value_or(1));
+    if (own != 1 && lead + i < to.size()) steps_[lead + i] = step;
+    step *= own;
+  }
 }
+
+std::size_t Broadcaster::operator()(std::size_t n) const noexcept {
+  std::size_t place = 0;
+  for (std::size_t i = sizes_.size(); i-- > 0;) {
+    place += n % sizes_[i] * steps_[i];
+    n /= sizes_[i];
+  }
+  return place;
+}
+
+Runs runs_of(const Shape& shape, std::size_t axis) {
+  const auto product = [&](std::size_t from, std::size_t to) {
+    return static_cast<std::size_t>(numel(shape, from, to).constant().value_or(0));
+  };
+  return {product(0, axis), product(axis, axis + 1), product(axis + 1, shape.size())};
+}
+
+Scalar only(const Call& c, std::size_t slot) {
+  const Contents* known = elements_of(c, slot, 1);
+  return known != nullptr && known->items.size() == 1 ? known->items.front() : Scalar();
+}
+
+Dim single(const Call& c, std::size_t slot) { return only(c, slot).whole(); }
 
 }  // namespace macsim::rules

@@ -2,10 +2,10 @@
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <initializer_list>
 #include <utility>
 #include <vector>
 
+#include "rules/elements.hpp"
 #include "rules/support.hpp"
 
 namespace macsim::rules {
@@ -13,33 +13,21 @@ namespace macsim::rules {
 /// Scalar operations that one element takes, by kind.
 using PerElement = std::vector<std::pair<Work, int>>;
 
+void add_each(Cost& cost, const PerElement& work, const Count& elements);
 /// A cost of so many operations for each element of output 0.
 CostFn cost_each(PerElement work);
-void add_each(Cost& cost, const PerElement& work, const Count& elements);
-/// Output 0 is slot 0 broadcast with slot 1 (older versions: slot 1 fits into slot 0).
-Status broadcast_pair(const Call& c, std::size_t a, std::size_t b, Shape& out);
 
-/// Whether contents are worth looking for: the output is small, and nothing but small contents is known.
-bool is_small(const Shape& shape);
-/// Position in a tensor of shape `from` of element `n` of the broadcast shape `to`; sizes must be constant.
-class Broadcaster {
- public:
-  Broadcaster(const Shape& from, const Shape& to);
-  std::size_t operator()(std::size_t n) const noexcept;
+/// A number as an element of this type holds it: floating point rounded, integers whole.
+Scalar held(DType dtype, const Scalar& x);
+/// A number cast to an integer. A size whose sign is not known is taken to be at least 0, and that is recorded.
+Scalar truncated(const Call& c, const Scalar& x);
+/// x / y of integers, toward zero; the same assumption.
+Scalar truncated_ratio(const Call& c, const Scalar& x, const Scalar& y);
+Truth negated(Truth truth) noexcept;
 
- private:
-  std::vector<std::size_t> sizes_, strides_;
-};
-
-Rule element_row(std::string name, std::string slots, std::string summary, std::string formula, std::string reference,
-                 InferFn infer, CostFn cost, std::vector<Binding> spelled);
-std::string onnx_page(std::string_view op);
-inline constexpr std::string_view kContribPage =
-    "https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md";
-
-void append_unary(std::vector<Rule>& rules);      ///< one input
-void append_binary(std::vector<Rule>& rules);     ///< two inputs and more, comparison, logic, where, clip
-void append_casts(std::vector<Rule>& rules);
-void append_fused(std::vector<Rule>& rules);      ///< com.microsoft activations and their kin
+std::vector<Rule> unary_rules();        // elementwise.cpp
+std::vector<Rule> binary_rules();       // elementwise_binary.cpp: arithmetic, comparison, logic, bits, powers
+std::vector<Rule> several_rules();      // elementwise_several.cpp: any number of inputs, selection, casts
+std::vector<Rule> fused_rules();        // elementwise_fused.cpp: gated activations, com.microsoft
 
 }  // namespace macsim::rules

@@ -4,10 +4,18 @@
 
 #include <vector>
 
+#include "rules/elements.hpp"
 #include "rules/support.hpp"
 
 namespace macsim::rules {
 
-void append_softmax(std::vector<Rule>& rules);  ///< softmax and its kin, losses
+/// The sizes without one axis.
+Shape without(const Shape& shape, std::size_t axis);
+/// Operations that fold rows into one element each: all elements but the first of each row; none in empty tensors.
+Count folding(const Count& elements, const Count& rows);
+
+std::vector<Rule> reduction_rules();  // reduce.cpp
+std::vector<Rule> running_rules();    // reduce_along.cpp: arg, cumulative, top-k
+std::vector<Rule> softmax_rules();    // reduce_softmax.cpp: softmax and its kin, losses
 
 }  // namespace macsim::rules

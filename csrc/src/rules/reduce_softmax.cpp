@@ -1,57 +1,72 @@
-// Softmax and its kin, and the losses that contain one.
+// Softmax and its kin, and the losses that take the logarithm of one.
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include <string>
 
-#include "rules/elementwise.hpp"
 #include "rules/reduce.hpp"
+#include "rules/work.hpp"
 
 namespace macsim::rules {
 namespace {
 
-// How many rows are normalised together. Before version 13 all axes from `axis` on are one row.
-Count rows_of(const Call& c) {
+// Rows that are normalised together. -------------------------------------------------------------------------------
+
+struct Rows {
+  Count count, length;
+};
+
+// Before version 13, and in com.microsoft, all axes from `axis` on are one row.
+Status rows_of(const Call& c, Rows& out) {
   const Shape& x = c.shape(0);
-  const bool coerced = c.dialect() == "onnx" ? c.version() < 13 : true;
-  const auto axis = axis_in(c.integer("axis", coerced ? 1 : -1), x.size());
-  if (!axis)
-    return coerced && c.integer("axis", 1) == static_cast<std::int64_t>(x.size()) ? numel(x) : Count::undefined();
-  if (coerced) return numel(x, 0, *axis);
-  Count rows = 1;
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    if (i != *axis) rows *= x[i];
+  if (!c.ranked(0)) return {};
+  const bool joined = c.dialect() != "onnx" || c.version() < 13;
+  const std::int64_t given = c.integer("axis", joined ? 1 : -1);
+  const auto axis = axis_in(given, x.size());
+  if (joined && (axis || given == static_cast<std::int64_t>(x.size()))) {
+    const std::size_t from = axis.value_or(x.size());
+    out = {numel(x, 0, from), numel(x, from)};
+  } else if (axis) {
+    out = {numel(without(x, *axis)), x[*axis]};
+  } else {
+    return bad("axis " + std::to_string(given) + " does not fit " + text(x));
   }
-  return rows;
+  return {};
 }
 
-// exp(x - max) / sum: the largest, the difference, the exponential, the sum, the quotient.
+Status infer_rows(const Call& c, Outputs& out) {
+  out.set(0, c.dtype(0), c.shape(0));
+  Rows rows;
+  return rows_of(c, rows);
+}
+
 Status cost_softmax(const Call& c, Cost& cost) {
-  const Count n = numel(c.shape(0)), rows = rows_of(c);
-  cost[Work::compare] = n - rows;
-  cost[Work::add] = n + (n - rows);
-  cost[Work::exp] = n;
-  cost[Work::div] = n;
+  Rows rows;
+  if (Status status = rows_of(c, rows); !status) return status;
+  work::softmax(cost, rows.count, rows.length);
+  if (c.dialect() != "onnx") cost[Work::add] += numel(c.shape(0));  // BiasSoftmax
   return {};
 }
 
 // x - max - log(sum(exp(x - max))).
+void log_softmax(Cost& cost, const Count& rows, const Count& length) {
+  const Count n = rows * length;
+  cost[Work::compare] += folding(n, rows);
+  cost[Work::add] += n + folding(n, rows) + n;
+  cost[Work::exp] += n;
+  cost[Work::log] += rows;
+}
+
 Status cost_log_softmax(const Call& c, Cost& cost) {
-  const Count n = numel(c.shape(0)), rows = rows_of(c);
-  cost[Work::compare] = n - rows;
-  cost[Work::add] = n + (n - rows) + n;
-  cost[Work::exp] = n;
-  cost[Work::log] = rows;
+  Rows rows;
+  if (Status status = rows_of(c, rows); !status) return status;
+  log_softmax(cost, rows.count, rows.length);
   return {};
 }
 
 Status cost_hardmax(const Call& c, Cost& cost) {
-  cost[Work::compare] = numel(c.shape(0)) - rows_of(c);
-  if (cost[Work::compare].is(0)) cost.because = "rows of one element";
-  return {};
-}
-
-Status cost_bias_softmax(const Call& c, Cost& cost) {
-  if (Status status = cost_softmax(c, cost); !status) return status;
-  cost[Work::add] += numel(c.shape(0));
+  Rows rows;
+  if (Status status = rows_of(c, rows); !status) return status;
+  cost[Work::compare] = folding(numel(c.shape(0)), rows.count);
+  if (cost[Work::compare].is(0)) cost.moves("rows of one element at most");
   return {};
 }
 
@@ -60,77 +75,73 @@ Status cost_bias_softmax(const Call& c, Cost& cost) {
 enum : std::size_t { kScores, kTarget, kWeight };
 
 Status infer_loss(const Call& c, Outputs& out) {
-  const Shape& x = c.shape(kScores);
-  if (c.text("reduction", "mean") == "none") {
-    Shape y;
-    for (std::size_t i = 0; i < x.size(); ++i) {
-      if (i != 1) y.push_back(x[i]);
-    }
-    out.set(0, c.dtype(kScores), std::move(y));
-  } else {
-    (void)c.shape(kTarget);
-    out.set(0, c.dtype(kScores), {});
+  const Shape& scores = c.shape(kScores);
+  const DType dtype = c.dtype(kScores);
+  if (c.ranked(kScores) && scores.size() < 2) {
+    out.unranked(0, dtype);
+    out.set(1, dtype, scores);
+    return bad("the scores need an axis of classes: " + text(scores));
   }
-  out.set(1, c.dtype(kScores), x);  // log probabilities, of SoftmaxCrossEntropyLoss
+  const bool each = c.text("reduction", "mean") == "none";
+  out.set(0, dtype, each ? without(scores, 1) : Shape());
+  out.set(1, dtype, scores);  // logarithms of probabilities, of SoftmaxCrossEntropyLoss
   return {};
 }
 
-// Of each target: the chosen score's sign turned, times its weight; then their sum, and the mean's quotient.
+// Of each target: the chosen score with its sign turned, times the weight of its class; then sum and mean. A class that
+// is ignored is compared with, and left out of the mean as by a weight of 0.
 void add_loss(const Call& c, Cost& cost) {
-  const Count targets = numel(c.shape(kTarget));
-  cost[Work::logic] += targets;
-  if (c.has(kWeight)) cost[Work::mul] += targets;
+  const Count targets = numel(without(c.shape(kScores), 1));
+  const bool weighted = c.has(kWeight), ignores = c.has_attr("ignore_index");
   const std::string_view reduction = c.text("reduction", "mean");
+  cost[Work::logic] += ignores ? 2 * targets : targets;
+  if (ignores) cost[Work::compare] += targets;
+  if (weighted) cost[Work::mul] += targets;
   if (reduction == "none") return;
-  cost[Work::add] += targets - 1;
-  if (reduction != "mean") return;
+  cost[Work::add] += folding(targets, 1);
+  if (reduction == "sum") return;
   cost[Work::div] += 1;
-  if (c.has(kWeight)) cost[Work::add] += targets - 1;
+  if (weighted || ignores) cost[Work::add] += folding(targets, 1);
 }
 
 Status cost_nll(const Call& c, Cost& cost) {
   add_loss(c, cost);
+  work::Reads reads(c);
+  reads.part(kScores, numel(without(c.shape(kScores), 1))).all(kTarget).all(kWeight).into(cost);
   return {};
 }
 
 Status cost_cross_entropy(const Call& c, Cost& cost) {
-  const Shape& x = c.shape(kScores);
-  const Count n = numel(x);
-  Shape rest = x;
-  if (rest.size() > 1) rest.erase(1);
-  const Count rows = numel(rest);
-  cost[Work::compare] = n - rows;
-  cost[Work::add] = n + (n - rows) + n;
-  cost[Work::exp] = n;
-  cost[Work::log] = rows;
+  const Shape& scores = c.shape(kScores);
+  log_softmax(cost, numel(without(scores, 1)), scores[1]);
   add_loss(c, cost);
   return {};
 }
 
 }  // namespace
 
-void append_softmax(std::vector<Rule>& rules) {
-  rules.push_back(element_row("softmax", "x", "Exponentials that sum to 1 along an axis",
-                              "r rows: compare = |x| - r; add = 2|x| - r; exp = |x|; div = |x|", onnx_page("Softmax"),
-                              infer_same, cost_softmax, onnx({"Softmax"})));
-  rules.push_back(element_row("log_softmax", "x", "Logarithm of softmax",
-                              "r rows: compare = |x| - r; add = 3|x| - r; exp = |x|; log = r", onnx_page("LogSoftmax"),
-                              infer_same, cost_log_softmax, onnx({"LogSoftmax"})));
-  rules.push_back(element_row("hardmax", "x", "1 at the largest along an axis", "r rows: compare = |x| - r",
-                              onnx_page("Hardmax"), infer_same, cost_hardmax, onnx({"Hardmax"})));
-  rules.push_back(element_row("bias_softmax", "x bias", "Softmax after a bias",
-                              "r rows: compare = |x| - r; add = 3|x| - r; exp = |x|; div = |x|",
-                              std::string(kContribPage), infer_same, cost_bias_softmax, microsoft({"BiasSoftmax"})));
+std::vector<Rule> softmax_rules() {
   const std::string loss =
-      "t targets: logic = t; with weights mul = t; a sum: add = t - 1 more; a mean: div = 1, with weights add = t - 1 "
-      "more";
-  rules.push_back(element_row("nll_loss", "scores target weight", "Negative log likelihood", loss,
-                              onnx_page("NegativeLogLikelihoodLoss"), infer_loss, cost_nll,
-                              onnx({"NegativeLogLikelihoodLoss"})));
-  rules.push_back(element_row(
-      "cross_entropy_loss", "scores target weight", "Log softmax and negative log likelihood",
-      "log softmax over axis 1 (r rows: compare = |x| - r; add = 3|x| - r; exp = |x|; log = r); " + loss,
-      onnx_page("SoftmaxCrossEntropyLoss"), infer_loss, cost_cross_entropy, onnx({"SoftmaxCrossEntropyLoss"})));
+      "t targets: logic = t; weights: mul = t; ignore_index: compare = logic = t more; a sum: add = t - 1; a mean: "
+      "div = 1, and with weights or ignore_index add = t - 1 more";
+  const std::string log_softmax_work = "r rows: compare = |x| - r; add = 3|x| - r; exp = |x|; log = r";
+  return {
+      {"softmax", "x", "Exponentials that sum to 1 along an axis (before version 13, over all axes from there on)",
+       "r rows: compare = |x| - r; add = 2|x| - r; exp = div = |x|", onnx_page("Softmax"), infer_rows, cost_softmax,
+       onnx({"Softmax"})},
+      {"bias_softmax", "x bias", "Softmax after a bias, over all axes from one on",
+       "r rows: compare = |x| - r; add = 3|x| - r; exp = div = |x|", contrib_doc("BiasSoftmax"), infer_rows,
+       cost_softmax, microsoft({"BiasSoftmax"})},
+      {"log_softmax", "x", "Logarithm of softmax", log_softmax_work, onnx_page("LogSoftmax"), infer_rows,
+       cost_log_softmax, onnx({"LogSoftmax"})},
+      {"hardmax", "x", "1 at the largest along an axis, 0 elsewhere", "r rows: compare = |x| - r", onnx_page("Hardmax"),
+       infer_rows, cost_hardmax, onnx({"Hardmax"})},
+      {"nll_loss", "scores target weight", "Negative log likelihood", loss + "; reads t of the scores",
+       onnx_page("NegativeLogLikelihoodLoss"), infer_loss, cost_nll, onnx({"NegativeLogLikelihoodLoss"})},
+      {"cross_entropy_loss", "scores target weight", "Log softmax over axis 1, then negative log likelihood",
+       log_softmax_work + "; " + loss, onnx_page("SoftmaxCrossEntropyLoss"), infer_loss, cost_cross_entropy,
+       onnx({"SoftmaxCrossEntropyLoss"})},
+  };
 }
 
 }  // namespace macsim::rules

@@ -2,11 +2,15 @@
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <cmath>
-#include <set>
+#include <map>
+#include <string>
 
 #include "decode.hpp"
+#include "rules/elements.hpp"
+#include "rules/elementwise.hpp"
 #include "rules/families.hpp"
 #include "rules/support.hpp"
+#include "rules/work.hpp"
 
 namespace macsim::rules {
 namespace {
@@ -92,29 +96,26 @@ Status infer_constant_of_shape(const Call& c, Outputs& out) {
       if (!reals.empty()) fill = Scalar::real(reals.front());
     }
   }
-  const auto known = c.ints(0);
-  if (!known) {
-    const Type& shape = c.in(0);
-    const auto rank = shape.ranked && shape.shape.size() == 1 ? shape.shape.begin()->constant() : std::nullopt;
-    if (!rank || *rank < 0 || *rank > 64) {
-      out.unranked(0, dtype);
-      return {};
-    }
-    Shape y;
-    for (std::int64_t i = 0; i < *rank; ++i) {
-      y.push_back(out.symbol("shape" + std::to_string(i), "a size that ConstantOfShape takes from data"));
-    }
-    out.set(0, dtype, std::move(y));
+  const auto asked = asked_sizes(c, 0);
+  if (!asked) {
+    out.unranked(0, dtype);
     return {};
   }
   Shape y;
-  for (const Dim& dim : *known) {
-    if (dim.constant().value_or(0) < 0) return bad("a size is negative: " + dim.str());
-    y.push_back(dim);
+  for (const Dim& size : *asked) {
+    if (size.constant().value_or(0) < 0) {
+      out.unranked(0, dtype);
+      return bad("a size is " + size.str());
+    }
+    y.push_back(size.defined()
+                    ? size
+                    : out.symbol("shape" + std::to_string(y.size()), "a size that ConstantOfShape takes from data"));
   }
-  const auto size = numel(y).constant();
+  if (is_small(y)) {
+    const auto size = static_cast<std::size_t>(numel(y).constant().value_or(0));
+    out.know(0, {std::vector<Scalar>(size, held(dtype, fill)), {}});
+  }
   out.set(0, dtype, std::move(y));
-  if (size && *size <= kFew) out.know(0, {std::vector<Scalar>(static_cast<std::size_t>(*size), fill), {}});
   return {};
 }
 
@@ -124,13 +125,10 @@ Status infer_eye_like(const Call& c, Outputs& out) {
   const Shape& x = c.shape(0);
   if (c.ranked(0) && x.size() != 2) return bad("EyeLike needs a matrix, not " + text(x));
   out.set(0, dtype, {x[0], x[1]});
-  const auto rows = x[0].constant(), columns = x[1].constant();
-  if (rows && columns && *rows >= 0 && *columns >= 0 && *rows <= kFew && *columns <= kFew && *rows * *columns <= kFew) {
+  if (const auto sizes = c.ranked(0) ? small_sizes(x) : std::nullopt) {
     Contents eye;
     const std::int64_t k = c.integer("k", 0);
-    for (std::int64_t i = 0; i < *rows; ++i) {
-      for (std::int64_t j = 0; j < *columns; ++j) eye.items.push_back(Scalar::integer(j - i == k ? 1 : 0));
-    }
+    each_position(*sizes, [&](const Sizes& at) { eye.items.push_back(Scalar::integer(at[1] - at[0] == k ? 1 : 0)); });
     out.know(0, std::move(eye));
   }
   return {};
@@ -146,10 +144,6 @@ Status cost_fill(const Call&, Cost& cost) {
 
 enum : std::size_t { kStart, kLimit, kDelta };
 
-Scalar only(const Contents* contents) {
-  return contents != nullptr && contents->items.size() == 1 ? contents->items.front() : Scalar();
-}
-
 // ceil((limit - start) / delta), never below 0.
 Dim range_length(const Call& c, const Scalar& start, const Scalar& limit, const Scalar& delta) {
   if (const auto from = start.constant(), to = limit.constant(), by = delta.constant(); from && to && by) {
@@ -163,8 +157,8 @@ Dim range_length(const Call& c, const Scalar& start, const Scalar& limit, const 
 
 Status infer_range(const Call& c, Outputs& out) {
   const DType dtype = c.dtype(kStart);
-  const Scalar start = only(c.contents(kStart)), limit = only(c.contents(kLimit));
-  const Scalar delta = c.has(kDelta) ? only(c.contents(kDelta)) : Scalar::integer(1);
+  const Scalar start = only(c, kStart), limit = only(c, kLimit);
+  const Scalar delta = c.has(kDelta) ? only(c, kDelta) : Scalar::integer(1);
   if (delta.nonzero() == Truth::no) return bad("Range with a step of 0");
   Dim length = range_length(c, start, limit, delta);
   if (!length.defined()) length = out.symbol("n", "length of a Range, which depends on data");
@@ -173,7 +167,7 @@ Status infer_range(const Call& c, Outputs& out) {
   if (constant && *constant <= kFew && start.known() && delta.known()) {
     Contents values;
     for (std::int64_t i = 0; i < *constant; ++i) {
-      values.items.push_back(start + Scalar::integer(i) * delta);
+      values.items.push_back(held(dtype, start + Scalar::integer(i) * delta));
     }
     out.know(0, std::move(values));
   }
@@ -189,36 +183,34 @@ Status cost_range(const Call& c, Cost& cost) {
 
 // NonZero, Unique. -------------------------------------------------------------------------------------------------
 
+// Positions of the non-zeros in known elements, one row an axis; nothing when zero-ness is open somewhere.
+std::optional<Contents> nonzeros_of(const Contents& known, const Sizes& sizes) {
+  std::vector<Sizes> found;
+  std::size_t place = 0;
+  bool decided = true;
+  each_position(sizes, [&](const Sizes& at) {
+    const Truth truth = known.items[place++].nonzero();
+    decided = decided && truth != Truth::depends;
+    if (truth == Truth::yes) found.push_back(at);
+  });
+  if (!decided) return std::nullopt;
+  Contents positions;
+  for (std::size_t axis = 0; axis < sizes.size(); ++axis) {
+    for (const Sizes& at : found) positions.items.push_back(Scalar::integer(at[axis]));
+  }
+  return positions;
+}
+
 Status infer_nonzero(const Call& c, Outputs& out) {
-  const Shape& x = c.shape(0);
-  const std::size_t rank = x.size();
-  const auto size = numel(x).constant();
-  if (c.ranked(0) && size && *size <= kFew) {
-    const Contents* known = c.contents(0);
-    bool decided = known != nullptr && known->items.size() == static_cast<std::size_t>(*size);
-    std::vector<std::size_t> found;
-    for (std::size_t i = 0; decided && i < known->items.size(); ++i) {
-      const Truth truth = known->items[i].nonzero();
-      decided = truth != Truth::depends;
-      if (truth == Truth::yes) found.push_back(i);
-    }
-    if (decided) {
-      Contents positions;
-      for (std::size_t axis = 0; axis < rank; ++axis) {
-        const std::int64_t inner = numel(x, axis + 1).constant().value_or(1);
-        const std::int64_t own = x[axis].constant().value_or(1);
-        for (const std::size_t i : found) {
-          positions.items.push_back(Scalar::integer(static_cast<std::int64_t>(i) / inner % own));
-        }
-      }
-      out.set(0, DType::i64, {rank, found.size()});
-      out.know(0, std::move(positions));
+  const Dim rank = c.ranked(0) ? Dim(c.shape(0).size()) : Dim::undefined();
+  if (const Contents* known = elements_of(c, 0)) {
+    if (auto positions = nonzeros_of(*known, *small_sizes(c.shape(0))); positions && !rank.is(0)) {
+      out.set(0, DType::i64, {rank, positions->items.size() / c.shape(0).size()});
+      out.know(0, std::move(*positions));
       return {};
     }
   }
-  const Dim n = out.symbol("n", "number of elements that are not zero");
-  // A scalar has one row of positions in the reference, none in the specification's shape: both say rank rows.
-  out.set(0, DType::i64, {c.ranked(0) ? Dim(rank) : Dim::undefined(), n});
+  out.set(0, DType::i64, {rank, out.symbol("n", "number of elements that are not zero")});
   return {};
 }
 
@@ -227,45 +219,81 @@ Status cost_nonzero(const Call& c, Cost& cost) {
   return {};
 }
 
+/// The distinct slices of a tensor along an axis (the distinct elements of a flat one), as Unique finds them.
+struct Distinct {
+  std::vector<std::int64_t> first;    ///< where each was first seen
+  std::vector<std::int64_t> which;    ///< for every slice, which of them it is
+  std::vector<std::int64_t> counts;
+};
+
+// Nothing when an element has no number.
+std::optional<Distinct> distinct_of(const Contents& known, const Runs& runs, bool sorted) {
+  using Slice = std::vector<double>;
+  std::vector<Slice> slices(runs.length);
+  for (std::size_t i = 0; i < runs.length; ++i) {
+    for (std::size_t run = 0; run < runs.count(); ++run) {
+      const auto value = known.items[runs.place(run, i)].constant();
+      if (!value) return std::nullopt;
+      slices[i].push_back(*value);
+    }
+  }
+  std::map<Slice, std::int64_t> seen;  // slice: where it was first seen
+  for (std::size_t i = 0; i < slices.size(); ++i) seen.emplace(slices[i], static_cast<std::int64_t>(i));
+  Distinct out;
+  for (const auto& [slice, at] : seen) out.first.push_back(at);
+  if (!sorted) std::sort(out.first.begin(), out.first.end());
+  out.counts.assign(out.first.size(), 0);
+  for (const Slice& slice : slices) {
+    const auto at = std::find(out.first.begin(), out.first.end(), seen.at(slice));
+    out.which.push_back(at - out.first.begin());
+    ++out.counts[static_cast<std::size_t>(out.which.back())];
+  }
+  return out;
+}
+
+Contents as_contents(const std::vector<std::int64_t>& values) {
+  Contents contents;
+  for (const std::int64_t value : values) contents.items.push_back(Scalar::integer(value));
+  return contents;
+}
+
+// Values, where each was first seen, which one each element is, how often each occurs. com.microsoft leaves out the
+// second and never sorts.
 Status infer_unique(const Call& c, Outputs& out) {
   const Shape& x = c.shape(0);
+  const bool of_onnx = c.dialect() == "onnx";
+  const std::size_t kFirst = of_onnx ? 1 : SIZE_MAX, kWhich = of_onnx ? 2 : 1, kCounts = of_onnx ? 3 : 2;
   std::optional<std::size_t> axis;
   if (c.has_attr("axis")) {
     axis = axis_in(c.integer("axis", 0), x.size());
-    if (!axis && c.ranked(0)) return bad("axis does not fit " + text(x));
-  }
-  std::optional<std::int64_t> distinct;
-  const auto size = numel(x).constant();
-  if (!c.has_attr("axis") && size && *size <= kFew) {
-    if (const Contents* known = c.contents(0)) {
-      std::set<double> values;
-      bool all = true;
-      for (const Scalar& item : known->items) {
-        const auto value = item.constant();
-        all = all && value.has_value();
-        if (value) values.insert(*value);
-      }
-      if (all) distinct = static_cast<std::int64_t>(values.size());
+    if (!axis && c.ranked(0)) {
+      out.unranked(0, c.dtype(0));
+      return bad("the axis does not fit " + text(x));
     }
   }
-  const Dim n = distinct ? Dim(*distinct) : out.symbol("n", "number of distinct elements");
-  if (c.dialect() != "onnx") {  // com.microsoft: values, where each element went, counts
-    out.set(0, c.dtype(0), {n});
-    out.set(1, DType::i64, {numel(x)});
-    out.set(2, DType::i64, {n});
-    return {};
+  std::optional<Distinct> distinct;
+  const Contents* known = elements_of(c, 0);
+  const Runs runs = known == nullptr ? Runs() : axis ? runs_of(x, *axis) : Runs{1, known->items.size(), 1};
+  if (known != nullptr) distinct = distinct_of(*known, runs, of_onnx && c.integer("sorted", 1) != 0);
+  const Dim n = distinct ? Dim(distinct->first.size()) : out.symbol("n", "number of distinct elements");
+  Shape y = axis ? x : Shape{n};
+  if (axis) y[*axis] = n;
+  out.set(0, c.dtype(0), std::move(y));
+  out.set(kFirst, DType::i64, {n});
+  out.set(kWhich, DType::i64, {axis ? x[*axis] : numel(x)});
+  out.set(kCounts, DType::i64, {n});
+  if (!distinct) return {};
+  const Runs kept{runs.outer, distinct->first.size(), runs.inner};
+  Contents values{std::vector<Scalar>(kept.count() * kept.length), {}};
+  for (std::size_t run = 0; run < kept.count(); ++run) {
+    for (std::size_t i = 0; i < kept.length; ++i) {
+      values.items[kept.place(run, i)] = known->items[runs.place(run, static_cast<std::size_t>(distinct->first[i]))];
+    }
   }
-  if (axis) {
-    Shape y = x;
-    y[*axis] = n;
-    out.set(0, c.dtype(0), std::move(y));
-    out.set(2, DType::i64, {x[*axis]});
-  } else {
-    out.set(0, c.dtype(0), {n});
-    out.set(2, DType::i64, {numel(x)});
-  }
-  out.set(1, DType::i64, {n});
-  out.set(3, DType::i64, {n});
+  out.know(0, std::move(values));
+  out.know(kFirst, as_contents(distinct->first));
+  out.know(kWhich, as_contents(distinct->which));
+  out.know(kCounts, as_contents(distinct->counts));
   return {};
 }
 
@@ -290,62 +318,45 @@ Status cost_unique(const Call& c, Cost& cost) {
 
 Status infer_trilu(const Call& c, Outputs& out) {
   const Shape& x = c.shape(0);
-  if (c.ranked(0) && x.size() < 2) return bad("Trilu needs a matrix or a batch of them, not " + text(x));
   out.set(0, c.dtype(0), x);
-  const auto size = numel(x).constant();
-  const auto rows = x[x.size() - 2].constant(), columns = x[x.size() - 1].constant();
-  if (!c.ranked(0) || !size || *size > kFew || !rows || !columns) return {};
-  const Scalar k = c.has(1) ? only(c.contents(1)) : Scalar::integer(0);
-  const auto diagonal = k.constant_integer();
-  const Contents* known = c.contents(0);
-  if (known == nullptr || !diagonal || known->items.size() != static_cast<std::size_t>(*size)) return {};
+  if (c.ranked(0) && x.size() < 2) return bad("Trilu needs a matrix or a batch of them, not " + text(x));
+  const Contents* known = elements_of(c, 0);
+  const auto diagonal = c.has(1) ? single(c, 1).constant() : std::int64_t{0};
+  if (known == nullptr || !diagonal) return {};
   const bool upper = c.integer("upper", 1) != 0;
-  Contents kept = *known;
-  for (std::size_t i = 0; i < kept.items.size(); ++i) {
-    const std::int64_t column = static_cast<std::int64_t>(i) % *columns;
-    const std::int64_t row = static_cast<std::int64_t>(i) / *columns % *rows;
-    const bool keep = upper ? column - row >= *diagonal : column - row <= *diagonal;
-    if (!keep) kept.items[i] = Scalar::integer(0);
-  }
+  Contents kept;
+  kept.items.reserve(known->items.size());
+  each_position(*small_sizes(x), [&](const Sizes& at) {
+    const std::int64_t past = at[at.size() - 1] - at[at.size() - 2];
+    const bool keep = upper ? past >= *diagonal : past <= *diagonal;
+    kept.items.push_back(keep ? known->items[kept.items.size()] : Scalar::integer(0));
+  });
   out.know(0, std::move(kept));
   return {};
-}
-
-Rule row(std::string name, std::string slots, std::string summary, std::string formula, std::string_view page,
-         InferFn infer, CostFn cost, std::vector<Binding> spelled) {
-  return {std::move(name),
-          std::move(slots),
-          std::move(summary),
-          std::move(formula),
-          "https://onnx.ai/onnx/operators/onnx__" + std::string(page) + ".html",
-          std::move(infer),
-          std::move(cost),
-          std::move(spelled),
-          nullptr};
 }
 
 }  // namespace
 
 std::vector<Rule> shape_family() {
   return {
-      row("shape", "#x", "The sizes of a tensor", "no work; a host-side number", "Shape", infer_shape,
-          cost_free("a host-side number"), onnx({"Shape"})),
-      row("size", "#x", "The number of elements", "no work; a host-side number", "Size", infer_size,
-          cost_free("a host-side number"), onnx({"Size"})),
-      row("constant", "", "A tensor of the model", "no work; stored in the model", "Constant", infer_constant,
-          cost_free("a constant of the model"), onnx({"Constant"})),
-      row("constant_of_shape", "#shape", "A tensor filled with one value", "no work; writes |y|", "ConstantOfShape",
-          infer_constant_of_shape, cost_fill, onnx({"ConstantOfShape"})),
-      row("eye_like", "#x", "Ones on a diagonal", "no work; writes |y|", "EyeLike", infer_eye_like, cost_fill,
-          onnx({"EyeLike"})),
-      row("range", "#start #limit #delta", "Evenly spaced numbers", "add = |y|; mul = |y|", "Range", infer_range,
-          cost_range, onnx({"Range"}) + microsoft({"Range"})),
-      row("nonzero", "x", "Positions of the elements that are not zero", "compare = |x|", "NonZero", infer_nonzero,
-          cost_nonzero, onnx({"NonZero"})),
-      row("unique", "x", "The distinct elements", "compare = |x| * ceil(log2 |x|), a bound", "Unique", infer_unique,
-          cost_unique, onnx({"Unique"}) + microsoft({"Unique"})),
-      row("trilu", "x #k", "The upper or lower triangle", "no work; reads |x|, writes |y|", "Trilu", infer_trilu,
-          cost_moves("moves data only"), onnx({"Trilu"}) + microsoft({"Trilu"})),
+      {"shape", "#x", "The sizes of a tensor", "no work; a host-side number", onnx_page("Shape"), infer_shape,
+       cost_free("a host-side number"), onnx({"Shape"})},
+      {"size", "#x", "The number of elements", "no work; a host-side number", onnx_page("Size"), infer_size,
+       cost_free("a host-side number"), onnx({"Size"})},
+      {"constant", "", "A tensor of the model", "no work; stored in the model", onnx_page("Constant"), infer_constant,
+       cost_free("a constant of the model"), onnx({"Constant"})},
+      {"constant_of_shape", "#shape", "A tensor filled with one value", "no work; writes |y|",
+       onnx_page("ConstantOfShape"), infer_constant_of_shape, cost_fill, onnx({"ConstantOfShape"})},
+      {"eye_like", "#x", "Ones on a diagonal", "no work; writes |y|", onnx_page("EyeLike"), infer_eye_like, cost_fill,
+       onnx({"EyeLike"})},
+      {"range", "#start #limit #delta", "Evenly spaced numbers", "add = |y|; mul = |y|", onnx_page("Range"),
+       infer_range, cost_range, onnx({"Range"}) + microsoft({"Range"})},
+      {"nonzero", "x", "Positions of the elements that are not zero", "compare = |x|", onnx_page("NonZero"),
+       infer_nonzero, cost_nonzero, onnx({"NonZero"})},
+      {"unique", "x", "The distinct elements", "compare = |x| * ceil(log2 |x|), a bound", onnx_page("Unique"),
+       infer_unique, cost_unique, onnx({"Unique"}) + microsoft({"Unique"})},
+      {"trilu", "x #k", "The upper or lower triangle", "no work; reads |x|, writes |y|", onnx_page("Trilu"),
+       infer_trilu, cost_moves("moves data only"), onnx({"Trilu"}) + microsoft({"Trilu"})},
   };
 }
 

@@ -72,6 +72,15 @@ IntList int_list(const Call& c, std::size_t slot, std::string_view attribute) {
   return list;
 }
 
+std::optional<std::vector<Dim>> asked_sizes(const Call& c, std::size_t slot) {
+  if (auto known = c.ints(slot)) return known;
+  constexpr std::int64_t kMostAxes = 64;  // more is a mistake, and would be filled with unknown sizes
+  const Type& list = c.in(slot);
+  const auto count = list.ranked && list.shape.size() == 1 ? list.shape.begin()->constant() : std::nullopt;
+  if (!count || *count < 0 || *count > kMostAxes) return std::nullopt;
+  return std::vector<Dim>(static_cast<std::size_t>(*count), Dim::undefined());
+}
+
 // Sizes. -----------------------------------------------------------------------------------------------------------
 
 namespace {
@@ -340,6 +349,10 @@ std::vector<Binding> onnx(std::initializer_list<std::string_view> names) { retur
 
 std::vector<Binding> microsoft(std::initializer_list<std::string_view> names) {
   return in_dialect("com.microsoft", names);
+}
+
+std::string onnx_page(std::string_view op) {
+  return "https://onnx.ai/onnx/operators/onnx__" + std::string(op) + ".html";
 }
 
 std::vector<Binding> operator+(std::vector<Binding> a, std::vector<Binding> b) {

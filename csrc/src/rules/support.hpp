@@ -32,6 +32,9 @@ struct IntList {
   std::vector<std::int64_t> values;
 };
 IntList int_list(const Call& c, std::size_t slot, std::string_view attribute);
+/// Sizes that an operator takes from a 1-D input: its elements, undefined() where they are not known; all undefined()
+/// when only their number is known, nullopt when not even that is.
+std::optional<std::vector<Dim>> asked_sizes(const Call& c, std::size_t slot);
 
 /// Multidirectional broadcasting. Different symbols give max(a, b), which is right for every legal broadcast of sizes
 /// >= 1; the call records that assumption. Two different constants, neither 1: Status bad_inputs.
@@ -90,6 +93,8 @@ CostFn cost_free(std::string_view why);
 std::vector<Binding> onnx(std::initializer_list<std::string_view> names);
 /// Spellings in com.microsoft.
 std::vector<Binding> microsoft(std::initializer_list<std::string_view> names);
+/// Where an operator of ONNX is documented.
+std::string onnx_page(std::string_view op);
 std::vector<Binding> operator+(std::vector<Binding> a, std::vector<Binding> b);
 
 }  // namespace macsim::rules

@@ -1,29 +1,33 @@
 // Other shapes of the same elements: reshape, squeeze, flatten, identity (views), transpose and expand (copies).
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <string>
 
+#include "rules/elements.hpp"
 #include "rules/families.hpp"
 #include "rules/support.hpp"
+#include "rules/work.hpp"
 
 namespace macsim::rules {
 namespace {
 
 constexpr std::string_view kView = "a view: no data moved";
 
-// The same elements in the same order: contents pass through.
-void pass_contents(const Call& c, Outputs& out) {
-  const Type& x = c.in(0);
-  if (!x.ranked || x.kind != Kind::tensor) return;
-  const auto size = numel(x.shape).constant();
-  if (!size || *size > static_cast<std::int64_t>(kMostItems)) return;
-  if (const Contents* known = c.contents(0)) out.know(0, *known);
+enum : std::size_t { kX, kShape, kAxes = 1 };
+
+// The same elements in the same order.
+void pass_elements(const Call& c, Outputs& out) {
+  if (const Contents* known = elements_of(c, kX)) out.know(0, *known);
+}
+
+Status refused(const Call& c, Outputs& out, std::string why) {
+  out.unranked(0, c.dtype(kX));
+  return bad(std::move(why));
 }
 
 // Reshape. ---------------------------------------------------------------------------------------------------------
 
-enum : std::size_t { kData, kShape };
-
-// The size that -1 stands for: all elements over the other sizes. Equal sizes are cancelled first, so that
+// The size that is not told: all elements over the other sizes. Equal sizes are cancelled first, so that
 // [batch, seq, 768] to [batch, seq, 12, -1] divides constants only.
 Dim rest_of(const Call& c, const Shape& from, const Shape& to, std::size_t hole) {
   std::vector<Dim> left(from.begin(), from.end());
@@ -32,7 +36,7 @@ Dim rest_of(const Call& c, const Shape& from, const Shape& to, std::size_t hole)
     if (i == hole) continue;
     const auto same = std::find(left.begin(), left.end(), to[i]);
     if (same != left.end() && !to[i].is(0)) {
-      if (!to[i].is_constant()) c.assume_positive(to[i]);
+      c.assume_positive(to[i]);
       left.erase(same);
     } else {
       divisor *= to[i];
@@ -43,125 +47,120 @@ Dim rest_of(const Call& c, const Shape& from, const Shape& to, std::size_t hole)
   return divisor.is(1) ? product : quotient(c, product, divisor);
 }
 
-// Sizes asked for, each perhaps unknown, put against the data's shape.
-Status reshape_to(const Call& c, const std::vector<Dim>& asked, Shape& y) {
-  const bool zero_is_zero = c.integer("allowzero", 0) != 0;
-  const bool ranked = c.ranked(kData);
-  const Shape none;
-  const Shape& x = ranked ? c.shape(kData) : none;
-  std::optional<std::size_t> hole;
-  std::size_t unknown = asked.size();
+// The sizes asked for: attributes at first, an input since version 5. Unknown ones are undefined.
+std::optional<std::vector<Dim>> reshape_sizes(const Call& c) {
+  if (c.has(kShape)) return asked_sizes(c, kShape);
+  const Span<std::int64_t> attribute = c.integers("shape");
+  return std::vector<Dim>(attribute.begin(), attribute.end());
+}
+
+// Reads the sizes asked for into `y`: those that are not told stay undefined and are listed in `holes`, -1 first.
+Status read_sizes(const Call& c, const std::vector<Dim>& asked, Shape& y, std::vector<std::size_t>& holes) {
+  const Type& x = c.in(kX);
+  const bool copies = c.integer("allowzero", 0) == 0;
+  bool rest = false;
   for (std::size_t i = 0; i < asked.size(); ++i) {
-    if (asked[i].is(-1)) {
-      if (hole) return bad("a shape may hold only one -1");
-      hole = i;
+    if (asked[i].is(0) && copies) {
+      if (x.ranked && i >= x.shape.size()) {
+        return bad("a 0 at axis " + std::to_string(i) + " has no axis of " + text(x.shape) + " to copy");
+      }
+      y.push_back(static_cast<const Shape&>(x.shape)[i]);
+    } else if (asked[i].is(-1)) {
+      if (rest) return bad("more than one size is -1");
+      rest = true;
+      holes.insert(holes.begin(), i);
       y.push_back(Dim::undefined());
-    } else if (asked[i].is(0) && !zero_is_zero) {
-      if (ranked && i >= x.size())
-        return bad("a 0 at axis " + std::to_string(i) + " has no axis of " + text(x) + " to copy");
-      y.push_back(ranked ? x[i] : Dim::undefined());
     } else {
-      if (asked[i].constant().value_or(0) < 0) return bad("a size is below -1: " + asked[i].str());
-      if (!asked[i].defined()) unknown = unknown == asked.size() ? i : asked.size() + 1;
+      if (asked[i].constant().value_or(0) < 0) return bad("a size is " + asked[i].str());
+      if (!asked[i].defined()) holes.push_back(i);
       y.push_back(asked[i]);
     }
-  }
-  if (!ranked) return {};
-  if (!hole && unknown < asked.size()) hole = unknown;  // a single unknown size follows from the others
-  if (hole && unknown <= asked.size() && (unknown == asked.size() || unknown == *hole))
-    y[*hole] = rest_of(c, x, y, *hole);
-  const Count before = numel(x), after = numel(y);
-  if (equal(before, after) == Truth::no) {
-    return bad("the elements of " + text(x) + " do not fit " + text(y));
   }
   return {};
 }
 
 Status infer_reshape(const Call& c, Outputs& out) {
-  std::vector<Dim> asked;
-  if (c.has(kShape)) {
-    if (auto known = c.ints(kShape)) {
-      asked = std::move(*known);
-    } else {
-      const Type& shape = c.in(kShape);
-      const auto rank = shape.ranked && shape.shape.size() == 1 ? shape.shape.begin()->constant() : std::nullopt;
-      if (!rank || *rank < 0 || *rank > 64) {
-        out.unranked(0, c.dtype(kData));
-        return {};
-      }
-      Shape y;
-      for (std::int64_t i = 0; i < *rank; ++i) {
-        y.push_back(out.symbol("shape" + std::to_string(i), "a size that Reshape takes from data"));
-      }
-      out.set(0, c.dtype(kData), std::move(y));
-      return {};
-    }
-  } else {
-    const Span<std::int64_t> attribute = c.integers("shape");
-    asked.assign(attribute.begin(), attribute.end());
-  }
-  Shape y;
-  if (Status status = reshape_to(c, asked, y); !status) {
-    out.unranked(0, c.dtype(kData));
-    return status;
-  }
-  out.set(0, c.dtype(kData), std::move(y));
-  pass_contents(c, out);
-  return {};
-}
-
-// Squeeze, Unsqueeze, Flatten, Identity. ---------------------------------------------------------------------------
-
-enum : std::size_t { kAxes = 1 };
-
-Status infer_squeeze(const Call& c, Outputs& out) {
-  const Shape& x = c.shape(kData);
-  const IntList list = int_list(c, kAxes, "axes");
-  if (!list.known) {
-    out.unranked(0, c.dtype(kData));
+  const auto asked = reshape_sizes(c);
+  if (!asked) {
+    out.unranked(0, c.dtype(kX));
     return {};
   }
   Shape y;
-  if (!list.given) {
-    for (const Dim& dim : x) {
-      if (!dim.is_constant()) {  // whether it is 1 decides the rank
-        if (at_least(dim, 2, 1) != Truth::yes) {
-          out.unranked(0, c.dtype(kData));
-          return {};
-        }
-        y.push_back(dim);
-      } else if (!dim.is(1)) {
-        y.push_back(dim);
-      }
+  std::vector<std::size_t> holes;
+  if (Status status = read_sizes(c, *asked, y, holes); !status) return refused(c, out, std::string(status.text()));
+  if (!c.ranked(kX)) {
+    out.set(0, c.dtype(kX), std::move(y));
+    return {};
+  }
+  // One size follows from the others (but nothing follows from there being no elements); more are new symbols.
+  const Shape& x = c.shape(kX);
+  const bool follows = !holes.empty() && ((*asked)[holes.front()].is(-1) || !numel(x).is(0));
+  for (std::size_t i = follows ? 1 : 0; i < holes.size(); ++i) {
+    y[holes[i]] = out.symbol("shape" + std::to_string(holes[i]), "a size that Reshape takes from data");
+  }
+  if (follows) y[holes.front()] = rest_of(c, x, y, holes.front());
+  if (x != y && equal(numel(x), numel(y)) == Truth::no) {
+    return refused(c, out, "the elements of " + text(x) + " do not fit " + text(y));
+  }
+  out.set(0, c.dtype(kX), std::move(y));
+  pass_elements(c, out);
+  return {};
+}
+
+// Squeeze, Unsqueeze, ExpandDims, Flatten, Identity. ---------------------------------------------------------------
+
+// Without axes every size of 1 goes; a symbol that may be 1 leaves the rank open.
+Status squeeze_all(const Call& c, Outputs& out) {
+  Shape y;
+  for (const Dim& dim : c.shape(kX)) {
+    if (dim.is(1)) continue;
+    if (equal(dim, 1) != Truth::no) {
+      out.unranked(0, c.dtype(kX));
+      c.remark(Code::needs_shape, "whether " + dim.str() + " is 1 decides the rank: give its size, or axes to squeeze");
+      return {};
     }
-  } else {
-    const auto axes = axes_in(list.values, x.size());
-    if (!axes && c.ranked(kData)) return bad("axes do not fit " + text(x));
-    for (std::size_t i = 0; i < x.size(); ++i) {
-      if (axes && std::find(axes->begin(), axes->end(), i) != axes->end()) {
-        if (x[i].is_constant() && !x[i].is(1)) return bad("axis " + std::to_string(i) + " of " + text(x) + " is not 1");
-        continue;
-      }
+    y.push_back(dim);
+  }
+  out.set(0, c.dtype(kX), std::move(y));
+  pass_elements(c, out);
+  return {};
+}
+
+Status infer_squeeze(const Call& c, Outputs& out) {
+  const Shape& x = c.shape(kX);
+  const IntList list = int_list(c, kAxes, "axes");
+  if (!list.known || !c.ranked(kX)) {
+    out.unranked(0, c.dtype(kX));
+    return {};
+  }
+  if (!list.given) return squeeze_all(c, out);
+  const auto axes = axes_in(list.values, x.size());
+  if (!axes) return refused(c, out, "axes do not fit " + text(x));
+  Shape y;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    if (std::find(axes->begin(), axes->end(), i) == axes->end()) {
       y.push_back(x[i]);
+    } else if (equal(x[i], 1) == Truth::no) {
+      return refused(c, out, "axis " + std::to_string(i) + " of " + text(x) + " is not 1");
+    } else {
+      c.assume_not_negative(1 - x[i]);
     }
   }
-  out.set(0, c.dtype(kData), std::move(y));
-  pass_contents(c, out);
+  out.set(0, c.dtype(kX), std::move(y));
+  pass_elements(c, out);
   return {};
 }
 
 Status infer_unsqueeze(const Call& c, Outputs& out) {
-  const Shape& x = c.shape(kData);
+  const Shape& x = c.shape(kX);
   const IntList list = int_list(c, kAxes, "axes");
-  if (!list.known) {
-    out.unranked(0, c.dtype(kData));
+  if (!list.known || !c.ranked(kX)) {
+    out.unranked(0, c.dtype(kX));
     return {};
   }
   const auto axes = axes_in(list.values, x.size() + list.values.size());
-  if (!axes || !c.ranked(kData)) {
-    out.unranked(0, c.dtype(kData));
-    if (!c.ranked(kData)) return {};
-    return bad("axes do not fit " + text(x) + " with " + std::to_string(list.values.size()) + " axes more");
+  if (!axes) {
+    return refused(c, out, "axes do not fit " + text(x) + " and " + std::to_string(list.values.size()) + " more");
   }
   Shape y;
   std::size_t next = 0;
@@ -169,28 +168,29 @@ Status infer_unsqueeze(const Call& c, Outputs& out) {
     const bool added = std::find(axes->begin(), axes->end(), i) != axes->end();
     y.push_back(added ? Dim(1) : x[next++]);
   }
-  out.set(0, c.dtype(kData), std::move(y));
-  pass_contents(c, out);
+  out.set(0, c.dtype(kX), std::move(y));
+  pass_elements(c, out);
   return {};
 }
 
 Status infer_flatten(const Call& c, Outputs& out) {
-  const Shape& x = c.shape(kData);
+  const Shape& x = c.shape(kX);
   const std::int64_t axis = c.integer("axis", 1);
   const auto rank = static_cast<std::int64_t>(x.size());
-  if (c.ranked(kData) && (axis < -rank || axis > rank))
-    return bad("axis " + std::to_string(axis) + " does not fit " + text(x));
+  if (c.ranked(kX) && (axis < -rank || axis > rank)) {
+    return refused(c, out, "axis " + std::to_string(axis) + " does not fit " + text(x));
+  }
   const auto at = static_cast<std::size_t>(axis < 0 ? axis + rank : axis);
-  out.set(0, c.dtype(kData), {numel(x, 0, at), numel(x, at)});
-  pass_contents(c, out);
+  out.set(0, c.dtype(kX), {numel(x, 0, at), numel(x, at)});
+  pass_elements(c, out);
   return {};
 }
 
 Status infer_identity(const Call& c, Outputs& out) {
-  out.set(0, c.in(kData));
-  if (c.in(kData).kind == Kind::tensor) {
-    pass_contents(c, out);
-  } else if (const Contents* known = c.contents(kData)) {
+  out.set(0, c.in(kX));
+  if (c.in(kX).kind == Kind::tensor) {
+    pass_elements(c, out);
+  } else if (const Contents* known = c.contents(kX)) {
     out.know(0, *known);
   }
   return {};
@@ -198,61 +198,48 @@ Status infer_identity(const Call& c, Outputs& out) {
 
 // Transpose. -------------------------------------------------------------------------------------------------------
 
-// Elements of a small constant tensor in a new order of axes.
-void transpose_contents(const Call& c, Outputs& out, const Shape& x, const std::vector<std::size_t>& perm) {
-  const auto size = numel(x).constant();
-  if (!size || *size > static_cast<std::int64_t>(kMostItems)) return;
-  const Contents* known = c.contents(kData);
-  if (known == nullptr || known->items.size() != static_cast<std::size_t>(*size)) return;
-  std::vector<std::size_t> sizes, strides(x.size(), 1);
-  for (const Dim& dim : x) sizes.push_back(static_cast<std::size_t>(dim.constant().value_or(0)));
-  for (std::size_t i = x.size(); i-- > 1;) strides[i - 1] = strides[i] * sizes[i];
-  Contents moved;
-  moved.items.reserve(known->items.size());
-  std::vector<std::size_t> at(x.size(), 0);
-  for (std::size_t n = 0; n < known->items.size(); ++n) {
-    std::size_t from = 0;
-    for (std::size_t i = 0; i < perm.size(); ++i) from += at[i] * strides[perm[i]];
-    moved.items.push_back(known->items[from]);
-    for (std::size_t i = perm.size(); i-- > 0;) {
-      if (++at[i] < sizes[perm[i]]) break;
-      at[i] = 0;
-    }
-  }
-  out.know(0, std::move(moved));
+// Axes reversed when no permutation is given; nullopt when it is none of x's axes.
+std::optional<std::vector<std::size_t>> permutation(const Call& c) {
+  const std::size_t rank = c.shape(kX).size();
+  const Span<std::int64_t> given = c.integers("perm");
+  if (!given.empty()) return given.size() == rank ? axes_in(given, rank) : std::nullopt;
+  std::vector<std::size_t> reversed;
+  for (std::size_t i = rank; i-- > 0;) reversed.push_back(i);
+  return reversed;
 }
 
 Status infer_transpose(const Call& c, Outputs& out) {
-  const Shape& x = c.shape(kData);
-  const Span<std::int64_t> given = c.integers("perm");
-  std::vector<std::size_t> perm;
-  if (given.empty()) {
-    for (std::size_t i = x.size(); i-- > 0;) perm.push_back(i);
-  } else {
-    auto axes = axes_in(given, c.ranked(kData) ? x.size() : given.size());
-    if (!axes || axes->size() != given.size() || (c.ranked(kData) && axes->size() != x.size())) {
-      return bad("perm is not a permutation of the axes of " + text(x));
-    }
-    perm = std::move(*axes);
+  const Shape& x = c.shape(kX);
+  if (!c.ranked(kX)) {
+    out.unranked(0, c.dtype(kX));
+    return {};
   }
-  out.set(0, c.dtype(kData), permuted(x, perm));
-  if (c.ranked(kData)) transpose_contents(c, out, x, perm);
+  const auto perm = permutation(c);
+  if (!perm) return refused(c, out, "perm is not a permutation of the axes of " + text(x));
+  const Shape y = permuted(x, *perm);
+  out.set(0, c.dtype(kX), y);
+  if (const Contents* known = elements_of(c, kX)) {
+    const Sizes from = steps_of(*small_sizes(x));
+    Sizes steps;
+    for (const std::size_t axis : *perm) steps.push_back(from[axis]);
+    Contents moved;
+    moved.items.reserve(known->items.size());
+    each_position(*small_sizes(y), [&](const Sizes& at) { moved.items.push_back(known->items[place_of(at, steps)]); });
+    out.know(0, std::move(moved));
+  }
   return {};
 }
 
 Status cost_transpose(const Call& c, Cost& cost) {
   // Axes of size 1 may go anywhere: what counts is the order of the others.
-  const Shape& x = c.shape(kData);
-  const Span<std::int64_t> given = c.integers("perm");
-  std::int64_t last = -1;
-  bool ordered = !given.empty() || x.size() < 2;
-  for (const std::int64_t axis : given) {
-    const auto at = axis_in(axis, x.size());
-    if (!at || x[*at].is(1)) continue;
-    ordered = ordered && static_cast<std::int64_t>(*at) > last;
-    last = static_cast<std::int64_t>(*at);
+  const Shape& x = c.shape(kX);
+  const auto perm = permutation(c);
+  if (!perm) return {};
+  std::vector<std::size_t> order;
+  for (const std::size_t axis : *perm) {
+    if (!x[axis].is(1)) order.push_back(axis);
   }
-  if (ordered) {
+  if (std::is_sorted(order.begin(), order.end())) {
     cost.free("a transpose that leaves the order of elements: a view");
   } else {
     cost.moves("moves data only");
@@ -262,78 +249,35 @@ Status cost_transpose(const Call& c, Cost& cost) {
 
 // Expand. ----------------------------------------------------------------------------------------------------------
 
-void expand_contents(const Call& c, Outputs& out, const Shape& y) {
-  const auto size = numel(y).constant();
-  if (!size || *size > static_cast<std::int64_t>(kMostItems)) return;
-  const Type& x = c.in(kData);
-  const auto from = numel(x.shape).constant();
-  if (!from || *from > static_cast<std::int64_t>(kMostItems)) return;
-  const Contents* known = c.contents(kData);
-  if (known == nullptr || known->items.size() != static_cast<std::size_t>(*from)) return;
-  const std::size_t lead = y.size() - x.shape.size();
-  std::vector<std::size_t> sizes, strides(y.size(), 0);
-  for (const Dim& dim : y) sizes.push_back(static_cast<std::size_t>(dim.constant().value_or(0)));
-  std::size_t stride = 1;
-  for (std::size_t i = x.shape.size(); i-- > 0;) {
-    const auto own = static_cast<std::size_t>(x.shape[i].constant().value_or(1));
-    strides[lead + i] = own == 1 ? 0 : stride;
-    stride *= own;
-  }
-  Contents spread;
-  std::vector<std::size_t> at(y.size(), 0);
-  for (std::int64_t n = 0; n < *size; ++n) {
-    std::size_t index = 0;
-    for (std::size_t i = 0; i < y.size(); ++i) index += at[i] * strides[i];
-    spread.items.push_back(known->items[index]);
-    for (std::size_t i = y.size(); i-- > 0;) {
-      if (++at[i] < sizes[i]) break;
-      at[i] = 0;
-    }
-  }
-  out.know(0, std::move(spread));
-}
-
 Status infer_expand(const Call& c, Outputs& out) {
-  const Shape& x = c.shape(kData);
+  const Shape& x = c.shape(kX);
+  const auto sizes = asked_sizes(c, kShape);
+  if (!sizes || !c.ranked(kX)) {
+    out.unranked(0, c.dtype(kX));
+    return {};
+  }
   Shape asked;
-  if (const auto known = c.ints(kShape)) {
-    for (const Dim& dim : *known) asked.push_back(dim);
-  } else {
-    const Type& shape = c.in(kShape);
-    const auto rank = shape.ranked && shape.shape.size() == 1 ? shape.shape.begin()->constant() : std::nullopt;
-    if (!rank || *rank < 0 || *rank > 64) {
-      out.unranked(0, c.dtype(kData));
-      return {};
+  for (std::size_t i = 0; i < sizes->size(); ++i) {
+    const std::size_t from_end = sizes->size() - i;
+    const Dim own = from_end <= x.size() ? x[x.size() - from_end] : Dim(1);
+    Dim size = (*sizes)[i];
+    if (!size.defined() && own.constant().value_or(1) == 1) {  // otherwise it is the data's own size
+      size = out.symbol("shape" + std::to_string(i), "a size that Expand takes from data");
     }
-    for (std::int64_t i = 0; i < *rank; ++i) {
-      asked.push_back(out.symbol("shape" + std::to_string(i), "a size that Expand takes from data"));
-    }
+    asked.push_back(std::move(size));
   }
   Shape y;
-  if (Status status = broadcast(c, x, asked, y); !status) {
-    out.unranked(0, c.dtype(kData));
-    return status;
+  if (Status status = broadcast(c, x, asked, y); !status) return refused(c, out, std::string(status.text()));
+  if (const Contents* known = is_small(y) ? elements_of(c, kX) : nullptr) {
+    const Broadcaster from(x, y);
+    const auto size = static_cast<std::size_t>(numel(y).constant().value_or(0));
+    Contents spread;
+    spread.items.reserve(size);
+    for (std::size_t n = 0; n < size; ++n) spread.items.push_back(known->items[from(n)]);
+    out.know(0, std::move(spread));
   }
-  if (c.ranked(kData)) {
-    out.set(0, c.dtype(kData), y);
-    expand_contents(c, out, y);
-  } else {
-    out.unranked(0, c.dtype(kData));
-  }
+  out.set(0, c.dtype(kX), std::move(y));
   return {};
-}
-
-Rule row(std::string name, std::string slots, std::string summary, std::string formula, std::string_view page,
-         InferFn infer, CostFn cost, std::vector<Binding> spelled) {
-  return {std::move(name),
-          std::move(slots),
-          std::move(summary),
-          std::move(formula),
-          "https://onnx.ai/onnx/operators/onnx__" + std::string(page) + ".html",
-          std::move(infer),
-          std::move(cost),
-          std::move(spelled),
-          nullptr};
 }
 
 }  // namespace
@@ -342,18 +286,20 @@ std::vector<Rule> view_family() {
   const std::string none = "no work; a view: no data moved";
   const std::string moves = "no work; reads |x|, writes |y|";
   return {
-      row("reshape", "x #shape", "The same elements in another shape", none, "Reshape", infer_reshape, cost_free(kView),
-          onnx({"Reshape"})),
-      row("squeeze", "x #axes", "Axes of size 1 dropped", none, "Squeeze", infer_squeeze, cost_free(kView),
-          onnx({"Squeeze"})),
-      row("unsqueeze", "x #axes", "Axes of size 1 added", none, "Unsqueeze", infer_unsqueeze, cost_free(kView),
-          onnx({"Unsqueeze"}) + microsoft({"ExpandDims"})),
-      row("flatten", "x", "Two axes made of all", none, "Flatten", infer_flatten, cost_free(kView), onnx({"Flatten"})),
-      row("identity", "x", "The same value", none, "Identity", infer_identity, cost_free(kView), onnx({"Identity"})),
-      row("transpose", "x", "Axes in another order", moves + "; a view where the order of elements stays", "Transpose",
-          infer_transpose, cost_transpose, onnx({"Transpose"})),
-      row("expand", "x #shape", "Broadcast to a shape", moves, "Expand", infer_expand, cost_moves("moves data only"),
-          onnx({"Expand"})),
+      {"reshape", "x #shape", "The same elements in another shape", none, onnx_page("Reshape"), infer_reshape,
+       cost_free(kView), onnx({"Reshape"})},
+      {"squeeze", "x #axes", "Axes of size 1 dropped", none, onnx_page("Squeeze"), infer_squeeze, cost_free(kView),
+       onnx({"Squeeze"})},
+      {"unsqueeze", "x #axes", "Axes of size 1 added", none, onnx_page("Unsqueeze"), infer_unsqueeze, cost_free(kView),
+       onnx({"Unsqueeze"}) + microsoft({"ExpandDims"})},
+      {"flatten", "x", "Two axes made of all", none, onnx_page("Flatten"), infer_flatten, cost_free(kView),
+       onnx({"Flatten"})},
+      {"identity", "x", "The same value", none, onnx_page("Identity"), infer_identity, cost_free(kView),
+       onnx({"Identity"})},
+      {"transpose", "x", "Axes in another order", moves + "; a view where the order of elements stays",
+       onnx_page("Transpose"), infer_transpose, cost_transpose, onnx({"Transpose"})},
+      {"expand", "x #shape", "Broadcast to a shape", moves, onnx_page("Expand"), infer_expand,
+       cost_moves("moves data only"), onnx({"Expand"})},
   };
 }
 

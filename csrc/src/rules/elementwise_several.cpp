@@ -1,0 +1,251 @@
+// Element-wise operators of any number of inputs (max, min, sum, mean), of selection (where, clip, prelu), and casts.
+// Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#include <cmath>
+#include <string>
+
+#include "rules/elementwise.hpp"
+
+namespace macsim::rules {
+namespace {
+
+// Any number of inputs. --------------------------------------------------------------------------------------------
+
+using Fold = Scalar (*)(const Scalar&, const Scalar&);
+
+Scalar sum(const Scalar& a, const Scalar& b) { return a + b; }
+
+// Element by element over all inputs; nothing when any is unknown.
+std::optional<Contents> folded(const Call& c, const Shape& y, Fold f) {
+  const auto size = static_cast<std::size_t>(numel(y).constant().value_or(0));
+  Contents made;
+  for (std::size_t i = 0; i < c.inputs(); ++i) {
+    const Contents* known = elements_at(c, i);
+    if (known == nullptr) return std::nullopt;
+    const Broadcaster from(c.shape_at(i), y);
+    for (std::size_t n = 0; n < size; ++n) {
+      const Scalar& item = known->items[from(n)];
+      if (i == 0) {
+        made.items.push_back(item);
+      } else {
+        made.items[n] = f(made.items[n], item);
+      }
+    }
+  }
+  return made;
+}
+
+InferFn infer_all(Fold f, bool mean) {
+  return [f, mean](const Call& c, Outputs& out) -> Status {
+    const DType dtype = c.at(0).dtype;
+    Shape y = c.shape_at(0);
+    bool ranked = c.at(0).ranked;
+    for (std::size_t i = 1; i < c.inputs(); ++i) {
+      Shape wider;
+      if (Status status = broadcast(c, y, c.shape_at(i), wider); !status) {
+        out.unranked(0, dtype);
+        return status;
+      }
+      ranked = ranked && c.at(i).ranked;
+      y = std::move(wider);
+    }
+    if (ranked && is_small(y)) {
+      if (auto made = folded(c, y, f)) {
+        const Scalar inputs = Scalar::integer(c.inputs());
+        for (Scalar& item : made->items) item = held(dtype, mean ? item / inputs : item);
+        out.know(0, std::move(*made));
+      }
+    }
+    out.set(0, dtype, std::move(y));
+    return {};
+  };
+}
+
+CostFn cost_all(Work kind, bool mean) {
+  return [kind, mean](const Call& c, Cost& cost) -> Status {
+    const Count n = numel(c.out_shape());
+    cost[kind] = n * (c.inputs() - 1);
+    if (mean) cost[Work::div] = n;
+    if (c.inputs() == 1 && !mean) cost.moves("of one input: a copy");
+    return {};
+  };
+}
+
+// Where. -----------------------------------------------------------------------------------------------------------
+
+enum : std::size_t { kCondition, kYes, kNo };
+
+// What is known of the choice: an unknown condition does not matter where both sides are the same.
+void choose(const Call& c, Outputs& out, const Shape& y) {
+  const Contents* condition = elements_of(c, kCondition);
+  if (condition == nullptr) return;
+  const Contents *yes = elements_of(c, kYes), *no = elements_of(c, kNo);
+  if (yes == nullptr && no == nullptr) return;
+  const Broadcaster of_condition(c.shape(kCondition), y), of_yes(c.shape(kYes), y), of_no(c.shape(kNo), y);
+  const auto size = static_cast<std::size_t>(numel(y).constant().value_or(0));
+  Contents made;
+  made.items.reserve(size);
+  for (std::size_t n = 0; n < size; ++n) {
+    const Scalar p = yes != nullptr ? yes->items[of_yes(n)] : Scalar(),
+                 q = no != nullptr ? no->items[of_no(n)] : Scalar();
+    switch (condition->items[of_condition(n)].nonzero()) {
+      case Truth::yes:
+        made.items.push_back(p);
+        break;
+      case Truth::no:
+        made.items.push_back(q);
+        break;
+      case Truth::depends:
+        made.items.push_back(Scalar::same(p, q) == Truth::yes ? p : Scalar());
+        break;
+    }
+  }
+  out.know(0, std::move(made));
+}
+
+Status infer_where(const Call& c, Outputs& out) {
+  const Shape &condition = c.shape(kCondition), &yes = c.shape(kYes), &no = c.shape(kNo);
+  Shape sides, y;
+  Status status = broadcast(c, yes, no, sides);
+  if (status) status = broadcast(c, condition, sides, y);
+  if (!status) {
+    out.unranked(0, c.dtype(kYes));
+    return status;
+  }
+  if (c.ranked(kCondition) && c.ranked(kYes) && c.ranked(kNo) && is_small(y)) choose(c, out, y);
+  out.set(0, c.dtype(kYes), std::move(y));
+  return {};
+}
+
+// Clip, PRelu. -----------------------------------------------------------------------------------------------------
+
+enum : std::size_t { kX, kMin, kMax };
+
+/// A bound: an input since version 11, an attribute before.
+struct Bound {
+  bool given = false;
+  Scalar value;
+};
+Bound bound_of(const Call& c, std::size_t slot, std::string_view attribute) {
+  if (c.has(slot)) return {true, only(c, slot)};
+  if (c.has_attr(attribute)) return {true, Scalar::real(c.real(attribute, 0))};
+  return {};
+}
+
+Status infer_clip(const Call& c, Outputs& out) {
+  out.set(0, c.dtype(kX), c.shape(kX));
+  const Contents* known = elements_of(c, kX);
+  if (known == nullptr) return {};
+  const Bound least = bound_of(c, kMin, "min"), most = bound_of(c, kMax, "max");
+  Contents clipped = *known;
+  for (Scalar& item : clipped.items) {
+    if (least.given) item = Scalar::max(item, least.value);
+    if (most.given) item = Scalar::min(item, most.value);
+    item = held(c.dtype(kX), item);
+  }
+  out.know(0, std::move(clipped));
+  return {};
+}
+
+Status cost_clip(const Call& c, Cost& cost) {
+  const bool least = c.has(kMin) || c.has_attr("min"), most = c.has(kMax) || c.has_attr("max");
+  cost[Work::compare] = numel(c.out_shape()) * ((least ? 1 : 0) + (most ? 1 : 0));
+  if (!least && !most) cost.moves("no bound is given: a copy");
+  return {};
+}
+
+Status infer_prelu(const Call& c, Outputs& out) {
+  out.set(0, c.dtype(0), c.shape(0));
+  return {};
+}
+
+// Casts. -----------------------------------------------------------------------------------------------------------
+
+DType asked_dtype(const Call& c) {
+  if (c.op() == "CastLike") return c.dtype(1);
+  const Attr* to = c.attr("to");
+  if (to == nullptr) return DType::unknown;
+  if (to->kind != Attr::Kind::text) return dtype_from_onnx(c.integer("to", 0));
+  std::string name(to->text);  // version 1 wrote "FLOAT", "DOUBLE", "INT64"
+  for (char& letter : name) letter = letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter - 'A' + 'a') : letter;
+  return name == "float" ? DType::f32 : name == "double" ? DType::f64 : dtype_named(name);
+}
+
+// Whether an integer fits its type; one that does not would come out as another number.
+bool fits(DType dtype, const Scalar& x) {
+  const auto value = x.constant_integer();
+  if (!value) return true;
+  const int bits = bits_of(dtype);
+  if (name_of(dtype).front() == 'u') return *value >= 0 && (bits >= 63 || *value < (std::int64_t{1} << bits));
+  return bits > 63 || (*value >= -(std::int64_t{1} << (bits - 1)) && *value < (std::int64_t{1} << (bits - 1)));
+}
+
+Scalar cast_to(const Call& c, DType dtype, const Scalar& x) {
+  switch (class_of(dtype)) {
+    case DTypeClass::integer: {
+      const Scalar whole = truncated(c, x);
+      return fits(dtype, whole) ? whole : Scalar();
+    }
+    case DTypeClass::boolean:
+      return Scalar::of(x.nonzero());
+    case DTypeClass::real:
+      return held(dtype, x);
+    default:
+      return {};
+  }
+}
+
+Status infer_cast(const Call& c, Outputs& out) {
+  const DType to = asked_dtype(c);
+  out.set(0, to, c.shape(0));
+  if (const Contents* known = elements_of(c, 0)) {
+    Contents cast;
+    cast.items.reserve(known->items.size());
+    for (const Scalar& item : known->items) cast.items.push_back(item.known() ? cast_to(c, to, item) : Scalar());
+    out.know(0, std::move(cast));
+  }
+  return {};
+}
+
+Status cost_cast(const Call& c, Cost& cost) {
+  if (c.dtype(0) == c.out().dtype && c.dtype(0) != DType::unknown) {
+    cost.free("a cast to the same type: no data moved");
+  } else {
+    cost[Work::convert] = numel(c.out_shape());
+  }
+  return {};
+}
+
+Status infer_bit_cast(const Call& c, Outputs& out) {
+  out.set(0, dtype_from_onnx(c.integer("to", 0)), c.shape(0));
+  return {};
+}
+
+}  // namespace
+
+std::vector<Rule> several_rules() {
+  using enum Work;
+  const std::string cast = "convert = |x|; nothing where the type stays";
+  return {
+      {"max", "xs...", "Largest of the inputs", "compare = (inputs - 1) * |y|", onnx_page("Max"),
+       infer_all(Scalar::max, false), cost_all(compare, false), onnx({"Max"})},
+      {"min", "xs...", "Smallest of the inputs", "compare = (inputs - 1) * |y|", onnx_page("Min"),
+       infer_all(Scalar::min, false), cost_all(compare, false), onnx({"Min"})},
+      {"sum", "xs...", "Sum of the inputs", "add = (inputs - 1) * |y|", onnx_page("Sum"), infer_all(sum, false),
+       cost_all(add, false), onnx({"Sum"})},
+      {"mean", "xs...", "Mean of the inputs", "add = (inputs - 1) * |y|; div = |y|", onnx_page("Mean"),
+       infer_all(sum, true), cost_all(add, true), onnx({"Mean"})},
+      {"where", "condition x y", "One of two, element by element", "logic = |y|", onnx_page("Where"), infer_where,
+       cost_each({{logic, 1}}), onnx({"Where"})},
+      {"clip", "x #min #max", "Kept between two bounds", "compare = |x| for each bound that is given",
+       onnx_page("Clip"), infer_clip, cost_clip, onnx({"Clip"})},
+      {"prelu", "x slope", "x, or slope*x below 0", "compare = mul = |x|", onnx_page("PRelu"), infer_prelu,
+       cost_each({{compare, 1}, {mul, 1}}), onnx({"PRelu"})},
+      {"cast", "x", "Another element type", cast, onnx_page("Cast"), infer_cast, cost_cast, onnx({"Cast"})},
+      {"cast_like", "x #like", "The element type of another tensor", cast, onnx_page("CastLike"), infer_cast, cost_cast,
+       onnx({"CastLike"})},
+      {"bit_cast", "x", "The same bits, read as another type", "no work; a view: no data moved", onnx_page("BitCast"),
+       infer_bit_cast, cost_free("a view: no data moved"), onnx({"BitCast"})},
+  };
+}
+
+}  // namespace macsim::rules

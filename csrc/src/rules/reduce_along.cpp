@@ -1,0 +1,209 @@
+// Operators that go along one axis: positions of extremes, running sums, the k largest.
+// Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <numeric>
+#include <string>
+
+#include "rules/reduce.hpp"
+#include "rules/work.hpp"
+
+namespace macsim::rules {
+namespace {
+
+// Numbers without symbols; nullopt when any is not.
+std::optional<std::vector<double>> numbers_of(const Contents& contents) {
+  std::vector<double> numbers;
+  numbers.reserve(contents.items.size());
+  for (const Scalar& item : contents.items) {
+    const auto value = item.constant();
+    if (!value) return std::nullopt;
+    numbers.push_back(*value);
+  }
+  return numbers;
+}
+
+Scalar position(std::size_t i) { return Scalar::integer(static_cast<std::int64_t>(i)); }
+
+// ArgMax, ArgMin. --------------------------------------------------------------------------------------------------
+
+void find_extremes(const Call& c, Outputs& out, std::size_t axis) {
+  const Contents* known = elements_of(c, 0);
+  const auto x = known != nullptr ? numbers_of(*known) : std::nullopt;
+  if (!x || x->empty()) return;
+  const bool largest = c.op() == "ArgMax", last = c.integer("select_last_index", 0) != 0;
+  const Runs runs = runs_of(c.shape(0), axis);
+  Contents found;
+  for (std::size_t run = 0; run < runs.count(); ++run) {
+    std::size_t best = 0;
+    for (std::size_t i = 1; i < runs.length; ++i) {
+      const double one = (*x)[runs.place(run, i)], other = (*x)[runs.place(run, best)];
+      if (one == other ? last : (one > other) == largest) best = i;
+    }
+    found.items.push_back(position(best));
+  }
+  out.know(0, std::move(found));
+}
+
+Status infer_arg(const Call& c, Outputs& out) {
+  const Shape& x = c.shape(0);
+  const auto axis = axis_in(c.integer("axis", 0), x.size());
+  if (!axis) {
+    out.unranked(0, DType::i64);
+    return c.ranked(0) ? bad("the axis does not fit " + text(x)) : Status();
+  }
+  Shape y = x;
+  if (c.integer("keepdims", 1) != 0) {
+    y[*axis] = 1;
+  } else {
+    y.erase(*axis);
+  }
+  out.set(0, DType::i64, std::move(y));
+  find_extremes(c, out, *axis);
+  return {};
+}
+
+Status cost_arg(const Call& c, Cost& cost) {
+  cost[Work::compare] = folding(numel(c.shape(0)), numel(c.out_shape()));
+  if (cost[Work::compare].is(0)) cost.moves("rows of one element at most");
+  return {};
+}
+
+// CumSum, CumProd. -------------------------------------------------------------------------------------------------
+
+enum : std::size_t { kX, kAxis };
+
+std::optional<std::size_t> running_axis(const Call& c) {
+  const auto axis = single(c, kAxis).constant();
+  return axis ? axis_in(*axis, c.shape(kX).size()) : std::nullopt;
+}
+
+Status infer_running(const Call& c, Outputs& out) {
+  out.set(0, c.dtype(kX), c.shape(kX));
+  const Contents* known = elements_of(c, kX);
+  const auto axis = known != nullptr ? running_axis(c) : std::nullopt;
+  if (!axis) return {};
+  const bool sums = c.op() == "CumSum", exclusive = c.integer("exclusive", 0) != 0;
+  const bool backwards = c.integer("reverse", 0) != 0;
+  const Runs runs = runs_of(c.shape(kX), *axis);
+  Contents running = *known;
+  for (std::size_t run = 0; run < runs.count(); ++run) {
+    Scalar so_far = Scalar::integer(sums ? 0 : 1);
+    for (std::size_t step = 0; step < runs.length; ++step) {
+      const std::size_t place = runs.place(run, backwards ? runs.length - 1 - step : step);
+      const Scalar& item = known->items[place];
+      const Scalar next = sums ? so_far + item : so_far * item;
+      running.items[place] = exclusive ? so_far : next;
+      so_far = next;
+    }
+  }
+  out.know(0, std::move(running));
+  return {};
+}
+
+CostFn cost_running(Work kind) {
+  return [kind](const Call& c, Cost& cost) -> Status {
+    const Shape& x = c.shape(kX);
+    const auto axis = running_axis(c);
+    if (!axis) {
+      cost[kind] = numel(x);
+      cost.trust = Trust::bound;
+      cost.because = "the axis is not known: at most one operation an element";
+      return {};
+    }
+    // Of a row of n, the first result is the first element; an exclusive row starts with a 0 or 1 before it.
+    const Dim& n = x[*axis];
+    const std::int64_t given = c.integer("exclusive", 0) != 0 ? 2 : 1;
+    cost[kind] = numel(without(x, *axis)) * (n.is_constant() || given == 2 ? max(n - given, 0) : n - given);
+    if (cost[kind].is(0)) cost.moves("rows so short that nothing is computed");
+    return {};
+  };
+}
+
+// TopK. ------------------------------------------------------------------------------------------------------------
+
+enum : std::size_t { kK = 1 };
+
+void pick_best(const Call& c, Outputs& out, std::size_t axis, const Dim& k) {
+  const Contents* known = elements_of(c, kX);
+  const auto x = known != nullptr ? numbers_of(*known) : std::nullopt;
+  const auto best = k.constant();
+  if (!x || !best) return;
+  const bool largest = c.integer("largest", 1) != 0;
+  const Runs runs = runs_of(c.shape(kX), axis);
+  const Runs kept{runs.outer, static_cast<std::size_t>(*best), runs.inner};
+  Contents values{std::vector<Scalar>(kept.count() * kept.length), {}}, positions = values;
+  std::vector<std::size_t> order(runs.length);
+  for (std::size_t run = 0; run < runs.count(); ++run) {
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::stable_sort(order.begin(), order.end(), [&](std::size_t i, std::size_t j) {
+      const double a = (*x)[runs.place(run, i)], b = (*x)[runs.place(run, j)];
+      return largest ? a > b : a < b;
+    });
+    for (std::size_t i = 0; i < kept.length; ++i) {
+      values.items[kept.place(run, i)] = known->items[runs.place(run, order[i])];
+      positions.items[kept.place(run, i)] = position(order[i]);
+    }
+  }
+  out.know(0, std::move(values));
+  out.know(1, std::move(positions));
+}
+
+Status infer_top_k(const Call& c, Outputs& out) {
+  const Shape& x = c.shape(kX);
+  const auto axis = axis_in(c.integer("axis", -1), x.size());
+  Dim k = c.has(kK) ? single(c, kK) : Dim(c.integer("k", -1));
+  if (!k.defined()) k = out.symbol("k", "how many elements TopK keeps");
+  const bool fits = axis && at_least(k, 0) != Truth::no && at_least(x[*axis], k) != Truth::no;
+  if (!fits) {
+    out.unranked(0, c.dtype(kX));
+    out.unranked(1, DType::i64);
+    if (!c.ranked(kX)) return {};
+    return axis ? bad("there are no " + k.str() + " elements along axis " + std::to_string(*axis) + " of " + text(x))
+                : bad("the axis does not fit " + text(x));
+  }
+  Shape y = x;
+  y[*axis] = k;
+  out.set(0, c.dtype(kX), y);
+  out.set(1, DType::i64, std::move(y));
+  pick_best(c, out, *axis, k);
+  return {};
+}
+
+Status cost_top_k(const Call& c, Cost& cost) {
+  const Shape& x = c.shape(kX);
+  const auto axis = axis_in(c.integer("axis", -1), x.size());
+  if (!axis) return {};
+  const Dim& k = c.out_shape()[*axis];
+  cost.trust = Trust::bound;
+  cost.because = "the k found one after the other, or by a heap of k, at worst";
+  // A heap of k: every element is compared with its root and may sink, and k are taken out, by 2 compares a level.
+  const std::int64_t most = k.constant().value_or(0);
+  std::int64_t levels = 0;
+  while (levels < 62 && (std::int64_t{1} << levels) <= most) ++levels;
+  if (most > 2 + 2 * levels) {
+    cost[Work::compare] = numel(x) * (2 + 2 * levels);
+  } else {
+    work::top_k(cost, numel(without(x, *axis)), x[*axis], k);
+  }
+  return {};
+}
+
+}  // namespace
+
+std::vector<Rule> running_rules() {
+  return {
+      {"arg_max", "x", "Position of the largest along an axis", "compare = |x| - |y|", onnx_page("ArgMax"), infer_arg,
+       cost_arg, onnx({"ArgMax"})},
+      {"arg_min", "x", "Position of the smallest along an axis", "compare = |x| - |y|", onnx_page("ArgMin"), infer_arg,
+       cost_arg, onnx({"ArgMin"})},
+      {"cum_sum", "x #axis", "Running sum along an axis", "r rows of n: add = r*(n - 1); exclusive: r*(n - 2)",
+       onnx_page("CumSum"), infer_running, cost_running(Work::add), onnx({"CumSum"})},
+      {"cum_prod", "x #axis", "Running product along an axis", "r rows of n: mul = r*(n - 1); exclusive: r*(n - 2)",
+       onnx_page("CumProd"), infer_running, cost_running(Work::mul), onnx({"CumProd"})},
+      {"top_k", "x #k", "The k largest or smallest along an axis, and where they are",
+       "r rows of n: compare = r*(k*n - k*(k + 1)/2), of many (a constant k): |x| * (2 + 2*ceil(log2(k + 1))); a bound",
+       onnx_page("TopK"), infer_top_k, cost_top_k, onnx({"TopK"})},
+  };
+}
+
+}  // namespace macsim::rules
