@@ -93,11 +93,10 @@ void OnnxReader::add_attribute(const AttributeFields& fields) {
   using namespace onnx::attribute;
   Attr attr;
   attr.name = fields.name;
-  const auto run = [&](Attr::Kind kind, std::uint32_t one, std::uint32_t many) {
-    const bool list = kind == Attr::Kind::integers || kind == Attr::Kind::reals || kind == Attr::Kind::texts;
-    const bool there = fields.count != 0 && (fields.list == one || fields.list == many);
-    if (!there && !list) return;  // a list may be empty; a tensor must be there
-    attr.kind = kind;
+  // `from`: a bit for each field that may fill it. A list may be empty; a tensor, type or body has to be there.
+  const auto run = [&](Attr::Kind kind, std::uint32_t from, bool may_be_empty) {
+    const bool there = fields.count != 0 && ((from >> fields.list) & 1U) != 0;
+    if (there || may_be_empty) attr.kind = kind;
     if (!there) return;
     attr.first = fields.first;
     attr.count = fields.count;
@@ -122,31 +121,29 @@ void OnnxReader::add_attribute(const AttributeFields& fields) {
       attr.text = fields.text;
       break;
     case kIsInts:
-      run(Attr::Kind::integers, kInts, kInts);
+      run(Attr::Kind::integers, 1U << kInts, true);
       break;
     case kIsFloats:
-      run(Attr::Kind::reals, kFloats, kFloats);
+      run(Attr::Kind::reals, 1U << kFloats, true);
       break;
     case kIsStrings:
-      run(Attr::Kind::texts, kStrings, kStrings);
+      run(Attr::Kind::texts, 1U << kStrings, true);
       break;
     case kIsTensor:
     case kIsTensors:
-      run(Attr::Kind::tensor, kT, kTensors);
-      break;
     case kIsSparseTensor:
     case kIsSparseTensors:
-      run(Attr::Kind::tensor, kSparseTensor, kSparseTensors);
+      run(Attr::Kind::tensor, 1U << kT | 1U << kTensors | 1U << kSparseTensor | 1U << kSparseTensors, false);
       break;
     case kIsTypeProto:
     case kIsTypeProtos:
-      run(Attr::Kind::type, kTp, kTypeProtos);
+      run(Attr::Kind::type, 1U << kTp | 1U << kTypeProtos, false);
       break;
     case kIsGraph:
-      run(Attr::Kind::body, kG, kG);
+      run(Attr::Kind::body, 1U << kG, false);
       break;
     case kIsGraphs:
-      run(Attr::Kind::bodies, kGraphs, kGraphs);
+      run(Attr::Kind::bodies, 1U << kGraphs, true);
       break;
     default:
       break;
