@@ -94,7 +94,7 @@ def write_resnet50(path: Path) -> int:
 
 
 def write_inline(path: Path, gigabytes: float) -> tuple[int, int]:
-    """Writes two matmuls whose weights are inline, `gigabytes` in all, as a sparse file; its MACs at batch 1 and its width."""
+    """Writes two matmuls, `gigabytes` of weights inline, as a sparse file; its MACs at batch 1 and its width."""
     rows = int(gigabytes * 1e9 / 2 / 4 / 4096)
     payload = rows * 4096 * 4
 
