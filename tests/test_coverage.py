@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import onnx.defs
 import pytest
+from truth import Case
 
 import macsim
 from macsim import _core
@@ -115,3 +118,27 @@ def test_every_row_is_described() -> None:
             assert rule[part], f"{rule['name']} has no {part}"
         assert rule["reference"].startswith("https://"), rule["name"]
         assert rule["spelled"], f"nothing is spelled {rule['name']}"
+
+
+# Worked out in whole models by test_control.py, test_contrib.py and test_attention.py: they have bodies.
+IN_MODELS = {"if", "loop", "scan", "sequence_map", "search", "flex_attention"}
+
+
+def truth_rows() -> Iterator[Case]:
+    """Every case that a truth table of tests/rules is run with."""
+    for path in sorted(Path(__file__).parent.glob("rules/test_*.py")):
+        for test in vars(importlib.import_module(path.stem)).values():
+            for mark in getattr(test, "pytestmark", []):
+                if mark.name == "parametrize":
+                    yield from (row for row in mark.args[1] if isinstance(row, Case))
+
+
+def test_every_row_has_a_truth() -> None:
+    covered = set()
+    for row in truth_rows():
+        version = row.version or (1 if row.domain else onnx.defs.onnx_opset_version())
+        found = table().find(f"{row.domain or 'onnx'}::{row.op}", version)
+        assert found is not None, str(row)
+        covered.add(found["name"])
+    missing = sorted({rule["name"] for rule in _core.rules()} - covered - IN_MODELS)
+    assert not missing, missing
