@@ -30,7 +30,7 @@ void bound(Cost& cost, std::string_view because) {
   cost.because = because;
 }
 
-Dim keys_in_window(const Call& c, const Dim& keys, std::int64_t width, Cost& cost) {
+Dim keys_in_window(const Call& c, const Dim& keys, const Dim& width, Cost& cost) {
   bound(cost, "the first queries see less than a whole window");
   return smaller(c, keys, width);
 }
@@ -41,9 +41,7 @@ std::optional<Dim> told_length(const Call& c, std::size_t slot) {
   return told->front();
 }
 
-Dim head_size(const Call& c, const Dim& all, const Dim& heads) {
-  return heads.is(0) ? Dim::undefined() : quotient(c, all, heads);
-}
+Dim head_size(const Call& c, const Dim& all, const Dim& heads) { return quotient(c, all, heads); }
 
 namespace {
 
@@ -59,18 +57,17 @@ Status sizes_of(const Call& c, Sizes& s) {
   const Shape& q = c.shape(kQ);
   const Shape& k = c.shape(kK);
   const Shape& v = c.shape(kV);
-  if (c.ranked(kQ) && c.ranked(kK) && c.ranked(kV)) {
-    if ((q.size() != 3 && q.size() != 4) || k.size() != q.size() || v.size() != q.size()) {
-      return bad("attention needs queries, keys and values of 3 or 4 axes alike; the shapes are " + text(q) + ", " +
-                 text(k) + " and " + text(v));
-    }
+  const bool ranked = c.ranked(kQ) && c.ranked(kK) && c.ranked(kV);
+  if (ranked && ((q.size() != 3 && q.size() != 4) || k.size() != q.size() || v.size() != q.size())) {
+    return bad("attention needs queries, keys and values of 3 or 4 axes alike; the shapes are " + text(q) + ", " +
+               text(k) + " and " + text(v));
   }
   s.flat = q.size() == 3;
   s.batch = q[0];
   s.past = c.has(kPastKey) ? c.shape(kPastKey)[2] : Dim(0);
   if (s.flat) {
-    s.heads = c.integer("q_num_heads", 0);
-    s.kv_heads = c.integer("kv_num_heads", 0);
+    s.heads = stated(c, "q_num_heads");
+    s.kv_heads = stated(c, "kv_num_heads");
     s.queries = q[1];
     s.fresh = k[1];
     s.size = head_size(c, q[2], s.heads);
@@ -109,7 +106,7 @@ Dim seen(const Call& c, const Dim& keys, bool causal, Cost& cost) {
     bound(cost, "a window hides keys on the left of late queries");
     return keys;
   }
-  return keys_in_window(c, keys, left + 1 + right, cost);
+  return keys_in_window(c, keys, Dim(left) + 1 + right, cost);
 }
 
 Status cost_attention(const Call& c, Cost& cost) {

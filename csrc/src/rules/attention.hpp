@@ -32,7 +32,7 @@ inline const char* const kAttendFormula =
     "and mul = S";
 
 /// Keys that a query sees through a window of `width`; what the first ones miss is not taken off: a bound.
-Dim keys_in_window(const Call& c, const Dim& keys, std::int64_t width, Cost& cost);
+Dim keys_in_window(const Call& c, const Dim& keys, const Dim& width, Cost& cost);
 /// Marks a cost as an upper bound, unless something worse is known of it.
 void bound(Cost& cost, std::string_view because);
 

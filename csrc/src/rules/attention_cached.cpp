@@ -26,7 +26,7 @@ Sizes sizes_of(const Call& c) {
   Sizes s;
   s.batch = q[0];
   s.queries = q[1];
-  s.heads = c.integer("num_heads", 0);
+  s.heads = stated(c, "num_heads");
   if (q.size() == 5) {  // queries, keys and values side by side
     s.fresh = q[1];
     s.size = s.value_size = q[4];
@@ -137,8 +137,8 @@ Sizes sizes_of(const Call& c) {
   Sizes s;
   s.batch = q[0];
   s.queries = q[1];
-  s.heads = c.integer("num_heads", 0);
-  s.kv_heads = c.integer("kv_num_heads", 0);
+  s.heads = stated(c, "num_heads");
+  s.kv_heads = stated(c, "kv_num_heads");
   s.size = head_size(c, q[2], c.has(kK) ? s.heads : s.heads + 2 * s.kv_heads);
   s.fresh = c.has(kK) ? c.shape(kK)[1] : q[1];
   s.cached = c.has(kPastKey) ? c.shape(kPastKey)[3] : s.size;
@@ -253,7 +253,7 @@ Sizes sizes_of(const Call& c) {
   const Shape& q = c.shape(kQ);
   Sizes s;
   s.tokens = q[0];
-  s.heads = c.integer("num_heads", 0);
+  s.heads = stated(c, "num_heads");
   s.size = q.size() == 4 ? q[3] : head_size(c, q[1], s.heads);
   s.value_size = q.size() == 4 ? q[3] : head_size(c, c.shape(kV)[1], s.heads);
   return s;
@@ -316,8 +316,8 @@ Sizes sizes_of(const Call& c) {
   const Shape& q = c.shape(kQ);
   Sizes s;
   s.tokens = q[0];
-  s.heads = c.integer("num_heads", 0);
-  s.kv_heads = c.integer("kv_num_heads", 0);
+  s.heads = stated(c, "num_heads");
+  s.kv_heads = stated(c, "kv_num_heads");
   s.size = head_size(c, q[1], c.has(kK) ? s.heads : s.heads + 2 * s.kv_heads);
   const std::int64_t narrow = c.integer("v_head_size", 0);
   s.value_size = narrow > 0 ? Dim(narrow) : s.size;

@@ -40,7 +40,7 @@ const char* const kRecurFormula =
     "rule; "
     "mul = N Q V; a gate: exp = |decay|, mul = N H D V; a delta rule: add and mul = N H V";
 
-bool is_gated(const Call& c) { return c.text("update_rule", "gated_delta").substr(0, 5) == "gated"; }
+bool is_gated(const Call& c) { return c.text("update_rule", "gated_delta").starts_with("gated"); }
 bool is_delta(const Call& c) {
   const std::string_view rule = c.text("update_rule", "gated_delta");
   return rule == "delta" || rule == "gated_delta";
@@ -54,8 +54,8 @@ enum : std::size_t { kQ, kK, kV, kPast, kDecay, kBeta };
 Recurrence sizes_of(const Call& c) {
   const Shape& q = c.shape(kQ);
   Recurrence r;
-  const Dim readers = c.integer("q_num_heads", 0);
-  r.heads = c.integer("kv_num_heads", 0);
+  const Dim readers = stated(c, "q_num_heads");
+  r.heads = stated(c, "kv_num_heads");
   r.readers = max(readers, r.heads);
   r.tokens = q[0] * q[1];
   r.size = head_size(c, q[2], readers);
@@ -201,7 +201,8 @@ Status count_replay(const Call& c, Cost& cost) {
     return {};
   }
   const std::vector<Dim>& m = *told;
-  const Count state = m[5] * m[6] * m[7], kept = m[10];
+  const Count& kept = m[10];
+  const Count state = m[5] * m[6] * m[7];
   cost[Work::mac] = kept * state;
   cost[Work::mul] = kept * state;
   const bool wide = equal(m[3] - m[2], m[9] * m[5] * m[7]) == Truth::yes;
@@ -223,7 +224,7 @@ struct Sizes {
 Sizes sizes_of(const Call& c) {
   Sizes s;
   s.rows = c.shape(kProjection)[0];
-  s.heads = c.integer("heads", 0);
+  s.heads = stated(c, "heads");
   s.head = c.integer("head_dim", 64);
   s.groups = c.integer("n_groups", 1);
   s.state = c.integer("d_state", 128);

@@ -135,7 +135,7 @@ struct Sizes {
 Sizes sizes_of(const Call& c) {
   const Shape& q = c.shape(kQuery);
   Sizes s;
-  s.heads = c.integer("num_heads", 0);
+  s.heads = stated(c, "num_heads");
   const bool packed = c.has(kTokens);
   s.batch = packed ? c.shape(kTokens)[0] : q[0];
   s.length = packed ? c.shape(kTokens)[1] : q[1];

@@ -27,7 +27,7 @@ Sizes sizes_of(const Call& c) {
   Sizes s;
   s.batch = x[0];
   s.queries = x[1];
-  s.heads = c.integer("num_heads", 0);
+  s.heads = stated(c, "num_heads");
   if (const auto stated = c.integers("qkv_hidden_sizes"); stated.size() == 3) {
     s.all = stated[0];
     s.all_values = stated[2];
@@ -191,7 +191,7 @@ Status infer(const Call& c, Outputs& out) {
   const Mode mode = mode_of(c);
   const Dim keys =
       mode.known ? keys_of(c, mode) : out.symbol("keys", "length of the cache, which depends on the node's flags");
-  const Dim heads = c.integer("num_heads", 0);
+  const Dim heads = stated(c, "num_heads");
   const Shape cache{q[1], heads, keys, head_size(c, q[2], heads)};
   out.set(0, c.dtype(kQuery), q);
   out.set(1, c.dtype(kQuery), cache);
@@ -202,7 +202,7 @@ Status infer(const Call& c, Outputs& out) {
 Status count(const Call& c, Cost& cost) {
   const Shape& q = c.shape(kQuery);
   const Mode mode = mode_of(c);
-  const Dim heads = c.integer("num_heads", 0);
+  const Dim heads = stated(c, "num_heads");
   const Count tokens = q[0] * q[1];
   cost[Work::mac] = tokens * q[2] * q[2];
   cost[Work::add] = tokens * q[2];
@@ -246,7 +246,7 @@ Status infer(const Call& c, Outputs& out) {
 Status count(const Call& c, Cost& cost) {
   const Shape& x = c.shape(kX);
   const Count tokens = x[0] * x[1];
-  const Dim heads = c.integer("num_heads", 0);
+  const Dim heads = stated(c, "num_heads");
   const Count projected = tokens * 3 * x[2];
   cost[Work::mac] = 2 * projected * x[2];
   cost[Work::add] = 2 * projected;
@@ -254,7 +254,7 @@ Status count(const Call& c, Cost& cost) {
   a.batch = x[0];
   a.heads = heads;
   a.queries = x[1];
-  a.keys = smaller(c, x[1], 2 * c.integer("window", 1) + 1);
+  a.keys = smaller(c, x[1], 2 * Dim(c.integer("window", 1)) + 1);
   a.size = a.value_size = head_size(c, x[2], heads);
   a.masks = 1;
   attend(cost, a);
@@ -287,7 +287,7 @@ Status infer(const Call& c, Outputs& out) {
 
 Status count(const Call& c, Cost& cost) {
   const Shape& x = c.shape(kX);
-  const Dim heads = c.integer("num_heads", 0);
+  const Dim heads = stated(c, "num_heads");
   Count all = 0;
   for (const std::size_t w : {kQW, kKW, kVW}) all += c.shape(w)[1];
   const Count projected = x[0] * x[1] * all;

@@ -56,8 +56,8 @@ Sizes sizes_of(const Call& c) {
   const Shape& q = c.shape(kQ);
   Sizes s;
   s.rows = numel(q, 0, q.empty() ? 0 : q.size() - 1);
-  s.heads = c.integer("num_heads", 0);
-  s.kv_heads = c.integer("kv_num_heads", 0);
+  s.heads = stated(c, "num_heads");
+  s.kv_heads = stated(c, "kv_num_heads");
   s.size = head_size(c, q.back(), c.has(kK) ? s.heads : s.heads + 2 * s.kv_heads);
   return s;
 }
@@ -171,7 +171,7 @@ Sizes sizes_of(const Call& c) {
 
 Dim capacity_of(const Call& c) {
   if (!by_token(c)) return c.integer("index_topk", 0);
-  return c.integer("token_budget", 0) + c.integer("compress_ratio", 1) - 1;
+  return Dim(c.integer("token_budget", 0)) + c.integer("compress_ratio", 1) - 1;
 }
 
 /// Entries that a call adds to the compressed keys, and what is left in the buffer.

@@ -41,8 +41,8 @@ Status check_inner(const Call& c, std::size_t a, const Dim& k) {
 enum : std::size_t { kA, kB, kScales, kZeros, kGroup, kBias };
 
 Status infer_nbits(const Call& c, Outputs& out) {
-  if (Status s = check_inner(c, kA, c.integer("K", 0)); !s) return s;
-  out.set(0, c.dtype(kA), with_last(c.shape(kA), c.integer("N", 0)));
+  if (Status s = check_inner(c, kA, stated(c, "K")); !s) return s;
+  out.set(0, c.dtype(kA), with_last(c.shape(kA), stated(c, "N")));
   return {};
 }
 
@@ -52,7 +52,7 @@ Status cost_nbits(const Call& c, Cost& cost) {
     if (!c.has(kBias)) cost.moves("the weights are left out: the output is zeros");
     return {};
   }
-  project(cost, rows_of(c.shape(kA)), c.integer("K", 0), c.integer("N", 0));
+  project(cost, rows_of(c.shape(kA)), stated(c, "K"), stated(c, "N"));
   cost.rhs = weight_type(c.integer("bits", 4));
   return {};
 }
@@ -68,15 +68,15 @@ void normalize(const Call& c, const Count& rows, const Dim& k, Cost& cost) {
 }
 
 Status infer_mlp(const Call& c, Outputs& out) {
-  if (Status s = check_inner(c, fused::kA, c.integer("K", 0)); !s) return s;
-  out.set(0, c.dtype(fused::kA), with_last(c.shape(fused::kA), c.integer("N", 0)));
+  if (Status s = check_inner(c, fused::kA, stated(c, "K")); !s) return s;
+  out.set(0, c.dtype(fused::kA), with_last(c.shape(fused::kA), stated(c, "N")));
   out.set(1, c.dtype(fused::kA), c.shape(fused::kA));
   return {};
 }
 
 Status cost_mlp(const Call& c, Cost& cost) {
   const Count rows = rows_of(c.shape(fused::kA));
-  const Dim k = c.integer("K", 0), n = c.integer("N", 0);
+  const Dim k = stated(c, "K"), n = stated(c, "N");
   normalize(c, rows, k, cost);
   project(cost, rows, k, n);
   project(cost, rows, k, n);
@@ -89,9 +89,9 @@ Status cost_mlp(const Call& c, Cost& cost) {
 }
 
 Status infer_qkv(const Call& c, Outputs& out) {
-  if (Status s = check_inner(c, fused::kA, c.integer("K", 0)); !s) return s;
+  if (Status s = check_inner(c, fused::kA, stated(c, "K")); !s) return s;
   const Shape& a = c.shape(fused::kA);
-  const Dim q = c.integer("Nq", 0), kv = c.integer("Nkv", 0);
+  const Dim q = stated(c, "Nq"), kv = stated(c, "Nkv");
   out.set(0, c.dtype(fused::kA), with_last(a, q));
   out.set(1, c.dtype(fused::kA), with_last(a, kv));
   out.set(2, c.dtype(fused::kA), with_last(a, kv));
@@ -101,7 +101,7 @@ Status infer_qkv(const Call& c, Outputs& out) {
 
 Status cost_qkv(const Call& c, Cost& cost) {
   const Count rows = rows_of(c.shape(fused::kA));
-  const Dim k = c.integer("K", 0), q = c.integer("Nq", 0), kv = c.integer("Nkv", 0);
+  const Dim k = stated(c, "K"), q = stated(c, "Nq"), kv = stated(c, "Nkv");
   normalize(c, rows, k, cost);
   for (const Dim& n : {q, kv, kv}) project(cost, rows, k, n);
   if (c.has(fused::kBias0)) cost[Work::add] += rows * q;
@@ -117,7 +117,7 @@ enum : std::size_t { kX, kW, kScales, kDown, kDownScales, kUp, kUpScales };
 
 Status cost_lora(const Call& c, Cost& cost) {
   const Count rows = rows_of(c.shape(lora::kX));
-  const Dim k = c.integer("K", 0), n = c.integer("N", 0);
+  const Dim k = stated(c, "K"), n = stated(c, "N");
   project(cost, rows, k, n);
   cost.rhs = weight_type(c.integer("bits", 4));
   if (has_zero_size(c.shape(lora::kUp))) return {};
@@ -139,7 +139,7 @@ Status cost_lora(const Call& c, Cost& cost) {
 // Other packings -------------------------------------------------------------------------------------------------
 
 Status infer_bnb4(const Call& c, Outputs& out) {
-  const Dim n = c.integer("N", 0), k = c.integer("K", 0);
+  const Dim n = stated(c, "N"), k = stated(c, "K");
   const bool turned = c.integer("transB", 1) != 0;
   if (Status s = check_inner(c, kA, turned ? k : n); !s) return s;
   out.set(0, c.dtype(kA), with_last(c.shape(kA), turned ? n : k));
@@ -147,7 +147,7 @@ Status infer_bnb4(const Call& c, Outputs& out) {
 }
 
 Status cost_bnb4(const Call& c, Cost& cost) {
-  const Count weights = Dim(c.integer("N", 0)) * c.integer("K", 0);
+  const Count weights = stated(c, "N") * stated(c, "K");
   cost[Work::mac] = rows_of(c.shape(kA)) * weights;
   work::dequantize(cost, weights, false);
   cost.rhs = DType::f4e2m1;
@@ -251,15 +251,14 @@ DType packed_type(const Call& c) {
     default:
       break;
   }
-  const auto row = c.shape(kB).back().constant();
-  const std::int64_t k = c.integer("K", 0);
-  return row && k > 0 ? weight_type(*row * 8 / k) : DType::i8;
+  const auto bits = floor_div(c.shape(kB).back() * 8, stated(c, "K")).constant();
+  return bits ? weight_type(*bits) : DType::i8;
 }
 
 Status cost_packed(const Call& c, Cost& cost) {
   const Count y = numel(c.out_shape());
-  cost[Work::mac] = y * c.integer("K", 0);
-  work::dequantize(cost, Dim(c.integer("N", 0)) * c.integer("K", 0), false);
+  cost[Work::mac] = y * stated(c, "K");
+  work::dequantize(cost, stated(c, "N") * stated(c, "K"), false);
   if (c.has(kScales)) cost[Work::mul] += y;
   work::fused_activation(cost, c.text("activation_type", "none"), y);
   cost.rhs = packed_type(c);

@@ -11,7 +11,7 @@ namespace macsim::rules {
 bool channels_last(const Call& c) {
   const std::string_view dialect = c.dialect();
   if (dialect == "onnx") return false;
-  return dialect == "com.ms.internal.nhwc" || c.op().substr(0, 4) == "Nhwc" || c.integer("channels_last", 0) != 0;
+  return dialect == "com.ms.internal.nhwc" || c.op().starts_with("Nhwc") || c.integer("channels_last", 0) != 0;
 }
 
 Shape channels_second(const Shape& x, bool is_last) {

@@ -55,19 +55,19 @@ Status transposed_shape(const Call& c, Outputs& out, Shape& y) {
   if (c.ranked(kW)) unify(c, x[1], w[0], "input channels");
   const auto stated = c.integers("output_shape");
   const auto extra = c.integers("output_padding");
-  if ((stated.size() != 0 && stated.size() < spatial) || (extra.size() != 0 && extra.size() < spatial)) {
+  if ((!stated.empty() && stated.size() < spatial) || (!extra.empty() && extra.size() < spatial)) {
     return bad("output_shape and output_padding need a number for each of " + std::to_string(spatial) + " axes");
   }
   const bool same = window.auto_pad == "SAME_UPPER" || window.auto_pad == "SAME_LOWER";
-  const bool no_padding = same || window.auto_pad == "VALID" || stated.size() != 0;
+  const bool no_padding = same || window.auto_pad == "VALID" || !stated.empty();
   const std::vector<Dim> padding = no_padding ? std::vector<Dim>(spatial, 0) : total_padding(c, spatial, window, out);
   y = Shape{x[0], w[1] * c.integer("group", 1)};
   for (std::size_t i = 0; i < spatial; ++i) {
-    if (stated.size() != 0) {  // old models state the batch and channels too
+    if (!stated.empty()) {  // old models state the batch and channels too
       y.push_back(stated[stated.size() - spatial + i]);
       continue;
     }
-    const Dim extent = (window.kernel[i] - 1) * window.dilations[i] + 1 + (extra.size() != 0 ? extra[i] : 0);
+    const Dim extent = (window.kernel[i] - 1) * window.dilations[i] + 1 + (!extra.empty() ? extra[i] : 0);
     y.push_back(at_least_zero(c, stretched(x[i + 2], extent, window.strides[i], same) - padding[i]));
   }
   y = channels_back(y, last);

@@ -160,8 +160,8 @@ Status cost_packed_moe(const Call& c, Cost& cost) {
   visit(c, e, c.text("activation_type", "swiglu"), cost);
   read_experts(c, e, cost);
   work::dequantize(cost, experts_read(c, e) * e.weights(), false);
-  const auto row = c.shape(kFirst)[2].constant(), hidden = e.hidden.constant();
-  cost.rhs = row && hidden && *hidden > 0 ? packed_type(*row * 8 / *hidden) : DType::i8;
+  const auto bits = floor_div(c.shape(kFirst)[2] * 8, e.hidden).constant();
+  cost.rhs = bits ? packed_type(*bits) : DType::i8;
   if (cost.trust == Trust::exact) {
     cost.trust = Trust::estimate;
     cost.because = "the multiply-adds are exact; unpacking is counted as one conversion and one scale a weight";

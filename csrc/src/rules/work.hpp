@@ -2,6 +2,7 @@
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <initializer_list>
 #include <string>
 #include <string_view>
@@ -64,6 +65,12 @@ inline std::vector<Rule> joined(std::initializer_list<std::vector<Rule>> parts) 
   std::vector<Rule> all;
   for (const std::vector<Rule>& part : parts) all.insert(all.end(), part.begin(), part.end());
   return all;
+}
+
+/// A size that an attribute must state; undefined when it does not, or states less than 1.
+inline Dim stated(const Call& c, std::string_view attribute) {
+  const std::int64_t size = c.integer(attribute, 0);
+  return size < 1 ? Dim::undefined() : Dim(size);
 }
 
 /// Of two sizes that must agree the one that says more: a constant, else one that is defined.
