@@ -201,7 +201,7 @@ std::vector<Dim> part_sizes(const Call& c, const Dim& size, std::size_t parts) {
     sizes.resize(parts, Dim::undefined());
     return sizes;
   }
-  const auto count = static_cast<std::int64_t>(c.integer("num_outputs", static_cast<std::int64_t>(parts)));
+  const std::int64_t count = c.integer("num_outputs", static_cast<std::int64_t>(parts));
   const Dim each = c.version() < 18 ? quotient(c, size, count) : ceil_div(size, count);
   sizes.assign(parts, each);
   if (c.version() < 18 || equal(each * count, size) == Truth::yes) return sizes;

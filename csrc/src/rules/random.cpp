@@ -117,7 +117,7 @@ Truth trains(const Call& c) {
   return training != nullptr && training->items.size() == 1 ? training->items.front().nonzero() : Truth::depends;
 }
 
-bool bit_mask(const Call& c) { return c.op().substr(0, 7) == "Bitmask"; }
+bool bit_mask(const Call& c) { return c.op().starts_with("Bitmask"); }
 
 Status infer_dropout(const Call& c, Outputs& out) {
   const Type& x = c.in(kX);

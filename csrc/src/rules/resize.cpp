@@ -2,6 +2,7 @@
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include "rules/resize.hpp"
 
+#include <numeric>
 #include <string>
 
 #include "rules/elements.hpp"
@@ -50,8 +51,8 @@ enum : std::size_t { kX, kRoi, kScales, kSizes };
 /// The axes that scales and sizes speak of.
 std::optional<std::vector<std::size_t>> resized_axes(const Call& c, std::size_t rank) {
   if (c.has_attr("axes")) return axes_in(c.integers("axes"), rank);
-  std::vector<std::size_t> all;
-  for (std::size_t i = 0; i < rank; ++i) all.push_back(i);
+  std::vector<std::size_t> all(rank);
+  std::iota(all.begin(), all.end(), 0);
   return all;
 }
 
@@ -85,7 +86,7 @@ std::vector<Scalar> scales_of(const Call& c, std::size_t entries) {
 
 /// The part of an axis that is resized: all of it, or what a region of interest says.
 Scalar extent(const Call& c, const Dim& size, std::size_t entry, std::size_t entries) {
-  const Scalar whole = Scalar::integer(size);
+  Scalar whole = Scalar::integer(size);
   if (c.text("coordinate_transformation_mode", {}) != "tf_crop_and_resize") return whole;
   const Contents* roi = elements_of(c, kRoi);
   if (roi == nullptr || roi->items.size() != 2 * entries) return {};

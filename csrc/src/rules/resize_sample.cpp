@@ -1,5 +1,6 @@
 // Sampling at computed places: grid sample, affine grid, crops; and decoding of images.
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#include <numeric>
 #include <string>
 
 #include "rules/elements.hpp"
@@ -95,8 +96,8 @@ Status infer_center(const Call& c, Outputs& out) {
   out.unranked(0, dtype);
   if (!c.ranked(kX)) return {};
   Shape y = c.shape(kX);
-  std::vector<std::size_t> axes;
-  for (std::size_t i = 0; i < y.size(); ++i) axes.push_back(i);
+  std::vector<std::size_t> axes(y.size());
+  std::iota(axes.begin(), axes.end(), 0);
   if (c.has_attr("axes")) {
     const auto normal = axes_in(c.integers("axes"), y.size());
     if (!normal) return bad("CenterCropPad: axes do not fit the shape " + text(y));

@@ -228,7 +228,7 @@ Status infer_det(const Call& c, Outputs& out) {
 /// Elimination with pivots: in step k, n - k factors and (n - k)^2 updates; then the product of the diagonal.
 Status cost_det(const Call& c, Cost& cost) {
   const Shape& x = c.shape(kX);
-  const Dim n = x.back();
+  const Dim& n = x.back();
   const Count matrices = numel(c.out_shape());
   const Count updates = matrices * floor_div(n * (n - 1) * (2 * n - 1), 6);
   const Count factors = matrices * floor_div(n * (n - 1), 2);
@@ -244,7 +244,7 @@ Status cost_det(const Call& c, Cost& cost) {
 Status cost_inverse(const Call& c, Cost& cost) {
   const Shape& x = c.shape(kX);
   if (x.size() < 2) return bad("Inverse needs matrices, and has " + text(x));
-  const Dim n = x.back();
+  const Dim& n = x.back();
   const Count matrices = numel(x, 0, x.size() - 2);
   cost[Work::mul] = matrices * n * (n - 1) * (n + 1);
   cost[Work::add] = matrices * n * (n - 1) * (n - 1);
