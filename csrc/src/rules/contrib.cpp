@@ -157,7 +157,8 @@ Status infer_gate(const Call& c, Outputs& out) {
 // sigmoid, and the gate scales the value.
 Status cost_gate(const Call& c, Cost& cost) {
   const Shape& key = c.shape(kKey);
-  const Count rows = numel(key, 0, 3), hidden = key[3];
+  const Count rows = numel(key, 0, 3);
+  const Dim& hidden = key[3];
   work::rms_norm(cost, 2 * rows, hidden);
   cost[Work::mac] = rows * hidden;
   cost[Work::div] += rows;

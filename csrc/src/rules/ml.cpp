@@ -32,7 +32,7 @@ Transform transform_of(const Call& c) {
   if (const Attr* attr = c.attr("post_transform"); attr != nullptr && attr->kind == Attr::Kind::integer) {
     return attr->integer >= 0 && attr->integer < 5 ? static_cast<Transform>(attr->integer) : Transform::none;
   }
-  const auto at = std::find(std::begin(names), std::end(names), c.text("post_transform", "NONE"));
+  const auto* at = std::find(std::begin(names), std::end(names), c.text("post_transform", "NONE"));
   return at == std::end(names) ? Transform::none : static_cast<Transform>(at - std::begin(names));
 }
 

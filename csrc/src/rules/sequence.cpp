@@ -91,6 +91,7 @@ Status outside(std::size_t size) {
 
 Status infer_construct(const Call& c, Outputs& out) {
   std::vector<Part> parts;
+  parts.reserve(c.inputs());
   for (std::size_t i = 0; i < c.inputs(); ++i) parts.push_back(part_at(c, i));
   give_list(out, std::move(parts), Type());
   return {};
@@ -248,7 +249,7 @@ Lengths lengths_of(const Call& c, Outputs& out, const Dim& size) {
 std::vector<Part> split_parts(const Call& c, const Type& x, std::size_t axis, const std::vector<Dim>& each, bool keep) {
   const Contents* known = is_small(x) ? c.contents(kInput) : nullptr;
   const auto in = blocks(x.shape, axis);
-  const auto size = static_cast<const Shape&>(x.shape)[axis].constant();
+  const auto size = x.shape[axis].constant();
   std::vector<Part> parts;
   std::size_t first = 0;
   for (const Dim& length : each) {
@@ -340,7 +341,7 @@ Status infer_concat(const Call& c, Outputs& out) {
   } else if (stack) {
     size = parts->size();
   } else {
-    for (const Part& part : *parts) size += static_cast<const Shape&>(part.type.shape)[*axis];
+    for (const Part& part : *parts) size += part.type.shape[*axis];
   }
   Shape y = element.shape;
   if (stack) {
@@ -353,7 +354,7 @@ Status infer_concat(const Call& c, Outputs& out) {
     for (std::size_t i = 0; i < y.size(); ++i) {
       if (i == *axis) continue;
       const std::size_t from = stack && i > *axis ? i - 1 : i;
-      for (const Part& part : *parts) y[i] = unify(c, y[i], static_cast<const Shape&>(part.type.shape)[from], "sizes");
+      for (const Part& part : *parts) y[i] = unify(c, y[i], part.type.shape[from], "sizes");
     }
   }
   out.set(0, element.dtype, y);

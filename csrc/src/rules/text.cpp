@@ -74,7 +74,8 @@ Status infer_tokenizer(const Call& c, Outputs& out) {
 
 Status infer_normalizer(const Call& c, Outputs& out) {
   Shape y = c.shape(kX);
-  if (c.ranked(kX) && !(y.size() == 1 || (y.size() == 2 && (y[0].is(1) || !y[0].is_constant())))) {
+  const bool row = y.size() == 2 && (y[0].is(1) || !y[0].is_constant());
+  if (c.ranked(kX) && y.size() != 1 && !row) {
     out.unranked(0, DType::string);
     return bad("texts of shape [C] or [1, C] are needed, not " + text(y));
   }
