@@ -47,10 +47,10 @@ std::string code_text(Code code);
 struct Diagnostic {
   Code code = Code::ok;
   Severity severity = Severity::note;
-  NodeId node = kNone;   ///< of the top-level graph, when `where` is there
-  std::string where;     ///< the node's path and operator, "" when it is about the whole model
-  std::string text;      ///< what is wrong, with the shapes in it
-  std::string hint;      ///< what to do about it
+  NodeId node = kNone;  ///< of the top-level graph, when `where` is there
+  std::string where;    ///< the node's path and operator, "" when it is about the whole model
+  std::string text;     ///< what is wrong, with the shapes in it
+  std::string hint;     ///< what to do about it
 };
 
 /// Success, or one reason why not. One word; success costs nothing. Ignoring it is a compile warning.
@@ -74,8 +74,8 @@ class [[nodiscard]] Status {
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}          // NOLINT(google-explicit-constructor)
-  Result(Status why) : status_(std::move(why)) {}        // NOLINT(google-explicit-constructor)
+  Result(T value) : value_(std::move(value)) {}    // NOLINT(google-explicit-constructor)
+  Result(Status why) : status_(std::move(why)) {}  // NOLINT(google-explicit-constructor)
   explicit operator bool() const noexcept { return value_.has_value(); }
   T& operator*() & { return *value_; }
   T&& operator*() && { return std::move(*value_); }

@@ -11,10 +11,12 @@ namespace macsim {
 /// Element types: ONNX's, which contain torch's. The numbers are ours, not ONNX's.
 enum class DType : std::uint8_t {
   unknown,
+  // clang-format off: a line for each kind
   f64, f32, f16, bf16, f8e4m3fn, f8e4m3fnuz, f8e5m2, f8e5m2fnuz, f8e8m0, f6e2m3, f6e3m2, f4e2m1,
   i64, i32, i16, i8, i4, i2,
   u64, u32, u16, u8, u4, u2,
   boolean, c64, c128, string,
+  // clang-format on
   count_,
 };
 

@@ -19,10 +19,10 @@ namespace macsim {
 struct Match {
   std::shared_ptr<const Rule> rule;
   std::int64_t since = 1, until = INT64_MAX;
-  std::vector<std::int32_t> position;   ///< input position of each canonical slot; -1: this spelling has none
-  std::vector<bool> host;               ///< by input position: a host-side number
-  bool host_rest = false;               ///< the same for repeated inputs past the end of `host`
-  std::vector<std::string> names;       ///< by input position, for messages
+  std::vector<std::int32_t> position;  ///< input position of each canonical slot; -1: this spelling has none
+  std::vector<bool> host;              ///< by input position: a host-side number
+  bool host_rest = false;              ///< the same for repeated inputs past the end of `host`
+  std::vector<std::string> names;      ///< by input position, for messages
 };
 
 /// A table of rules. A value: copy it, extend it, pass it. Reading from several threads is safe.

@@ -24,7 +24,9 @@ namespace macsim {
 
 /// A quantity of a row. The first kWorks are Work, in its order; then bytes.
 enum class Column : std::uint8_t {
+  // clang-format off: as Work
   mac, add, mul, div, compare, exp, log, sqrt, trig, logic, convert,
+  // clang-format on
   read,     ///< bytes of activations read
   weights,  ///< bytes read of tensors stored in the model
   written,  ///< bytes written
@@ -35,22 +37,22 @@ std::string_view name_of(Column column) noexcept;
 
 /// What is given with a model.
 struct Given {
-  Type type;              ///< unranked: take the model's
-  ContentsPtr contents;   ///< null: only the shape is given
+  Type type;             ///< unranked: take the model's
+  ContentsPtr contents;  ///< null: only the shape is given
 };
 struct Options {
-  std::map<std::string, Given, std::less<>> inputs;   ///< shapes and contents of inputs, by name
-  Bindings dims;                                      ///< sizes of symbols
-  std::size_t most_rows = 20'000'000;                 ///< stop expanding functions and loops beyond this
+  std::map<std::string, Given, std::less<>> inputs;  ///< shapes and contents of inputs, by name
+  Bindings dims;                                     ///< sizes of symbols
+  std::size_t most_rows = 20'000'000;                ///< stop expanding functions and loops beyond this
 };
 
 /// A sum of rows.
 struct Total {
   std::array<Count, kColumns> sum{};
-  Count flops, int_ops;      ///< 2 a mac, 1 for every other scalar operation on floats; the same for integers
+  Count flops, int_ops;  ///< 2 a mac, 1 for every other scalar operation on floats; the same for integers
   Trust trust = Trust::exact;
-  std::size_t rows = 0;      ///< how many rows
-  std::size_t unknown = 0;   ///< how many of them are unknown: then the sums are lower bounds
+  std::size_t rows = 0;     ///< how many rows
+  std::size_t unknown = 0;  ///< how many of them are unknown: then the sums are lower bounds
   const Count& operator[](Column c) const { return sum[static_cast<std::size_t>(c)]; }
 };
 
@@ -76,20 +78,20 @@ class Report {
  public:
   std::size_t rows() const noexcept;
   // One row; `i` must be below rows(). Texts live as long as the report's data.
-  std::string_view name(std::size_t i) const;      ///< the node's name, may be empty
-  std::string op(std::size_t i) const;             ///< "Conv"; "com.microsoft::FusedConv" outside the default dialect
-  std::string rule(std::size_t i) const;           ///< the rule's name; "" when unknown
-  std::string scope(std::size_t i) const;          ///< "encoder.layers.0.attn": the modules around it, may be empty
-  std::string path(std::size_t i) const;           ///< bodies and functions around it, then its name: unique enough to find it
+  std::string_view name(std::size_t i) const;  ///< the node's name, may be empty
+  std::string op(std::size_t i) const;         ///< "Conv"; "com.microsoft::FusedConv" outside the default dialect
+  std::string rule(std::size_t i) const;       ///< the rule's name; "" when unknown
+  std::string scope(std::size_t i) const;      ///< "encoder.layers.0.attn": the modules around it, may be empty
+  std::string path(std::size_t i) const;  ///< bodies and functions around it, then its name: unique enough to find it
   Trust trust(std::size_t i) const;
-  std::string_view because(std::size_t i) const;   ///< the reason for a zero or for a trust below exact
-  DType compute(std::size_t i) const;              ///< of the work other than macs
+  std::string_view because(std::size_t i) const;         ///< the reason for a zero or for a trust below exact
+  DType compute(std::size_t i) const;                    ///< of the work other than macs
   std::array<DType, 3> mac_dtypes(std::size_t i) const;  ///< lhs, rhs, accumulator
-  Count times(std::size_t i) const;                ///< how often the node runs (loops)
+  Count times(std::size_t i) const;                      ///< how often the node runs (loops)
   const Count& at(Column column, std::size_t i) const;
   Count flops(std::size_t i) const;
   Count int_ops(std::size_t i) const;
-  std::vector<Tensor> inputs(std::size_t i) const;   ///< absent ones are left out
+  std::vector<Tensor> inputs(std::size_t i) const;  ///< absent ones are left out
   std::vector<Tensor> outputs(std::size_t i) const;
 
   Total total() const;
@@ -102,8 +104,8 @@ class Report {
   std::vector<Tensor> graph_outputs() const;
   /// What is known of the elements of graph output i; null: nothing.
   ContentsPtr output_contents(std::size_t i) const;
-  Count parameters() const;      ///< elements of stored tensors that are read as data, each once
-  Count weight_bytes() const;    ///< their bytes
+  Count parameters() const;    ///< elements of stored tensors that are read as data, each once
+  Count weight_bytes() const;  ///< their bytes
   std::vector<Unbound> unbound() const;
   const std::vector<Diagnostic>& diagnostics() const;
   const Model& model() const;

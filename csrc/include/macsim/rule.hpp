@@ -34,10 +34,10 @@ struct Cost {
   /// Bytes. Unset: all data inputs are read and all outputs written once (analyze fills that in). `read` is of
   /// activations, `weights` of tensors stored in the model.
   std::optional<Count> read, weights, written;
-  DType compute = DType::unknown;             ///< of the work other than macs; unset: the first data input's
+  DType compute = DType::unknown;  ///< of the work other than macs; unset: the first data input's
   DType lhs = DType::unknown, rhs = DType::unknown, accumulate = DType::unknown;  ///< of the macs
   Trust trust = Trust::exact;
-  std::string_view because;                   ///< required for a bound, an estimate or all-zero work; a literal
+  std::string_view because;  ///< required for a bound, an estimate or all-zero work; a literal
 
   Count& operator[](Work w) { return work[static_cast<std::size_t>(w)]; }
   const Count& operator[](Work w) const { return work[static_cast<std::size_t>(w)]; }
@@ -84,7 +84,7 @@ class Call {
 
   // Outputs. Types are there in a cost rule.
   std::size_t outputs() const noexcept;
-  bool wants(std::size_t i) const noexcept;       ///< the output is there and named
+  bool wants(std::size_t i) const noexcept;  ///< the output is there and named
   const Type& out(std::size_t i = 0) const noexcept;
   const Shape& out_shape(std::size_t i = 0) const noexcept;  ///< marks like shape()
 
@@ -100,9 +100,9 @@ class Call {
   const Type* type(std::string_view name) const noexcept;
   const Attr* attr(std::string_view name) const noexcept;
 
-  std::string_view op() const noexcept;           ///< "Conv"
-  std::string_view dialect() const noexcept;      ///< "onnx"
-  std::int64_t version() const noexcept;          ///< opset in force
+  std::string_view op() const noexcept;       ///< "Conv"
+  std::string_view dialect() const noexcept;  ///< "onnx"
+  std::int64_t version() const noexcept;      ///< opset in force
   std::string_view node_name() const noexcept;
 
   /// Notes that a simplification took `e` to be at least 0, where it is not for all sizes; bind() then refuses sizes
@@ -146,20 +146,20 @@ using ControlFn = Status (*)(Walk&, const Call&, Outputs&);  ///< runs bodies; b
 
 /// One spelling of an operator in one dialect.
 struct Binding {
-  std::string op;              ///< "onnx::Conv"
-  std::string slots;           ///< its inputs in order by canonical name, when they differ from the rule's
-  std::int64_t since = 1;      ///< first and last version that it answers to
+  std::string op;          ///< "onnx::Conv"
+  std::string slots;       ///< its inputs in order by canonical name, when they differ from the rule's
+  std::int64_t since = 1;  ///< first and last version that it answers to
   std::int64_t until = INT64_MAX;
 };
 
 /// The row. Slots are canonical input names in order, "x w b". A leading '#' marks a host-side number (a shape, axes,
 /// a ratio): not traffic, not a parameter. A trailing "..." marks the last as repeated: "xs...".
 struct Rule {
-  std::string name;            ///< "conv"; unique
+  std::string name;  ///< "conv"; unique
   std::string slots;
-  std::string summary;         ///< what it is, one line
-  std::string formula;         ///< the work in words: "mac = |y| * |w[1:]|; add = |y| with a bias"
-  std::string reference;       ///< where the semantics are defined
+  std::string summary;    ///< what it is, one line
+  std::string formula;    ///< the work in words: "mac = |y| * |w[1:]|; add = |y| with a bias"
+  std::string reference;  ///< where the semantics are defined
   InferFn infer;
   CostFn cost;
   std::vector<Binding> spelled;
