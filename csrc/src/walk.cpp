@@ -294,6 +294,7 @@ void Walk::infer() {
                         : rule.infer            ? rule.infer(call_, outputs_)
                                                 : Status();
   if (!status) remark(status.code(), std::string(status.text()));
+  here_.refused = !status;
   if (here_.missed) {
     for (const ValueId id : in.graph->outputs_of(node)) {
       if (id == kNone) continue;
@@ -362,6 +363,9 @@ void Walk::count() {
   if (!rule.cost) {
     unknown = true;
     cost.because = "the rule has no cost";
+  } else if (here_.refused) {
+    unknown = true;
+    cost.because = "the rule failed on these inputs";
   } else if (const Status status = rule.cost(call_, cost); !status) {
     remark(status.code(), std::string(status.text()));
     unknown = true;

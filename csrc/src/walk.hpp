@@ -82,6 +82,7 @@ struct Place {
   NodeId id = 0;
   const Match* match = nullptr;
   bool missed = false;  ///< a rule asked for a shape whose rank nobody knows
+  bool refused = false;  ///< the shape rule failed on these inputs
   bool fresh = false;  ///< a rule made a symbol
   bool cut = false;     ///< a body of its was not run: the limits are reached
 };

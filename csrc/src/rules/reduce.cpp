@@ -62,19 +62,19 @@ Shape reduced(const Shape& x, const Axes& axes, bool keep) {
   return y;
 }
 
-// The shape when nobody knows which axes go: perhaps how many there are, at most that some become 1.
+// The shape when nobody knows which axes go, perhaps how many: a size that is kept may have become 1.
 void set_by_number(const Call& c, Outputs& out, DType dtype, bool keep) {
   const Shape& x = c.shape(kX);
   const Type& list = c.in(kAxes);
   const std::int64_t given = list.ranked ? numel(list.shape).constant().value_or(-1) : -1;  // -1: unknown
   const auto rank = static_cast<std::int64_t>(x.size());
-  if (given == 0 || given == rank) {
-    const bool all = given == rank || c.integer("noop_with_empty_axes", 0) == 0;
-    out.set(0, dtype, !all ? x : keep ? Shape(x.size(), 1) : Shape());
+  if (given == 0) {
+    const bool none = c.integer("noop_with_empty_axes", 0) != 0;
+    out.set(0, dtype, none ? x : keep ? Shape(x.size(), 1) : Shape());
   } else if (keep) {
     out.set(0, dtype, Shape(x.size(), Dim::undefined()));
-  } else if (given > 0 && given < rank) {
-    out.set(0, dtype, Shape(x.size() - static_cast<std::size_t>(given), Dim::undefined()));
+  } else if (given > 0 && given <= rank) {
+    out.set(0, dtype, Shape(static_cast<std::size_t>(rank - given), Dim::undefined()));
   } else {
     out.unranked(0, dtype);
   }
