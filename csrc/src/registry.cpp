@@ -87,19 +87,9 @@ std::string_view bare(std::string_view op) {
 const Registry& Registry::builtin() {
   static const Registry built = [] {
     Registry registry;
-    using Family = std::vector<Rule> (*)();
-    constexpr Family kFamilies[] = {
-        rules::contraction_family, rules::conv_family,     rules::attention_family, rules::rnn_family,
-        rules::moe_family,         rules::norm_family,     rules::pool_family,      rules::elementwise_family,
-        rules::reduce_family,      rules::quant_family,    rules::resize_family,    rules::signal_family,
-        rules::view_family,        rules::move_family,     rules::shape_family,     rules::random_family,
-        rules::control_family,     rules::sequence_family, rules::text_family,      rules::ml_family,
-        rules::train_family,       rules::contrib_family};
-    for (const Family family : kFamilies) {
-      for (Rule& rule : family()) {
-        // A refused row would be a mistake in the table; tests/cpp/test_registry.cpp finds it.
-        (void)static_cast<bool>(registry.add(std::move(rule)));
-      }
+    for (Rule& rule : rules::builtin()) {
+      // A refused row would be a mistake in the table; tests/cpp/test_registry.cpp finds it.
+      (void)static_cast<bool>(registry.add(std::move(rule)));
     }
     return registry;
   }();
