@@ -56,7 +56,7 @@ Bindings bindings_from(const py::dict& sizes);
 
 void bind_expr(py::module_& m);
 void bind_model(py::module_& m);
-void bind_rules(py::module_& m);   ///< Registry, Call, Cost: before bind_report
+void bind_rules(py::module_& m);  ///< Registry, Call, Cost: before bind_report
 void bind_report(py::module_& m);
 
 }  // namespace macsim::bind

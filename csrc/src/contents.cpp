@@ -10,8 +10,8 @@
 namespace macsim {
 namespace {
 
-constexpr double kWholeLimit = 9.0e18;                        // below 2^63
-constexpr double kDigitLimit = 4.0e9;                         // a larger digit is rounding noise
+constexpr double kWholeLimit = 9.0e18;                      // below 2^63
+constexpr double kDigitLimit = 4.0e9;                       // a larger digit is rounding noise
 constexpr std::int64_t kTermLimit = std::int64_t{1} << 52;  // terms that a double holds exactly
 
 bool is_whole(double value) noexcept { return std::floor(value) == value && std::fabs(value) < kWholeLimit; }

@@ -34,7 +34,7 @@ class OnnxReader {
   Status read();
 
  private:
-  static constexpr std::size_t kMostDepth = 256;   ///< bodies in bodies, types in types, functions in functions
+  static constexpr std::size_t kMostDepth = 256;  ///< bodies in bodies, types in types, functions in functions
   static constexpr std::size_t kMostRank = 1024;
   static constexpr std::size_t kMostOpsets = 256;  ///< they are searched one by one, for each node of another domain
 
@@ -202,21 +202,21 @@ class OnnxReader {
   std::vector<FunctionBytes> function_bytes_;
   const Imports* in_force_ = &imports_;
 
-  std::size_t run_start_ = 0;                ///< offset since where all fields were small
-  std::size_t fetched_ = 0;                  ///< offset up to where the file was asked for
+  std::size_t run_start_ = 0;  ///< offset since where all fields were small
+  std::size_t fetched_ = 0;    ///< offset up to where the file was asked for
 
   std::vector<std::unique_ptr<Open>> open_;  ///< the first depth_ are in use; the others keep their memory
   std::size_t depth_ = 0;
-  Graph* graph_ = nullptr;                   ///< of top()
-  std::size_t passed_on_ = 0;                ///< captures that only pass through a body
+  Graph* graph_ = nullptr;     ///< of top()
+  std::size_t passed_on_ = 0;  ///< captures that only pass through a body
 
   NameTable op_table_, scope_table_, symbol_table_;
   std::vector<std::pair<std::string_view, Dim>> symbols_;
-  std::vector<std::uint32_t> missing_;       ///< ops whose domain is not imported
-  std::vector<std::string_view> outputs_;    ///< of the node being read
-  std::vector<Mention> mentions_;            ///< of the latest nodes
-  std::vector<Info> infos_;                  ///< the latest
-  std::vector<Initializer> initializers_;    ///< the latest
+  std::vector<std::uint32_t> missing_;     ///< ops whose domain is not imported
+  std::vector<std::string_view> outputs_;  ///< of the node being read
+  std::vector<Mention> mentions_;          ///< of the latest nodes
+  std::vector<Info> infos_;                ///< the latest
+  std::vector<Initializer> initializers_;  ///< the latest
   std::size_t unsorted_nodes_ = 0;
   std::string first_unsorted_;
 };

@@ -14,8 +14,8 @@ struct OnnxReader::AttributeFields {
   std::int64_t integer = 0;
   double real = 0;
   std::uint64_t type = onnx::attribute::kIsUndefined;
-  std::uint32_t seen = 0;       // bit n: field n was there
-  std::uint32_t list = 0;       // the field that fills the run
+  std::uint32_t seen = 0;              // bit n: field n was there
+  std::uint32_t list = 0;              // the field that fills the run
   std::uint32_t first = 0, count = 0;  // a run in the model's pool of that list; a body: its number
 
   std::uint64_t kind() const noexcept;

@@ -24,13 +24,13 @@ struct Frame {
   const Node* caller = nullptr;          ///< the node of `outer` that runs it
   const Function* function = nullptr;    ///< when this is a function's body
   std::uint32_t function_frame = kNone;  ///< the nearest enclosing frame of a function (itself, perhaps)
-  std::string label;  ///< "then_branch", "body[3]": its part of a path; empty for the model's graph
-  Count times = 1;  ///< how often it runs
-  Trust floor = Trust::exact;  ///< rows in it are not better than this
-  std::string_view because;  ///< why not
+  std::string label;                     ///< "then_branch", "body[3]": its part of a path; empty for the model's graph
+  Count times = 1;                       ///< how often it runs
+  Trust floor = Trust::exact;            ///< rows in it are not better than this
+  std::string_view because;              ///< why not
 
-  std::vector<Type> types;  ///< by value
-  std::vector<Count> bytes;  ///< by value: what it takes in memory; 0: not worked out yet
+  std::vector<Type> types;           ///< by value
+  std::vector<Count> bytes;          ///< by value: what it takes in memory; 0: not worked out yet
   std::vector<std::uint32_t> known;  ///< by value: into `contents`; kNone
   std::vector<ContentsPtr> contents;
   std::vector<const Stored*> origins;  ///< by value: the stored tensor behind it; empty for the model's graph
@@ -49,10 +49,10 @@ struct Rows {
 /// Everything that analysis found and that binding does not change.
 struct Analysis {
   ModelPtr model;
-  std::vector<const Match*> matches;  ///< by Model::ops; null: unknown
+  std::vector<const Match*> matches;               ///< by Model::ops; null: unknown
   std::vector<std::shared_ptr<const Rule>> rules;  ///< keeps the rules that were used alive
   std::vector<Match> kept_matches;
-  std::deque<Frame> frames;  ///< [0] is the model's graph
+  std::deque<Frame> frames;                ///< [0] is the model's graph
   std::vector<std::uint32_t> node, frame;  ///< by row
   std::vector<Trust> trust;
   std::vector<std::string_view> because;
@@ -60,7 +60,7 @@ struct Analysis {
   std::deque<std::string> kept;  ///< texts of rules that are not literals
   Count parameters, weight_bytes;
   std::map<std::string, std::string, std::less<>> symbols;  ///< every symbol and what it stands for
-  std::vector<Expr> not_negative;  ///< what simplifications took to be at least 0
+  std::vector<Expr> not_negative;                           ///< what simplifications took to be at least 0
   std::vector<Diagnostic> diagnostics;
 };
 
@@ -81,10 +81,10 @@ struct Place {
   const Node* node = nullptr;
   NodeId id = 0;
   const Match* match = nullptr;
-  bool missed = false;  ///< a rule asked for a shape whose rank nobody knows
+  bool missed = false;   ///< a rule asked for a shape whose rank nobody knows
   bool refused = false;  ///< the shape rule failed on these inputs
-  bool fresh = false;  ///< a rule made a symbol
-  bool cut = false;     ///< a body of its was not run: the limits are reached
+  bool fresh = false;    ///< a rule made a symbol
+  bool cut = false;      ///< a body of its was not run: the limits are reached
 };
 
 class Walk {
@@ -170,18 +170,18 @@ class Walk {
   Call call_;
   Outputs outputs_;
   std::map<std::string, Expr, std::less<>> sizes_;  ///< what symbols of the file stand for now
-  bool trust_claims_ = true;  ///< false: a given shape contradicts the file
+  bool trust_claims_ = true;                        ///< false: a given shape contradicts the file
   std::size_t steps_ = 0, most_steps_ = 0, depth_ = 0;
   std::uint64_t symbols_made_ = 0;
   bool told_too_large_ = false;
   struct Hash {
     std::size_t operator()(const Expr& e) const noexcept { return e.hash(); }
   };
-  std::unordered_set<Expr, Hash> assumed_;  ///< looked at already by assume_not_negative()
-  std::vector<bool> used_;  ///< stored tensors of the model's graph that were read as data
+  std::unordered_set<Expr, Hash> assumed_;         ///< looked at already by assume_not_negative()
+  std::vector<bool> used_;                         ///< stored tensors of the model's graph that were read as data
   std::unordered_set<const Stored*> used_inside_;  ///< the same for those of bodies
   std::unordered_map<std::uint32_t, std::pair<NodeId, std::size_t>> unknown_;  ///< by op: first node, how many
-  std::unordered_map<std::uint16_t, std::size_t> told_;  ///< by code: how many
+  std::unordered_map<std::uint16_t, std::size_t> told_;                        ///< by code: how many
 };
 
 /// "encoder.layers.0": the modules around a row, from what its node says or from its name.

@@ -67,11 +67,11 @@ struct Field {
 /// What is wrong with the bytes.
 enum class Flaw : std::uint8_t {
   none,
-  cut,        ///< a tag, varint or fixed value runs past the end
-  overrun,    ///< a length runs past the end
+  cut,      ///< a tag, varint or fixed value runs past the end
+  overrun,  ///< a length runs past the end
   long_varint,
-  bad_tag,    ///< a field number of 0 or beyond 2^29, or a wiring that does not exist
-  misfit,     ///< a field of ours, encoded in another way than the format says
+  bad_tag,  ///< a field number of 0 or beyond 2^29, or a wiring that does not exist
+  misfit,   ///< a field of ours, encoded in another way than the format says
 };
 
 /// From the low 32 bits.

@@ -83,8 +83,8 @@ TEST("less than a byte, raw: the first element in the lowest bits") {
   // Four 6-bit elements 1, 8, 63, 32 in three bytes: x0 | x1 << 6 | x2 << 12 | x3 << 18.
   const int stream = 1 | 8 << 6 | 63 << 12 | 32 << 18;
   const Bytes six = raw(octets({stream & 255, stream >> 8 & 255, stream >> 16 & 255}));
-  CHECK_EQ(decoded(of(27, 4, six)), "0.125, 1, -7.5, -0");      // e2m3: subnormals of 1/8, largest 7.5
-  CHECK_EQ(decoded(of(28, 4, six)), "0.0625, 0.5, -28, -0");    // e3m2: subnormals of 1/16, largest 28
+  CHECK_EQ(decoded(of(27, 4, six)), "0.125, 1, -7.5, -0");    // e2m3: subnormals of 1/8, largest 7.5
+  CHECK_EQ(decoded(of(28, 4, six)), "0.0625, 0.5, -28, -0");  // e3m2: subnormals of 1/16, largest 28
 }
 
 TEST("floats, raw") {

@@ -63,10 +63,10 @@ TEST("what does not fit 64 bits, 128 bits, or has no value") {
   const auto ok = [&](std::size_t e, std::size_t i) { return found.ok[e * 3 + i] != 0; };
   const auto real = [&](std::size_t e, std::size_t i) { return found.real[e * 3 + i]; };
   CHECK(ok(0, 0) && ok(0, 1) && ok(1, 0) && ok(2, 0) && ok(3, 1));
-  CHECK(!ok(1, 1) && real(1, 1) == 0x1p126);         // (2^63 - 1)^2, rounded
-  CHECK(!ok(2, 1) && std::isnan(real(2, 1)));        // 2^189 is beyond what is held
-  CHECK(!ok(3, 0) && std::isnan(real(3, 0)));        // 12 / 0
-  CHECK_EQ(found.out[3 * 3 + 1], 0);                 // 12 / (2^63 - 1)
+  CHECK(!ok(1, 1) && real(1, 1) == 0x1p126);   // (2^63 - 1)^2, rounded
+  CHECK(!ok(2, 1) && std::isnan(real(2, 1)));  // 2^189 is beyond what is held
+  CHECK(!ok(3, 0) && std::isnan(real(3, 0)));  // 12 / 0
+  CHECK_EQ(found.out[3 * 3 + 1], 0);           // 12 / (2^63 - 1)
   CHECK(!ok(4, 0) && std::isnan(real(4, 0)));
   CHECK(ok(5, 1) && found.out[5 * 3 + 1] == std::numeric_limits<std::int64_t>::min());
   CHECK(!ok(6, 1) && real(6, 1) == -0x1p63);

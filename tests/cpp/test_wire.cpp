@@ -65,25 +65,25 @@ TEST("texts of every length around the one-byte lengths") {
 }
 
 TEST("flaws are told apart") {
-  CHECK_EQ(first_flaw("\x08"sv), Flaw::cut);                             // a number without its bytes
-  CHECK_EQ(first_flaw("\x08\x80"sv), Flaw::cut);                         // ... without its last byte
-  CHECK_EQ(first_flaw("\x88"sv), Flaw::cut);                             // half a tag
-  CHECK_EQ(first_flaw("\x12"sv), Flaw::cut);                             // no length
-  CHECK_EQ(first_flaw("\x12\x05sour"sv), Flaw::overrun);                 // a byte short
+  CHECK_EQ(first_flaw("\x08"sv), Flaw::cut);              // a number without its bytes
+  CHECK_EQ(first_flaw("\x08\x80"sv), Flaw::cut);          // ... without its last byte
+  CHECK_EQ(first_flaw("\x88"sv), Flaw::cut);              // half a tag
+  CHECK_EQ(first_flaw("\x12"sv), Flaw::cut);              // no length
+  CHECK_EQ(first_flaw("\x12\x05sour"sv), Flaw::overrun);  // a byte short
   CHECK_EQ(first_flaw("\x12\xFF\xFF\xFF\xFF\x0F"
                       "abc"sv),
            Flaw::overrun);
   CHECK_EQ(first_flaw("\x12\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x01"sv), Flaw::overrun);  // 2^64 - 1
-  CHECK_EQ(first_flaw("\x1D\x01\x02\x03"sv), Flaw::cut);                 // three bytes of four
-  CHECK_EQ(first_flaw("\x29\x01\x02\x03\x04\x05\x06\x07"sv), Flaw::cut);  // seven of eight
+  CHECK_EQ(first_flaw("\x1D\x01\x02\x03"sv), Flaw::cut);                                  // three bytes of four
+  CHECK_EQ(first_flaw("\x29\x01\x02\x03\x04\x05\x06\x07"sv), Flaw::cut);                  // seven of eight
   CHECK_EQ(first_flaw("\x08\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01"sv), Flaw::long_varint);
-  CHECK_EQ(first_flaw("\x02\x00"sv), Flaw::bad_tag);                     // field 0
-  CHECK_EQ(first_flaw("\x0B"sv), Flaw::misfit);                          // field 1 as a group
-  CHECK_EQ(first_flaw("\x2B\x2C"sv), Flaw::bad_tag);                     // a group
-  CHECK_EQ(first_flaw("\x2E"sv), Flaw::bad_tag);                         // wire type 6
+  CHECK_EQ(first_flaw("\x02\x00"sv), Flaw::bad_tag);                      // field 0
+  CHECK_EQ(first_flaw("\x0B"sv), Flaw::misfit);                           // field 1 as a group
+  CHECK_EQ(first_flaw("\x2B\x2C"sv), Flaw::bad_tag);                      // a group
+  CHECK_EQ(first_flaw("\x2E"sv), Flaw::bad_tag);                          // wire type 6
   CHECK_EQ(first_flaw("\xF8\xFF\xFF\xFF\xFF\x01\x00"sv), Flaw::bad_tag);  // beyond 32 bits
-  CHECK_EQ(first_flaw("\x0A\x01x"sv), Flaw::misfit);                     // field 1 is no text
-  CHECK_EQ(first_flaw("\x10\x01"sv), Flaw::misfit);                      // field 2 is no number
+  CHECK_EQ(first_flaw("\x0A\x01x"sv), Flaw::misfit);                      // field 1 is no text
+  CHECK_EQ(first_flaw("\x10\x01"sv), Flaw::misfit);                       // field 2 is no number
   CHECK_EQ(first_flaw("\x19\x01\x02\x03\x04\x05\x06\x07\x08"sv), Flaw::misfit);
 }
 

@@ -12,13 +12,13 @@ namespace macsim::rules {
 /// softmax(Q K^T * scale + masks) V, for every head of every batch element.
 struct Attend {
   Dim batch = 1, heads, queries, keys;
-  Dim size;         ///< of a query and a key
+  Dim size;  ///< of a query and a key
   Dim value_size;
-  int masks = 0;    ///< addends of every score: masks, biases
-  bool selected = false;   ///< scores are picked by position: a causal mask or a window
-  bool softcap = false;    ///< cap * tanh(score / cap)
-  bool sink = false;       ///< one more term in the denominator of every softmax
-  bool widened = false;    ///< scores are converted for the softmax, and back
+  int masks = 0;          ///< addends of every score: masks, biases
+  bool selected = false;  ///< scores are picked by position: a causal mask or a window
+  bool softcap = false;   ///< cap * tanh(score / cap)
+  bool sink = false;      ///< one more term in the denominator of every softmax
+  bool widened = false;   ///< scores are converted for the softmax, and back
 
   Count scores() const { return batch * heads * queries * keys; }
 };

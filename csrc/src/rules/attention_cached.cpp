@@ -126,10 +126,10 @@ constexpr const char* kSlots =
 
 struct Sizes {
   Dim batch, heads, kv_heads, queries, fresh, size;
-  Dim keys;             ///< that queries meet
-  Dim present;          ///< length of the cache afterwards
-  Dim cached;           ///< elements of a head in the cache: packed ones count as bytes
-  bool told = false;    ///< the total length is known
+  Dim keys;           ///< that queries meet
+  Dim present;        ///< length of the cache afterwards
+  Dim cached;         ///< elements of a head in the cache: packed ones count as bytes
+  bool told = false;  ///< the total length is known
 };
 
 Sizes sizes_of(const Call& c) {

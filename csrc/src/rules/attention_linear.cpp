@@ -15,7 +15,7 @@ namespace {
 struct Recurrence {
   Dim tokens, heads, readers;  ///< of the state; that read it
   Dim size, value_size;
-  Count decays;                ///< exponentials of the decay
+  Count decays;  ///< exponentials of the decay
   bool gated = false, delta = false;
 };
 

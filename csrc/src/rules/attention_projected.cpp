@@ -307,8 +307,8 @@ Status count(const Call& c, Cost& cost) {
   a.masks = (c.has(kMask) ? 1 : 0) + (c.has(kBias) ? 1 : 0);
   a.selected = c.integer("unidirectional", 0) != 0;
   attend(cost, a);
-  work::dequantize(cost, a.scores(), false);   // scores to floats
-  work::requantize(cost, a.scores(), false);   // probabilities to 8 bits
+  work::dequantize(cost, a.scores(), false);  // scores to floats
+  work::requantize(cost, a.scores(), false);  // probabilities to 8 bits
   work::requantize(cost, numel(c.out_shape()), false);
   cost.compute = c.dtype(kXScale);
   cost.accumulate = DType::i32;

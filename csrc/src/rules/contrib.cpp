@@ -42,8 +42,8 @@ Status infer_remove_padding(const Call& c, Outputs& out) {
 
 Status cost_remove_padding(const Call& c, Cost& cost) {
   const Count rows = numel(c.shape(kLengths));
-  cost[Work::add] = rows;           // lengths, summed up
-  cost[Work::compare] = rows - 1;   // the longest
+  cost[Work::add] = rows;          // lengths, summed up
+  cost[Work::compare] = rows - 1;  // the longest
   cost.compute = DType::i32;
   work::Reads(c).part(kPadded, numel(c.out_shape())).all(kLengths).into(cost);
   return {};

@@ -14,8 +14,8 @@ bool channels_last(const Call& c);
 Shape channels_second(const Shape& x, bool is_last);
 Shape channels_back(const Shape& y, bool is_last);
 
-std::vector<Rule> plain_conv_rules();    // conv.cpp
-std::vector<Rule> transposed_rules();    // conv_transposed.cpp
-std::vector<Rule> odd_conv_rules();      // conv_odd.cpp: deformable, col2im, causal, unfold, words
+std::vector<Rule> plain_conv_rules();  // conv.cpp
+std::vector<Rule> transposed_rules();  // conv_transposed.cpp
+std::vector<Rule> odd_conv_rules();    // conv_odd.cpp: deformable, col2im, causal, unfold, words
 
 }  // namespace macsim::rules

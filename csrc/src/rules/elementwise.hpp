@@ -25,9 +25,9 @@ Scalar truncated(const Call& c, const Scalar& x);
 Scalar truncated_ratio(const Call& c, const Scalar& x, const Scalar& y);
 Truth negated(Truth truth) noexcept;
 
-std::vector<Rule> unary_rules();        // elementwise.cpp
-std::vector<Rule> binary_rules();       // elementwise_binary.cpp: arithmetic, comparison, logic, bits, powers
-std::vector<Rule> several_rules();      // elementwise_several.cpp: any number of inputs, selection, casts
-std::vector<Rule> fused_rules();        // elementwise_fused.cpp: gated activations, com.microsoft
+std::vector<Rule> unary_rules();    // elementwise.cpp
+std::vector<Rule> binary_rules();   // elementwise_binary.cpp: arithmetic, comparison, logic, bits, powers
+std::vector<Rule> several_rules();  // elementwise_several.cpp: any number of inputs, selection, casts
+std::vector<Rule> fused_rules();    // elementwise_fused.cpp: gated activations, com.microsoft
 
 }  // namespace macsim::rules

@@ -78,8 +78,8 @@ void add_probabilities(Cost& cost, const Machine& m, const Count& rows) {
   cost[Work::mul] += 2 * pairs + pairs;  // the matrix: squares on its diagonal, products off it
   cost[Work::add] += rows * (k * std::max<std::int64_t>(k - 2, 0));
   const Count each = rows * rounds;
-  cost[Work::mac] += each * (k * k + k);                // Q * p, p * Q * p
-  cost[Work::add] += each * (k + k * (5 + k));          // errors; the step, its effect on p * Q * p and on Q * p
+  cost[Work::mac] += each * (k * k + k);        // Q * p, p * Q * p
+  cost[Work::add] += each * (k + k * (5 + k));  // errors; the step, its effect on p * Q * p and on Q * p
   cost[Work::compare] += each * (k + 1);
   cost[Work::logic] += each * k;
   cost[Work::mul] += each * (k * (4 + k));

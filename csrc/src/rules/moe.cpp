@@ -35,8 +35,8 @@ constexpr const char* kSlots = "x w1 w2 w3 router mixing b1 b2 b3 scales1 scales
 /// The sizes of one layer, and of one expert's matrices.
 struct Experts {
   Dim tokens, experts, hidden, inner, chosen;
-  Dim first;              ///< rows of the first matrix: twice the inner size when gate and up lie together
-  bool third = false;     ///< the other half of a gate has a matrix of its own
+  Dim first;           ///< rows of the first matrix: twice the inner size when gate and up lie together
+  bool third = false;  ///< the other half of a gate has a matrix of its own
   Count visits() const { return tokens * chosen; }
   Count weights() const { return first * hidden + hidden * inner + (third ? inner * hidden : Count(0)); }
 };

@@ -108,7 +108,7 @@ void gate_work(const Call& c, Cell cell, const Count& e, const Dim& hidden, std:
       cost[Work::mul] += 3 * e;
       cost[Work::add] += 2 * e;
       return;
-    case Cell::lstm:  // f * C + i * c; o * h(C)
+    case Cell::lstm:                                           // f * C + i * c; o * h(C)
       const bool coupled = c.integer("input_forget", 0) != 0;  // f = 1 - i
       work::fused_activation(cost, f, coupled ? 2 * e : 3 * e);
       work::fused_activation(cost, g, e);
@@ -181,13 +181,13 @@ Status cost_attentive(const Call& c, Cost& cost) {
   const Dim& width = c.shape(memory::kV)[1];
   const Count looks = d * layer.cells;
   const Count scores = looks * places;
-  cost[Work::mac] += d * numel(m) * width;               // keys = memory * MW, once
-  cost[Work::mac] += looks * layer.hidden * width;       // query = H * QW
-  cost[Work::add] += scores * width;                     // keys + query
-  cost[Work::exp] += scores * width;                     // tanh
-  cost[Work::mac] += scores * width;                     // times V
+  cost[Work::mac] += d * numel(m) * width;          // keys = memory * MW, once
+  cost[Work::mac] += looks * layer.hidden * width;  // query = H * QW
+  cost[Work::add] += scores * width;                // keys + query
+  cost[Work::exp] += scores * width;                // tanh
+  cost[Work::mac] += scores * width;                // times V
   work::softmax(cost, looks, places);
-  cost[Work::mac] += scores * depth;                     // context
+  cost[Work::mac] += scores * depth;  // context
   if (c.has(memory::kLayerW)) cost[Work::mac] += looks * (layer.hidden + depth) * c.shape(memory::kLayerW)[2];
   if (c.has(memory::kLengths)) {
     cost.trust = Trust::bound;

@@ -221,8 +221,8 @@ Status cost_nonzero(const Call& c, Cost& cost) {
 
 /// The distinct slices of a tensor along an axis (the distinct elements of a flat one), as Unique finds them.
 struct Distinct {
-  std::vector<std::int64_t> first;    ///< where each was first seen
-  std::vector<std::int64_t> which;    ///< for every slice, which of them it is
+  std::vector<std::int64_t> first;  ///< where each was first seen
+  std::vector<std::int64_t> which;  ///< for every slice, which of them it is
   std::vector<std::int64_t> counts;
 };
 

@@ -57,7 +57,7 @@ Dim quotient(const Call& c, const Dim& a, const Dim& b);
 struct Window {
   std::vector<Dim> kernel;
   std::vector<std::int64_t> strides, dilations;
-  std::vector<Dim> begin, end;             ///< padding (auto_pad resolved per input size by windowed())
+  std::vector<Dim> begin, end;  ///< padding (auto_pad resolved per input size by windowed())
   std::string_view auto_pad = "NOTSET";
   bool ceil_mode = false;
 };
