@@ -368,9 +368,11 @@ def test_a_rule_comes_before_a_function_of_the_model(registry: Registry) -> None
 
 
 def test_a_cell_may_be_run_again(registry: Registry) -> None:
+    rules = len(registry)
     for macs in (1, 2):
         registry.op("mylib::Window", slots="q k v")(rule(cost=lambda call, macs=macs: Cost(mac=macs)))
     assert row_of(macsim.count(models.custom(), registry=registry)).macs == 2
+    assert len(registry) == rules + 1
 
 
 def test_versions(registry: Registry) -> None:

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <tuple>
+#include <unordered_set>
 #include <utility>
 
 #include "rules/families.hpp"
@@ -127,7 +128,19 @@ Status Registry::enter(std::shared_ptr<const Rule> rule, bool take_over) {
     owners.push_back(match_for(rule, binding));
   }
   rules_.push_back(std::move(rule));
+  if (take_over) drop_idle();
   return {};
+}
+
+// A row that lost its last name to another is gone.
+void Registry::drop_idle() {
+  std::unordered_set<const Rule*> used;
+  for (const auto& [op, owners] : matches_) {
+    for (const Match& owner : owners) used.insert(owner.rule.get());
+  }
+  rules_.erase(
+      std::remove_if(rules_.begin(), rules_.end(), [&](const auto& rule) { return used.count(rule.get()) == 0; }),
+      rules_.end());
 }
 
 Status Registry::alias(std::string_view op, std::string_view like) {

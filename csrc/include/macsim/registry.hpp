@@ -49,6 +49,7 @@ class Registry {
 
  private:
   Status enter(std::shared_ptr<const Rule> rule, bool take_over);
+  void drop_idle();
   std::vector<std::shared_ptr<const Rule>> rules_;
   std::unordered_map<std::string, std::vector<Match>> matches_;
 };
