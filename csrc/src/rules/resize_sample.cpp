@@ -62,11 +62,12 @@ Status infer_affine_grid(const Call& c, Outputs& out) {
   if (!sizes) {  // the rank is known from either input
     const auto entries = c.in(kSize).shape[0].constant();
     const auto spatial = c.in(kTheta).shape[1].constant();
-    if (!entries && !spatial) return {};
-    sizes.emplace(static_cast<std::size_t>(entries ? *entries : *spatial + 2), Dim::undefined());
+    const std::int64_t count = entries ? *entries : spatial.value_or(0) + 2;
+    if (count != 4 && count != 5) return {};
+    sizes.emplace(static_cast<std::size_t>(count), Dim::undefined());
     (*sizes)[0] = c.in(kTheta).shape[0];
   }
-  if (sizes->size() < 3 || sizes->size() > 5) return bad("AffineGrid: size needs 4 or 5 entries");
+  if (sizes->size() < 4 || sizes->size() > 5) return bad("AffineGrid: size needs 4 or 5 entries");
   Shape grid{(*sizes)[0]};
   for (std::size_t i = 2; i < sizes->size(); ++i) {
     grid.push_back((*sizes)[i].defined() ? (*sizes)[i]
