@@ -230,12 +230,22 @@ const Contents* Walk::contents(std::uint32_t frame, ValueId id) {
   return found.get();
 }
 
+// A size below 0 comes of a wrong attribute or input: then it is not known.
+void Walk::refuse_negative(Shape& shape) {
+  for (Dim& dim : shape) {
+    if (dim.constant().value_or(0) >= 0) continue;
+    remark(Code::bad_inputs, "a size of an output comes out negative: " + dim.str());
+    dim = Dim::undefined();
+  }
+}
+
 void Outputs::set(std::size_t i, DType dtype, Shape shape) {
   const Node& node = *walk_.here_.node;
   if (i >= node.outputs) return;
   Frame& frame = walk_.frame();
   const ValueId id = walk_.here_.edges[node.inputs + i];
   if (id == kNone) return;
+  walk_.refuse_negative(shape);
   Type& type = frame.types[id];
   type.dtype = dtype;
   type.kind = Kind::tensor;
@@ -249,7 +259,9 @@ void Outputs::set(std::size_t i, Type type) {
   if (i >= node.outputs) return;
   Frame& frame = walk_.frame();
   const ValueId id = walk_.here_.edges[node.inputs + i];
-  if (id != kNone) frame.types[id] = std::move(type);
+  if (id == kNone) return;
+  walk_.refuse_negative(type.shape);
+  frame.types[id] = std::move(type);
 }
 
 void Outputs::know(std::size_t i, Contents contents) {

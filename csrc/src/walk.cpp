@@ -459,6 +459,7 @@ void Walk::push(Cost& cost, bool unknown) {
   bool whole = true;
   const auto put = [&](std::size_t column, Count& amount) {
     if (!amount.defined()) whole = false;
+    if (amount.constant().value_or(0) < 0) amount = 0;  // a sum over nothing: n - 1 adds of 0 terms are none
     if (!in.times.is(1)) amount *= in.times;
     auto& values = rows_.columns[column];
     if (values.size() != row) {

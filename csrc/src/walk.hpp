@@ -151,6 +151,7 @@ class Walk {
   const Attr* attr(std::string_view name) const;
   const Attr* attr_in(std::uint32_t frame, const Node& node, std::string_view name) const;
   std::string where() const;
+  void refuse_negative(Shape& shape);
   bool exhausted() const noexcept { return steps_ > most_steps_; }
   void use(const Stored* stored);
   const Count& bytes_of(Frame& frame, ValueId id);

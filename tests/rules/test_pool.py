@@ -177,6 +177,8 @@ AVERAGE = [
         version=1,
     ),
     case("GlobalAveragePool", [f32(2, 3)], f32(2, 3), work={"div": 6}, id="GlobalAveragePool-no-space"),
+    # Sums over nothing take no adds.
+    case("GlobalAveragePool", [f32(2, 3, 0)], f32(2, 3, 1), work={"div": 6}, id="GlobalAveragePool-empty"),
     case("GlobalAveragePool", [f32(1, 2, 2, 3)], f32(1, 1, 1, 3), domain=NHWC, version=1, work={"add": 9, "div": 3}),
     case("GlobalAveragePool", [f32(1, 8, 2, 2)], f32(1, 8, 1, 1), domain=NCHWC, work={"add": 24, "div": 8}),
     # Whole numbers are added; per result two zero points, one factor, one rounding, two clips.

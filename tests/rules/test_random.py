@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from truth import Case, case, check, const, f32, t, weight
+from truth import Case, case, check, const, f32, model_of, t, weight
+
+import macsim
 
 MS = "com.microsoft"
 
@@ -142,3 +144,14 @@ DROPOUT = [
 @pytest.mark.parametrize("c", GENERATORS + DROPOUT, ids=str)
 def test_truth(c: Case) -> None:
     check(c)
+
+
+def test_negative_sizes_are_told() -> None:
+    """A size that an attribute makes negative is not known; the others stand."""
+    report = macsim.count(model_of(case("RandomNormal", [], f32(2, 3), attrs={"shape": [2, -3]})))
+    shape = report.rows[0].outputs[0].shape
+    assert shape is not None
+    assert shape[0] == 2
+    assert str(shape[1]) == "?"
+    assert report.rows[0].trust == "unknown"
+    assert any("negative" in note.text for note in report.diagnostics)
