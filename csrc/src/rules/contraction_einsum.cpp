@@ -167,7 +167,8 @@ Status cost_einsum(const Call& c, Cost& cost) {
   std::string running;
   unite(running, equation.operands.front());
   if (equation.operands.size() == 1) {
-    cost[Work::add] = points(sizes, running) - numel(c.out_shape());
+    const Count all = points(sizes, running);
+    if (!all.is(0)) cost[Work::add] = all - numel(c.out_shape());
     if (cost[Work::add].is(0)) cost.moves("moves data only");
     return {};
   }

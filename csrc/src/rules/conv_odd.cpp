@@ -219,7 +219,7 @@ Status cost_words(const Call& c, Cost& cost) {
   cost[Work::mac] = hits * numel(w, 1);
   cost[Work::add] = hits;
   cost[Work::exp] = hits;
-  cost[Work::compare] = hits - numel(c.out_shape());
+  if (!places.is(0)) cost[Work::compare] = hits - numel(c.out_shape());
   const Count looked_up = numel(letters) * c.shape(words::kTable).back();
   work::Reads(c).all(words::kSequence).all(words::kW).all(words::kB).part(words::kTable, looked_up).into(cost);
   cost.compute = c.dtype(words::kW);

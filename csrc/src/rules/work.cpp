@@ -94,6 +94,7 @@ void swiglu(Cost& cost, const Count& n, bool alpha, bool beta, bool limit) {
 }
 
 void softmax(Cost& cost, const Count& rows, const Count& n, bool sink) {
+  if (n.is(0)) return;
   const Count x = rows * n;
   const Count terms = sink ? x + rows : x;
   cost[Work::compare] += terms - rows;
@@ -124,7 +125,8 @@ void rotate(Cost& cost, const Count& n) {
 }
 
 void top_k(Cost& cost, const Count& rows, const Count& n, const Count& k) {
-  cost[Work::compare] += rows * (k * n - floor_div(k * (k + 1), 2));
+  const Count kept = k.is_constant() && n.is_constant() ? min(k, n) : k;
+  cost[Work::compare] += rows * (kept * n - floor_div(kept * (kept + 1), 2));
 }
 
 void requantize(Cost& cost, const Count& n, bool zero_point) {
