@@ -3,6 +3,7 @@
 #include "rules/elements.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "rules/support.hpp"
 
@@ -84,6 +85,51 @@ Runs runs_of(const Shape& shape, std::size_t axis) {
     return static_cast<std::size_t>(numel(shape, from, to).constant().value_or(0));
   };
   return {product(0, axis), product(axis, axis + 1), product(axis + 1, shape.size())};
+}
+
+namespace {
+
+// 0: of a type so narrow that only a table would tell.
+int significant_bits(DType dtype) noexcept {
+  switch (dtype) {
+    case DType::f64:
+      return 53;
+    case DType::f32:
+      return 24;
+    case DType::f16:
+      return 11;
+    case DType::bf16:
+      return 8;
+    default:
+      return 0;
+  }
+}
+
+double rounded_to(int bits, double value) {
+  if (bits == 24) return static_cast<double>(static_cast<float>(value));
+  if (bits == 53 || !std::isfinite(value)) return value;
+  int exponent = 0;
+  const double fraction = std::frexp(value, &exponent);
+  return std::ldexp(std::nearbyint(std::ldexp(fraction, bits)), exponent - bits);
+}
+
+}  // namespace
+
+Scalar held(DType dtype, const Scalar& x) {
+  switch (class_of(dtype)) {
+    case DTypeClass::real:
+      // Numbers are rounded as they are at run time; symbolic ones stay exact.
+      if (const auto value = x.constant()) {
+        const int bits = significant_bits(dtype);
+        return bits == 0 ? Scalar() : Scalar::real(rounded_to(bits, *value));
+      }
+      return x;
+    case DTypeClass::integer:
+    case DTypeClass::boolean:
+      return x.is_real() ? Scalar::integer(x.whole()) : x;
+    default:
+      return x;
+  }
 }
 
 Scalar only(const Call& c, std::size_t slot) {

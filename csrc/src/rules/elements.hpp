@@ -66,6 +66,9 @@ struct Runs {
 };
 Runs runs_of(const Shape& shape, std::size_t axis);
 
+/// A number as an element of this type holds it: floating point rounded, integers whole.
+Scalar held(DType dtype, const Scalar& x);
+
 /// The only element of a slot; unknown when it is not known, or not the only one.
 Scalar only(const Call& c, std::size_t slot);
 /// The only element of a host-side slot, when it is a whole number; undefined() otherwise.

@@ -27,51 +27,6 @@ Truth negated(Truth truth) noexcept {
   return truth == Truth::depends ? truth : truth == Truth::yes ? Truth::no : Truth::yes;
 }
 
-namespace {
-
-// 0: of a type so narrow that only a table would tell.
-int significant_bits(DType dtype) noexcept {
-  switch (dtype) {
-    case DType::f64:
-      return 53;
-    case DType::f32:
-      return 24;
-    case DType::f16:
-      return 11;
-    case DType::bf16:
-      return 8;
-    default:
-      return 0;
-  }
-}
-
-double rounded_to(int bits, double value) {
-  if (bits == 24) return static_cast<double>(static_cast<float>(value));
-  if (bits == 53 || !std::isfinite(value)) return value;
-  int exponent = 0;
-  const double fraction = std::frexp(value, &exponent);
-  return std::ldexp(std::nearbyint(std::ldexp(fraction, bits)), exponent - bits);
-}
-
-}  // namespace
-
-Scalar held(DType dtype, const Scalar& x) {
-  switch (class_of(dtype)) {
-    case DTypeClass::real:
-      // Numbers are rounded as they are at run time; symbolic ones stay exact.
-      if (const auto value = x.constant()) {
-        const int bits = significant_bits(dtype);
-        return bits == 0 ? Scalar() : Scalar::real(rounded_to(bits, *value));
-      }
-      return x;
-    case DTypeClass::integer:
-    case DTypeClass::boolean:
-      return x.is_real() ? Scalar::integer(x.whole()) : x;
-    default:
-      return x;
-  }
-}
-
 Scalar truncated(const Call& c, const Scalar& x) {
   if (const Expr decided = x.truncated(); decided.defined() || x.is_real()) return Scalar::integer(decided);
   c.assume_not_negative(x.numerator());

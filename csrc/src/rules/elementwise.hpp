@@ -17,8 +17,6 @@ void add_each(Cost& cost, const PerElement& work, const Count& elements);
 /// A cost of so many operations for each element of output 0.
 CostFn cost_each(PerElement work);
 
-/// A number as an element of this type holds it: floating point rounded, integers whole.
-Scalar held(DType dtype, const Scalar& x);
 /// A number cast to an integer. A size whose sign is not known is taken to be at least 0, and that is recorded.
 Scalar truncated(const Call& c, const Scalar& x);
 /// x / y of integers, toward zero; the same assumption.

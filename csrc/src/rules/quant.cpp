@@ -54,7 +54,7 @@ Status infer_quantize(const Call& c, Outputs& out) {
   if (!by) return {};
   Contents quantised;
   for (const Scalar& item : known->items) {
-    const Scalar rounded = Scalar::integer((item / by->scale).rounded()) + by->zero;
+    const Scalar rounded = Scalar::integer(held(c.dtype(kX), item / by->scale).rounded()) + by->zero;
     quantised.items.push_back(
         Scalar::min(Scalar::max(rounded, Scalar::integer(range->first)), Scalar::integer(range->second)));
   }
@@ -85,7 +85,7 @@ Status infer_dequantize(const Call& c, Outputs& out) {
   const auto by = known != nullptr ? linear(c) : std::nullopt;
   if (!by) return {};
   Contents real;
-  for (const Scalar& item : known->items) real.items.push_back((item - by->zero) * by->scale);
+  for (const Scalar& item : known->items) real.items.push_back(held(c.dtype(kScale), (item - by->zero) * by->scale));
   out.know(0, std::move(real));
   return {};
 }

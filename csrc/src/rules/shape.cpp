@@ -7,7 +7,6 @@
 
 #include "decode.hpp"
 #include "rules/elements.hpp"
-#include "rules/elementwise.hpp"
 #include "rules/families.hpp"
 #include "rules/support.hpp"
 #include "rules/work.hpp"
@@ -178,6 +177,7 @@ Status cost_range(const Call& c, Cost& cost) {
   cost.read = cost.weights = Count(0);
   cost[Work::add] = numel(c.out_shape());
   cost[Work::mul] = numel(c.out_shape());
+  if (cost[Work::mul].is(0)) cost.moves("a range of nothing");
   return {};
 }
 
