@@ -3,7 +3,6 @@
 #include <cmath>
 
 #include "decode.hpp"
-#include "rules/support.hpp"
 #include "walk.hpp"
 
 namespace macsim {
@@ -253,12 +252,6 @@ void Outputs::set(std::size_t i, DType dtype, Shape shape) {
   type.ranked = true;
   type.shape = std::move(shape);
   type.element.reset();
-  for (Dim& dim : type.shape) {
-    if (const auto size = dim.constant(); size && *size < 0) {
-      walk_.remark(Code::bad_inputs, "output " + std::to_string(i) + " would have the shape " + rules::text(type.shape));
-      dim = Dim::undefined();
-    }
-  }
 }
 
 void Outputs::set(std::size_t i, Type type) {
