@@ -345,3 +345,13 @@ def test_bad_inputs_are_told() -> None:
         assert [None if x.shape is None else list(x.shape) for x in report.rows[0].outputs] == [
             None if x.shape is None else list(x.shape) for x in c.outputs if x is not None
         ]
+
+
+def test_absurd_parts_do_not_overflow() -> None:
+    """Known contents cut by sizes whose sum passes 64 bits: nothing is known, nothing breaks."""
+    parts = [const("i64", [1, 2, 3]), const("i64", [0, FAR64, 7])]
+    report = macsim.count(model_of(case("Split", parts, [T("i64", None)] * 3)))
+    assert [list(out.shape or ()) for out in report.rows[0].outputs] == [[0], [FAR64], [7]]
+    pads = [const("i64", [1, 2]), i64(-FAR64, FAR64)]
+    report = macsim.count(model_of(case("Pad", pads, t("i64", 2))))
+    assert list(report.rows[0].outputs[0].shape or ()) == [2]

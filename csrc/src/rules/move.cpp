@@ -78,6 +78,14 @@ Status infer_concat(const Call& c, Outputs& out) {
 
 enum : std::size_t { kPads = 1, kFill, kPadAxes };
 
+/// Elements are followed through margins up to this; beyond it their positions could overflow.
+constexpr std::int64_t kMostPadding = 1'000'000'000;
+
+bool follows(const Dim& pad) {
+  const auto size = pad.constant();
+  return size && *size >= -kMostPadding && *size <= kMostPadding;
+}
+
 struct Padding {
   std::vector<Dim> begin, end;  // by axis; undefined where they depend on data
 };
@@ -157,7 +165,9 @@ Status infer_pad(const Call& c, Outputs& out) {
   bool all_known = true;
   for (std::size_t axis = 0; axis < x.size(); ++axis) {
     const Dim pads = padding.begin[axis] + padding.end[axis];
-    all_known = all_known && padding.begin[axis].constant() && padding.end[axis].constant();
+    for (const Dim* pad : {&padding.begin[axis], &padding.end[axis]}) {
+      all_known = all_known && follows(*pad);
+    }
     if (pads.defined()) {
       shape[axis] = at_least_zero(c, x[axis] + pads);
     } else {

@@ -218,7 +218,7 @@ void know_part(const Call& c, Outputs& out, std::size_t i, const Shape& shape, s
   if (known == nullptr) return;
   const Sizes from = *small_sizes(c.shape(kX), 65536);
   const std::int64_t first = *start.constant();
-  if (first + (*sizes)[axis] > from[axis]) return;
+  if (first < 0 || first > from[axis] - (*sizes)[axis]) return;  // as a difference: a sum could overflow
   const Sizes hops = steps_of(from);
   Contents part;
   each_position(*sizes, [&](const Sizes& at) {
