@@ -355,3 +355,7 @@ def test_absurd_parts_do_not_overflow() -> None:
     pads = [const("i64", [1, 2]), i64(-FAR64, FAR64)]
     report = macsim.count(model_of(case("Pad", pads, t("i64", 2))))
     assert list(report.rows[0].outputs[0].shape or ()) == [2]
+    # An index into nothing.
+    into = [const("i64", np.zeros(0, dtype=np.int64)), i64(1, 2), i64(3, 4)]
+    report = macsim.count(model_of(case("ScatterElements", into, t("i64", 0))))
+    assert report.rows[0].outputs[0].shape == (0,)

@@ -202,10 +202,14 @@ Status infer_scatter_elements(const Call& c, Outputs& out) {
   bool sure = true;
   each_position(sizes, [&](Sizes at) {
     const auto index = index_in(work->indices->items[n], into[*axis]);
-    sure = sure && index.has_value();
-    at[*axis] = index.value_or(0);
+    const Scalar& update = work->updates->items[n++];
+    if (!index) {  // unknown or outside: nothing is known then, and there may be no place to put it
+      sure = false;
+      return;
+    }
+    at[*axis] = *index;
     Scalar& item = work->result.items[place_of(at, hops)];
-    item = reduced(reduction, item, work->updates->items[n++]);
+    item = reduced(reduction, item, update);
   });
   if (sure) out.know(0, std::move(work->result));
   return {};
