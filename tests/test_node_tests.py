@@ -47,6 +47,16 @@ def array_of(value: Any) -> np.ndarray:
     return numpy_helper.to_array(value) if isinstance(value, TensorProto) else np.asarray(value)
 
 
+def value_of(value: Any) -> Any:
+    """A value as `values=` takes it: an array, a list, or None."""
+    if value is None:
+        return None
+    if isinstance(value, list):
+        return [value_of(part) for part in value]
+    array = array_of(value)
+    return np.asarray(array, dtype=str) if array.dtype == object else array
+
+
 # Models, prepared. ----------------------------------------------------------------------------------------------------
 
 
@@ -66,47 +76,18 @@ class Prepared:
         self.graph = self.model.graph
         self.values: dict[str, Any] = {}
         self.expected: list[Expected] = []
-        self.before: list[onnx.NodeProto] = []
         self.behind: list[onnx.NodeProto] = []
         given, wanted = case.data_sets[0]
         if with_values:
-            inputs = list(self.graph.input)
-            del self.graph.input[:]
-            for stated, value in zip(inputs, given, strict=True):
-                self.feed(stated.name, stated.type, value)
+            for stated, value in zip(self.graph.input, given, strict=True):
+                self.values[stated.name] = value_of(value)
         outputs = [(o.name, o.type) for o in case.model.graph.output]
         del self.graph.output[:]
         del self.graph.value_info[:]
         for (name, kind), value in zip(outputs, wanted, strict=True):
             self.graph.output.add(name=name)
             self.expect(name, kind, value)
-        nodes = [*self.before, *self.graph.node, *self.behind]
-        del self.graph.node[:]
-        self.graph.node.extend(nodes)
-
-    def feed(self, name: str, kind: onnx.TypeProto, value: Any) -> None:
-        """An input with its value. A list becomes a node over its elements."""
-        which = kind.WhichOneof("value")
-        if which == "tensor_type":
-            array = array_of(value)
-            self.graph.input.append(helper.make_tensor_value_info(name, kind.tensor_type.elem_type, array.shape))
-            self.values[name] = np.asarray(array, dtype=str) if array.dtype == object else array
-        elif which == "sequence_type":
-            element = kind.sequence_type.elem_type
-            for i, part in enumerate(value):
-                self.feed(f"{name}.{i}", element, part)
-            if value:
-                node = helper.make_node("SequenceConstruct", [f"{name}.{i}" for i in range(len(value))], [name])
-            else:
-                node = helper.make_node("SequenceEmpty", [], [name], dtype=element.tensor_type.elem_type)
-            self.before.append(node)
-        else:
-            element = kind.optional_type.elem_type
-            if value is None:
-                self.before.append(helper.make_node("Optional", [], [name], type=element))
-            else:
-                self.feed(f"{name}.it", element, value)
-                self.before.append(helper.make_node("Optional", [f"{name}.it"], [name]))
+        self.graph.node.extend(self.behind)
 
     def expect(self, name: str, kind: onnx.TypeProto, value: Any) -> None:
         which = kind.WhichOneof("value")

@@ -80,8 +80,10 @@ py::list symbols_of(const LoadedModel& m) {
   std::set<std::string> names;
   for (const ValueId id : graph.inputs) {
     if (graph.values[id].claim == kNone) continue;
-    for (const Dim& dim : std::as_const(graph.claims[graph.values[id].claim].shape)) {
-      for (std::string& name : dim.symbols()) names.insert(std::move(name));
+    for (const Type* type = &graph.claims[graph.values[id].claim]; type != nullptr; type = type->element.get()) {
+      for (const Dim& dim : type->shape) {
+        for (std::string& name : dim.symbols()) names.insert(std::move(name));
+      }
     }
   }
   py::list out;

@@ -208,9 +208,20 @@ Scalar scalar_from(py::handle from, const std::string& what) {
                 py::str(py::type::of(from).attr("__name__")).cast<std::string>());
 }
 
-// (dtype or None, shape or None, elements or None), as api.py makes them of what the user gave.
+// (dtype or None, shape or None, elements or None), or ("sequence" or "optional", what it holds), as api.py makes them
+// of what the user gave.
 Given given_from(const py::tuple& from, const std::string& name) {
   Given out;
+  if (from.size() == 2) {
+    out.type.kind = py::str(from[0]).cast<std::string>() == "sequence" ? Kind::sequence : Kind::optional;
+    auto list = std::make_shared<Contents>();
+    for (const py::handle part : py::reinterpret_borrow<py::sequence>(from[1])) {
+      Given held = given_from(py::reinterpret_borrow<py::tuple>(part), name);
+      list->parts.push_back({std::move(held.type), std::move(held.contents)});
+    }
+    out.contents = std::move(list);
+    return out;
+  }
   const DType dtype = dtype_from(from[0]);
   out.type = from[1].is_none() ? Type::unranked(dtype) : Type::of(dtype, shape_from(from[1], "input '" + name + "'"));
   if (from[2].is_none()) return out;

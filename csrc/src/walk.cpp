@@ -533,6 +533,7 @@ Type Walk::resolved(const Type& claim, const Graph& graph, std::string_view name
     if (dim.is_constant() || !dim.defined()) continue;
     if (!sizes_.empty()) dim = dim.substitute(sizes_);
   }
+  if (type.element != nullptr) type.element = std::make_shared<const Type>(resolved(*type.element, graph, name));
   note_symbols(type, name);
   return type;
 }

@@ -130,6 +130,8 @@ class Walk {
 
   Status prepare_inputs(Frame& frame);
   Status give(Frame& frame, ValueId id, const Given& given);
+  Status fit(std::string_view name, const Type& given, Type& type);
+  Status give_list(std::string_view name, const Given& given, Type& type, ContentsPtr& contents);
   void open(Frame& frame);
   void walk(std::uint32_t frame);
   void go_to(std::uint32_t frame, NodeId id);

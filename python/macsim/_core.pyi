@@ -431,7 +431,7 @@ def read_buffer(buffer: bytes | bytearray | memoryview) -> Model:
 def analyze(
     model: Model,
     rules: RuleTable,
-    inputs: Mapping[str, tuple[str | None, Sequence[_Size] | None, Sequence[Any] | None]],
+    inputs: Mapping[str, tuple[str | None, Sequence[_Size] | None, Sequence[Any] | None] | tuple[str, Sequence[Any]]],
     dims: dict[str, int],
 ) -> Ledger:
     """Infer every type and count every node."""

@@ -128,11 +128,12 @@ def count(
     shapes : mapping of str to shape, or a shape, optional
         Shapes of inputs by name: ``{"input": (1, 3, "height", None)}``. A size is a number, a name, an expression such
         as ``"2*seq + 1"``, or None for what the model says. For a model with a single input the shape alone will do.
+        For an input that is a sequence: the shape of all its elements, or a list of their shapes.
     dims : mapping of str to int, optional
         Sizes of the model's symbols: ``{"batch": 8}``.
     values : mapping of str to array-like, optional
         Contents of inputs, where sizes or branches depend on them: ``{"sr": 16000}``. They give the dtype and the
-        shape too.
+        shape too. A list of arrays for an input that is a sequence, None for an optional one that is left out.
     strict : bool, default False
         Raise when the work of any node is unknown, rather than mark it.
     registry : Registry, optional
@@ -206,7 +207,8 @@ def _proto_of(model: Any) -> Any:
 
 # Requests. ------------------------------------------------------------------------------------------------------------
 
-_Given: TypeAlias = "tuple[str | None, Shape | None, list[Any] | None]"
+# (dtype, shape, elements) of a tensor; ("sequence" or "optional", what it holds) of a list.
+_Given: TypeAlias = "tuple[str | None, Shape | None, list[Any] | None] | tuple[str, list[Any]]"
 
 
 def _inputs(
@@ -231,19 +233,17 @@ def _inputs(
             raise RequestError(f"the model has no input {name!r}; {_suggestion(name, list(stated))}")
     out: dict[str, _Given] = {}
     for name, shape in shapes.items():
-        if isinstance(shape, str) or not isinstance(shape, Sequence):
-            raise RequestError(f"the shape of {name!r} must be a tuple of sizes, not {shape!r}")
-        out[name] = (None, shape, None)
+        out[name] = _shape(name, shape, stated[name])
     for name, value in values.items():
-        out[name] = _value(name, value, out.get(name, (None, None, None))[1], stated[name])
+        out[name] = _value(name, value, shapes.get(name), stated[name])
     return out
 
 
 def _check_dims(dims: Mapping[str, int], model: Model, inputs: Mapping[str, _Given], table: _core.RuleTable) -> None:
     """Refuse sizes of what is no symbol of the inputs, nor of anything further in."""
     known = set(model.symbols)
-    for _, shape, _ in inputs.values():
-        for size in shape or ():
+    for shape in (shape for given in inputs.values() for shape in _shapes_in(given)):
+        for size in shape:
             known.update(_core.Expr(size).symbols if isinstance(size, str | _core.Expr) else ())
     inner = [name for name in dims if name not in known]
     if inner:  # rare: a size that depends on data, or that the file states inside only
@@ -260,8 +260,39 @@ def _check_dims(dims: Mapping[str, int], model: Model, inputs: Mapping[str, _Giv
                 ) from error
 
 
+def _shapes_in(given: _Given) -> list[Shape]:
+    if len(given) == 2:
+        return [shape for part in given[1] for shape in _shapes_in(part)]
+    return [] if given[1] is None else [given[1]]
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
+def _shape(name: str, shape: Any, stated: _core.Tensor) -> _Given:
+    """Return what is known of an input from its shape. A sequence's is that of every element, or a list of shapes."""
+    if not _is_list(shape):
+        raise RequestError(f"the shape of {name!r} must be a tuple of sizes, not {shape!r}")
+    if stated.kind == "sequence" and any(_is_list(size) for size in shape):
+        return "sequence", [_shape(f"{name}[{i}]", part, _held(stated)) for i, part in enumerate(shape)]
+    return None, shape, None
+
+
+def _held(stated: _core.Tensor) -> _core.Tensor:
+    return stated.element if stated.element is not None else _core.Tensor("?", None)
+
+
 def _value(name: str, value: Any, shape: Shape | None, stated: _core.Tensor) -> _Given:
     """Return what is known of an input from its value. A lone number stands for every element of the stated shape."""
+    if stated.kind == "sequence":
+        if not _is_list(value):
+            raise RequestError(f"the value of {name!r} must be a list of its elements, not {type(value).__name__}")
+        return "sequence", [_value(f"{name}[{i}]", part, None, _held(stated)) for i, part in enumerate(value)]
+    if stated.kind == "optional":
+        return "optional", [] if value is None else [_value(name, value, shape, _held(stated))]
+    if stated.kind != "tensor":
+        raise RequestError(f"{name!r} is a {stated.kind}, whose contents are not followed")
     if isinstance(value, bool | int | float):
         fixed = shape if shape is not None else stated.shape
         elements = 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
@@ -223,3 +224,47 @@ def test_a_position_outside_is_told() -> None:
     graph = helper.make_graph(nodes, "g", feeds, [onnx.ValueInfoProto(name="y")])
     report = macsim.count(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10))
     assert [note.code for note in report.diagnostics] == ["MS202"]
+
+
+# Lists as inputs. -----------------------------------------------------------------------------------------------------
+
+ELEMENT = helper.make_tensor_type_proto(FLOAT, ("n", 3))
+
+
+def taking(kind: onnx.TypeProto, op: str, **attrs: Any) -> onnx.ModelProto:
+    nodes = [helper.make_node(op, ["s"], ["y"], name="node", **attrs)]
+    graph = helper.make_graph(nodes, "g", [helper.make_value_info("s", kind)], [onnx.ValueInfoProto(name="y")])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+JOIN = taking(helper.make_sequence_type_proto(ELEMENT), "ConcatFromSequence", axis=0)
+OPEN = taking(helper.make_optional_type_proto(ELEMENT), "OptionalGetElement")
+
+
+def given(model: onnx.ModelProto, **kw: Any) -> list[str]:
+    report = macsim.count(model, **kw)
+    assert not report.diagnostics, report.diagnostics
+    assert report.outputs[0].dtype == "f32"
+    return [str(size) for size in report.outputs[0].shape]
+
+
+def test_a_sequence_is_given_as_a_list() -> None:
+    assert given(JOIN) == ["node.n", "3"]
+    assert given(JOIN, values={"s": [np.zeros((2, 3), np.float32), np.zeros((4, 3), np.float32)]}) == ["6", "3"]
+    assert given(JOIN, shapes={"s": [(2, 3), ("k", 3), (1, 3)]}) == ["k + 3", "3"]
+    # One shape is that of every element; how many there are is still open.
+    assert given(JOIN, shapes={"s": (2, 3)}) == ["node.n", "3"]
+
+
+def test_an_optional_is_given_as_what_it_holds() -> None:
+    assert given(OPEN) == ["n", "3"]
+    assert given(OPEN, dims={"n": 5}) == ["5", "3"]
+    assert given(OPEN, shapes={"s": (2, 3)}) == ["2", "3"]
+    assert given(OPEN, values={"s": np.zeros((2, 3), np.float32)}) == ["2", "3"]
+    assert [note.code for note in macsim.count(OPEN, values={"s": None}).diagnostics] == ["MS202"]
+
+
+@pytest.mark.parametrize("wrong", [{"values": {"s": 3}}, {"shapes": {"s": (2,)}}, {"shapes": {"s": [(2, 3), (2,)]}}])
+def test_lists_that_do_not_fit_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(macsim.RequestError, match="s"):
+        macsim.count(JOIN, **wrong)
