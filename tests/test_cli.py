@@ -230,9 +230,9 @@ def test_version_and_help(run) -> None:
 
 
 def shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    program = f"{sys.executable} -m macsim"
+    """Runs a command of a shell; PROGRAM in it is macsim of this interpreter."""
     return subprocess.run(
-        ["bash", "-c", f"set -o pipefail; {command.replace('macsim', program)}"],
+        ["bash", "-c", f"set -o pipefail; {command.replace('PROGRAM', f'{sys.executable} -m macsim')}"],
         capture_output=True,
         text=True,
         check=False,
@@ -241,7 +241,7 @@ def shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_closed_pipe_is_quiet(linear: str) -> None:
-    done = shell(f"macsim count {RESNET} --format json | head -c 10")
+    done = shell(f"PROGRAM count {RESNET} --format json | head -c 10")
     assert done.stdout == '{\n  "schem'
     assert done.stderr == ""
     for command in (f"macsim count {linear}", "macsim ops"):
@@ -251,7 +251,7 @@ def test_a_closed_pipe_is_quiet(linear: str) -> None:
 def test_colours_are_for_terminals() -> None:
     if shutil.which("script") is None:
         pytest.skip("no program to pretend a terminal with")
-    command = f"script -qec 'macsim count {RESNET}' /dev/null"
+    command = f"script -qec 'PROGRAM count {RESNET}' /dev/null"
     assert "\x1b[1;36m" in shell(command, TERM="xterm-256color").stdout
     plain = shell(command, TERM="xterm-256color", NO_COLOR="1").stdout
     assert "\x1b[1;36m" not in plain
@@ -259,7 +259,7 @@ def test_colours_are_for_terminals() -> None:
 
 
 def test_status_of_the_process(unknown: str) -> None:
-    assert shell(f"macsim count {unknown} --strict").returncode == 1
+    assert shell(f"PROGRAM count {unknown} --strict").returncode == 1
     done = shell("macsim count nowhere.onnx")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("macsim: ") or "MS101" in done.stderr
