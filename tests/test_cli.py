@@ -244,7 +244,7 @@ def test_a_closed_pipe_is_quiet(linear: str) -> None:
     done = shell(f"PROGRAM count {RESNET} --format json | head -c 10")
     assert done.stdout == '{\n  "schem'
     assert done.stderr == ""
-    for command in (f"macsim count {linear}", "macsim ops"):
+    for command in (f"PROGRAM count {linear}", "PROGRAM ops"):
         assert shell(f"{command} | true").stderr == ""
 
 
@@ -260,7 +260,7 @@ def test_colours_are_for_terminals() -> None:
 
 def test_status_of_the_process(unknown: str) -> None:
     assert shell(f"PROGRAM count {unknown} --strict").returncode == 1
-    done = shell("macsim count nowhere.onnx")
+    done = shell("PROGRAM count nowhere.onnx")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("macsim: ") or "MS101" in done.stderr
 
