@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "room.hpp"
 #include "rules/support.hpp"
 
 namespace macsim {
@@ -48,11 +49,11 @@ Status Walk::run() {
   open(top);
   if (Status status = prepare_inputs(top); !status) return status;
   const std::size_t nodes = top.graph->nodes.size();
-  rows_.node.reserve(nodes);
-  rows_.frame.reserve(nodes);
-  rows_.trust.reserve(nodes);
-  rows_.because.reserve(nodes);
-  rows_.dtypes.reserve(nodes);
+  make_room(rows_.node, nodes);
+  make_room(rows_.frame, nodes);
+  make_room(rows_.trust, nodes);
+  make_room(rows_.because, nodes);
+  make_room(rows_.dtypes, nodes);
   used_.assign(top.graph->stored.size(), false);
   walk(0);
   finish_diagnostics();
@@ -89,6 +90,9 @@ std::shared_ptr<Analysis> Walk::take(Rows& rows) {
 
 void Walk::open(Frame& frame) {
   const Graph& graph = *frame.graph;
+  make_room(frame.types, graph.values.size());
+  make_room(frame.bytes, graph.values.size());
+  make_room(frame.known, graph.values.size());
   frame.types.resize(graph.values.size());
   frame.bytes.resize(graph.values.size());
   frame.known.assign(graph.values.size(), kNone);
@@ -463,7 +467,7 @@ void Walk::push(Cost& cost, bool unknown) {
     if (!in.times.is(1)) amount *= in.times;
     auto& values = rows_.columns[column];
     if (values.size() != row) {
-      if (values.empty()) values.reserve(rows_.node.capacity());
+      if (values.empty()) make_room(values, rows_.node.capacity());
       values.resize(row);
     }
     values.push_back(std::move(amount));
