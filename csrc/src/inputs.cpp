@@ -38,7 +38,7 @@ Status Walk::prepare_inputs(Frame& frame) {
   }
   for (const ValueId id : graph.inputs) {
     const Value& value = graph.values[id];
-    const bool given = options_.inputs.find(value.name) != options_.inputs.end();
+    const bool given = options_.inputs.contains(value.name);
     if (value.stored != kNone && !given) continue;
     Type& type = frame.types[id];
     if (!given && value.claim != kNone) type = graph.claims[value.claim];

@@ -341,6 +341,7 @@ std::vector<Tensor> Report::graph_outputs() const {
   const Analysis& found = *data_->found;
   const Frame& top = found.frames.front();
   std::vector<Tensor> out;
+  out.reserve(top.graph->outputs.size());
   for (const ValueId id : top.graph->outputs) {
     out.push_back({top.graph->values[id].name, {}, bound(top.types[id], data_->bound), top.graph->values[id].role});
   }
@@ -386,7 +387,7 @@ Result<Report> Report::bind(const Bindings& sizes) const {
   const Analysis& found = *data_->found;
   for (const auto& [name, size] : sizes) {
     if (size < 0) return Status(Code::bad_request, "the size of '" + name + "' is negative: " + std::to_string(size));
-    if (found.symbols.find(name) == found.symbols.end()) {
+    if (!found.symbols.contains(name)) {
       std::string text = "nothing is called '" + name + "'; to bind:";
       for (const Unbound& one : unbound()) text += " " + one.name;
       return Status(Code::bad_request, std::move(text));

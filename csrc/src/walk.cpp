@@ -434,7 +434,7 @@ void Walk::fill_traffic(Cost& cost) {
     }
     cost.written = std::move(written);
   }
-  if (text && cost.trust == Trust::exact && (fill || cost.written->is(0) == false)) {
+  if (text && cost.trust == Trust::exact && (fill || !cost.written->is(0))) {
     cost.trust = Trust::estimate;
     cost.because = "the bytes of texts, sequences and maps are not counted";
   }

@@ -132,7 +132,7 @@ class Walk {
   Status give(Frame& frame, ValueId id, const Given& given);
   Status fit(std::string_view name, const Type& given, Type& type);
   Status give_list(std::string_view name, const Given& given, Type& type, ContentsPtr& contents);
-  void open(Frame& frame);
+  static void open(Frame& frame);
   void walk(std::uint32_t frame);
   void go_to(std::uint32_t frame, NodeId id);
   void step(std::uint32_t frame, NodeId id);
@@ -156,10 +156,9 @@ class Walk {
   void refuse_negative(Shape& shape);
   bool exhausted() const noexcept { return steps_ > most_steps_; }
   void use(const Stored* stored);
-  const Count& bytes_of(Frame& frame, ValueId id);
+  static const Count& bytes_of(Frame& frame, ValueId id);
 
-  Frame& frame() { return *here_.in; }
-  const Frame& frame() const { return *here_.in; }
+  Frame& frame() const { return *here_.in; }
   ValueId input_id(std::size_t position) const;
   std::int32_t position(std::size_t slot) const;
 

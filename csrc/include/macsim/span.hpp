@@ -126,7 +126,7 @@ class Shape {
   void grow(std::size_t capacity) {
     Dim* wider = static_cast<Dim*>(::operator new(capacity * sizeof(Dim)));
     // A Dim is one word that owns what it points to: its bytes may move, as long as only one copy is used after.
-    std::memcpy(static_cast<void*>(wider), data(), size_ * sizeof(Dim));
+    std::memcpy(static_cast<void*>(wider), static_cast<const void*>(data()), size_ * sizeof(Dim));
     if (on_heap()) ::operator delete(heap_);
     heap_ = wider;
     capacity_ = static_cast<std::uint32_t>(capacity);
