@@ -53,8 +53,8 @@ std::string from_path(std::string_view text) {
     text.remove_prefix(slash + 1);
     slash = text.find('/');
     const std::string_view next = text.substr(0, slash);
-    const bool repeated = slash != std::string_view::npos && next.size() > part.size() &&
-                          next.substr(0, part.size()) == part && next[part.size()] == '.';
+    const bool repeated = slash != std::string_view::npos && next.size() > part.size() && next.starts_with(part) &&
+                          next[part.size()] == '.';
     if (!repeated) append(scope, part);
   }
   return scope;

@@ -189,6 +189,6 @@ class Walk {
 /// "encoder.layers.0": the modules around a row, from what its node says or from its name.
 std::string scope_of(const Analysis& found, std::size_t row);
 /// Bodies and functions around a node, then its name (or its operator and number).
-std::string path_of(const std::deque<Frame>& frames, const Model& model, std::uint32_t frame, NodeId node);
+std::string path_of(const std::deque<Frame>& frames, const Model& model, std::uint32_t frame, NodeId id);
 
 }  // namespace macsim

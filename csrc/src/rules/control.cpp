@@ -202,6 +202,7 @@ Status run_loop(Walk& walk, const Call& c, Outputs&) {
   if (loop.body == kNone) return bad("Loop needs a body");
   loop.carried = c.inputs() > 2 ? c.inputs() - 2 : 0;
   std::vector<Part> initial;
+  initial.reserve(loop.carried);
   for (std::size_t i = 0; i < loop.carried; ++i) initial.push_back(walk.part_at(2 + i));
   const std::size_t outputs = c.outputs();
   loop.scanned = outputs > loop.carried ? outputs - loop.carried : 0;
@@ -359,10 +360,12 @@ Status run_sequence_map(Walk& walk, const Call& c, Outputs&) {
   const std::uint32_t body = walk.body_of("body");
   if (body == kNone || c.inputs() == 0) return bad("SequenceMap needs a body and a sequence");
   std::vector<Part> given;
+  given.reserve(c.inputs());
   for (std::size_t i = 0; i < c.inputs(); ++i) given.push_back(walk.part_at(i));
   const ContentsPtr known = given.front().contents;
   if (known == nullptr || given.front().type.kind != Kind::sequence) {
     std::vector<Part> arguments;
+    arguments.reserve(given.size());
     for (const Part& part : given) arguments.push_back(element_of(part));
     const Dim trips = walk.symbol("trips", "elements of a sequence");
     walk.remark(Code::unknown_trips, "how many elements the sequence has is not known; it is " + trips.str());
@@ -374,6 +377,7 @@ Status run_sequence_map(Walk& walk, const Call& c, Outputs&) {
   std::vector<Contents> sequences(c.outputs());
   for (std::size_t n = 0; n < known->parts.size(); ++n) {
     std::vector<Part> arguments;
+    arguments.reserve(given.size());
     for (const Part& part : given) {
       const bool has = part.type.kind == Kind::sequence && part.contents != nullptr && n < part.contents->parts.size();
       arguments.push_back(has ? part.contents->parts[n] : element_of(part));

@@ -39,13 +39,13 @@ Scalar remainder(const Call& c, const Scalar& a, const Scalar& b) {
 }
 
 Scalar raised(const Call&, const Scalar& a, const Scalar& b) {
-  const double kMostFactors = a.constant() ? 64 : 8;
+  const double most_factors = a.constant() ? 64 : 8;
   const auto exponent = b.constant();
   if (!exponent) return {};
   if (const auto base = a.constant(); base && (a.is_real() || b.is_real() || *exponent < 0)) {
     return Scalar::real(std::pow(*base, *exponent));
   }
-  if (*exponent < 0 || *exponent > kMostFactors || std::floor(*exponent) != *exponent) return {};
+  if (*exponent < 0 || *exponent > most_factors || std::floor(*exponent) != *exponent) return {};
   Scalar power = Scalar::integer(1);
   for (int i = 0; i < static_cast<int>(*exponent); ++i) power = power * a;
   return power;

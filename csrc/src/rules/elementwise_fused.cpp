@@ -67,7 +67,7 @@ Status cost_swiglu(const Call& c, Cost& cost) {
 }
 
 Status cost_gated_add(const Call& c, Cost& cost) {
-  enum : std::size_t { kX, kGateOf = 2, kGateWeight };
+  enum : std::size_t { kX = 0, kGateOf = 2, kGateWeight = 3 };
   cost[mul] = cost[add] = numel(c.out_shape());
   if (c.has(kGateWeight)) {  // the gate of a row is the sigmoid of its dot product with the weight
     const Shape& x = c.shape(kX);

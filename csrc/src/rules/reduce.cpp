@@ -104,6 +104,7 @@ void reduce_elements(const Call& c, Outputs& out, const Axes& axes, const Recipe
   const Shape kept = reduced(x, axes, true);
   const Broadcaster row_of(kept, x);
   const auto rows = static_cast<std::size_t>(numel(kept).constant().value_or(0));
+  if (rows == 0) return;  // too many to hold
   Contents made{std::vector<Scalar>(rows), {}};
   std::vector<bool> started(rows, false);
   for (std::size_t n = 0; n < known->items.size(); ++n) {

@@ -242,10 +242,14 @@ std::optional<Distinct> distinct_of(const Contents& known, const Runs& runs, boo
   Distinct out;
   for (const auto& [slice, at] : seen) out.first.push_back(at);
   if (!sorted) std::sort(out.first.begin(), out.first.end());
+  std::vector<std::int64_t> number(slices.size());  // by where it was first seen
+  for (std::size_t i = 0; i < out.first.size(); ++i) {
+    number[static_cast<std::size_t>(out.first[i])] = static_cast<std::int64_t>(i);
+  }
   out.counts.assign(out.first.size(), 0);
+  out.which.reserve(slices.size());
   for (const Slice& slice : slices) {
-    const auto at = std::find(out.first.begin(), out.first.end(), seen.at(slice));
-    out.which.push_back(at - out.first.begin());
+    out.which.push_back(number[static_cast<std::size_t>(seen.at(slice))]);
     ++out.counts[static_cast<std::size_t>(out.which.back())];
   }
   return out;
@@ -262,7 +266,7 @@ Contents as_contents(const std::vector<std::int64_t>& values) {
 Status infer_unique(const Call& c, Outputs& out) {
   const Shape& x = c.shape(0);
   const bool of_onnx = c.dialect() == "onnx";
-  const std::size_t kFirst = of_onnx ? 1 : SIZE_MAX, kWhich = of_onnx ? 2 : 1, kCounts = of_onnx ? 3 : 2;
+  const std::size_t first = of_onnx ? 1 : SIZE_MAX, which = of_onnx ? 2 : 1, counts = of_onnx ? 3 : 2;
   std::optional<std::size_t> axis;
   if (c.has_attr("axis")) {
     axis = axis_in(c.integer("axis", 0), x.size());
@@ -279,9 +283,9 @@ Status infer_unique(const Call& c, Outputs& out) {
   Shape y = axis ? x : Shape{n};
   if (axis) y[*axis] = n;
   out.set(0, c.dtype(0), std::move(y));
-  out.set(kFirst, DType::i64, {n});
-  out.set(kWhich, DType::i64, {axis ? x[*axis] : numel(x)});
-  out.set(kCounts, DType::i64, {n});
+  out.set(first, DType::i64, {n});
+  out.set(which, DType::i64, {axis ? x[*axis] : numel(x)});
+  out.set(counts, DType::i64, {n});
   if (!distinct) return {};
   const Runs kept{runs.outer, distinct->first.size(), runs.inner};
   Contents values{std::vector<Scalar>(kept.count() * kept.length), {}};
@@ -291,9 +295,9 @@ Status infer_unique(const Call& c, Outputs& out) {
     }
   }
   out.know(0, std::move(values));
-  out.know(kFirst, as_contents(distinct->first));
-  out.know(kWhich, as_contents(distinct->which));
-  out.know(kCounts, as_contents(distinct->counts));
+  out.know(first, as_contents(distinct->first));
+  out.know(which, as_contents(distinct->which));
+  out.know(counts, as_contents(distinct->counts));
   return {};
 }
 

@@ -87,12 +87,10 @@ namespace {
 
 // One axis of a broadcast; false: the sizes cannot be broadcast.
 bool broadcast_dim(const Call& c, const Dim& a, const Dim& b, Dim& out) {
-  if (a == b) {
+  if (a == b || b.is(1)) {
     out = a;
   } else if (a.is(1)) {
     out = b;
-  } else if (b.is(1)) {
-    out = a;
   } else if (a.is_constant() && b.is_constant()) {
     return false;
   } else if (a.is_constant()) {

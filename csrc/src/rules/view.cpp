@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::string_view kView = "a view: no data moved";
 
-enum : std::size_t { kX, kShape, kAxes = 1 };
+enum : std::size_t { kX = 0, kShape = 1, kAxes = 1 };
 
 // The same elements in the same order.
 void pass_elements(const Call& c, Outputs& out) {
@@ -64,7 +64,7 @@ Status read_sizes(const Call& c, const std::vector<Dim>& asked, Shape& y, std::v
       if (x.ranked && i >= x.shape.size()) {
         return bad("a 0 at axis " + std::to_string(i) + " has no axis of " + text(x.shape) + " to copy");
       }
-      y.push_back(static_cast<const Shape&>(x.shape)[i]);
+      y.push_back(x.shape[i]);
     } else if (asked[i].is(-1)) {
       if (rest) return bad("more than one size is -1");
       rest = true;
