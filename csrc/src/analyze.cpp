@@ -8,6 +8,10 @@ Result<Report> analyze(ModelPtr model, const Registry& registry, const Options& 
   if (model == nullptr || model->bodies.empty()) return Status(Code::bad_request, "there is no model");
   Walk walk(std::move(model), registry, options);
   if (Status status = walk.run(); !status) return status;
+  return report_of(walk);
+}
+
+Report report_of(Walk& walk) {
   Rows rows;
   auto data = std::make_shared<Report::Data>();
   data->found = walk.take(rows);

@@ -56,6 +56,7 @@ Match match_for(std::shared_ptr<const Rule> rule, const Binding& binding) {
     match.names.emplace_back(slot.name);
   }
   match.host_rest = !spelled.empty() && spelled.back().repeated && match.host.back();
+  match.binding = &binding;
   match.rule = std::move(rule);
   return match;
 }
@@ -116,7 +117,7 @@ Status Registry::enter(std::shared_ptr<const Rule> rule, bool take_over) {
       }
     }
   }
-  for (const Binding& binding : rule->spelled) {
+  for (const Binding& binding : rule->spelled) {  // match_for() keeps a pointer to it
     std::vector<Match>& owners = matches_[binding.op];
     if (take_over) {
       owners.erase(std::remove_if(owners.begin(), owners.end(),

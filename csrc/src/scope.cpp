@@ -105,7 +105,9 @@ std::string path_of(const std::deque<Frame>& frames, const Model& model, std::ui
   const Node& node = graph.nodes[id];
   const auto name_of_node = [&](const Node& n, NodeId number) {
     if (!n.name.empty()) return std::string(n.name);
-    return std::string(model.ops[n.op].name) + "_" + std::to_string(number);
+    std::string name = std::string(model.ops[n.op].name) + "_" + std::to_string(number);
+    const bool stated = n.scope != kNone && model.scopes[n.scope].form == Model::Scope::Form::path;
+    return stated && !model.scopes[n.scope].text.empty() ? std::string(model.scopes[n.scope].text) + "/" + name : name;
   };
   std::string path = name_of_node(node, id);
   std::uint32_t at = frame;

@@ -34,19 +34,8 @@ Walk::Walk(ModelPtr model, const Registry& registry, const Options& options)
 Status Walk::run() {
   found_->diagnostics = model_->notes;
   found_->matches.reserve(model_->ops.size());
-  for (const Op& op : model_->ops) {
-    const Match* match = registry_.find(op.full(), op.version);
-    if (match != nullptr && op.function != kNone) {
-      // A function of the model's says better than a built-in row what its name means there; a row of the user's, not.
-      const Match* built_in = Registry::builtin().find(op.full(), op.version);
-      if (built_in != nullptr && built_in->rule == match->rule) match = nullptr;
-    }
-    found_->matches.push_back(match);
-    if (match != nullptr) found_->rules.push_back(match->rule);
-  }
-  Frame& top = frames_.emplace_back();
-  top.graph = &model_->bodies.front();
-  open(top);
+  for (const Op& op : model_->ops) match(op);
+  Frame& top = begin();
   if (Status status = prepare_inputs(top); !status) return status;
   const std::size_t nodes = top.graph->nodes.size();
   make_room(rows_.node, nodes);
@@ -60,10 +49,37 @@ Status Walk::run() {
   return {};
 }
 
+void Walk::match(const Op& op) {
+  const Match* match = registry_.find(op.full(), op.version);
+  if (match != nullptr && op.function != kNone) {
+    // A function of the model's says better than a built-in row what its name means there; a row of the user's, not.
+    const Match* built_in = Registry::builtin().find(op.full(), op.version);
+    if (built_in != nullptr && built_in->rule == match->rule) match = nullptr;
+  }
+  found_->matches.push_back(match);
+  if (match != nullptr) found_->rules.push_back(match->rule);
+}
+
+Frame& Walk::begin() {
+  Frame& top = frames_.emplace_back();
+  top.graph = &model_->bodies.front();
+  open(top);
+  return top;
+}
+
+void Walk::grow() {
+  Frame& top = frames_.front();
+  const std::size_t values = top.graph->values.size();
+  top.types.resize(values);
+  top.bytes.resize(values);
+  top.known.resize(values, kNone);
+  used_.resize(top.graph->stored.size());
+}
+
 std::shared_ptr<Analysis> Walk::take(Rows& rows) {
   Count elements, bytes;
   const auto add = [&](const Stored& stored) {
-    elements += rules::numel(stored.type.shape);
+    if (!stored.buffer) elements += rules::numel(stored.type.shape);
     bytes += rules::bytes(stored.type);
   };
   for (std::size_t i = 0; i < used_.size(); ++i) {
@@ -120,11 +136,11 @@ void Walk::go_to(std::uint32_t frame, NodeId id) {
   here_ = Place{frame, &in, in.graph->edges.data() + node.first_edge, &node, id, found_->matches[node.op]};
 }
 
-void Walk::step(std::uint32_t frame, NodeId id) {
+void Walk::step(std::uint32_t frame, NodeId id, bool typed) {
   go_to(frame, id);
   const Op& op = model_->ops[here_.node->op];
   if (here_.match == nullptr) return op.function != kNone ? expand(op) : unknown_op();
-  infer();
+  if (!typed) infer();
   if (here_.cut) return unknown_node("its body was not run: the limit of expansion was reached");
   const Rule& rule = *here_.match->rule;
   if (rule.control != nullptr && !rule.cost) return;  // only its bodies have work, in rows of their own
@@ -295,7 +311,7 @@ void Walk::infer() {
   if (stored) return;  // a Constant: the source gave its type and contents
   const Rule& rule = *here_.match->rule;
   const Status status = rule.control != nullptr ? rule.control(*this, call_, outputs_)
-                        : rule.infer            ? rule.infer(call_, outputs_)
+                        : here_.match->infer()  ? here_.match->infer()(call_, outputs_)
                                                 : Status();
   if (!status) remark(status.code(), std::string(status.text()));
   here_.refused = !status;

@@ -93,6 +93,18 @@ class Walk {
   Status run();
   std::shared_ptr<Analysis> take(Rows& rows);
 
+  // For the builder: the model grows while it is walked. --------------------------------------------------------------
+  Frame& begin();
+  void match(const Op& op);  ///< finds the row of an operator, the next of Model::ops
+  void grow();               ///< as many values and stored tensors as the model's graph has now
+  void step(std::uint32_t frame, NodeId id, bool typed = false);  ///< typed: its outputs' types are there already
+  void use(std::uint32_t stored) { used_[stored] = true; }
+  void finish_diagnostics();
+  void note_symbols(const Type& type, std::string_view value);
+  void leave() noexcept { here_ = Place(); }  ///< what follows is about the whole model
+  Frame& top() noexcept { return frames_.front(); }
+  const Match* match_of(std::uint32_t op) const { return found_->matches[op]; }
+
   // For control rules. --------------------------------------------------------------------------------------------
   /// Everything that a trial run of a body may have added, to be undone.
   struct Mark {
@@ -135,7 +147,6 @@ class Walk {
   static void open(Frame& frame);
   void walk(std::uint32_t frame);
   void go_to(std::uint32_t frame, NodeId id);
-  void step(std::uint32_t frame, NodeId id);
   void expand(const Op& op);
   void infer();
   void merge_claims();
@@ -145,9 +156,7 @@ class Walk {
   void unknown_op();
   void unknown_node(std::string_view because);
   void give_up(std::string text);
-  void finish_diagnostics();
   Type resolved(const Type& claim, const Graph& graph, std::string_view name);
-  void note_symbols(const Type& type, std::string_view value);
   const Stored* stored(std::uint32_t frame, ValueId id) const;
   const Contents* contents(std::uint32_t frame, ValueId id);
   const Attr* attr(std::string_view name) const;
@@ -186,6 +195,8 @@ class Walk {
   std::unordered_map<std::uint16_t, std::size_t> told_;                        ///< by code: how many
 };
 
+/// What a walk found, as a report; the walk is then of no more use.
+Report report_of(Walk& walk);
 /// "encoder.layers.0": the modules around a row, from what its node says or from its name.
 std::string scope_of(const Analysis& found, std::size_t row);
 /// Bodies and functions around a node, then its name (or its operator and number).

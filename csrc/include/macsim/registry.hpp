@@ -18,11 +18,14 @@ namespace macsim {
 /// A rule as found for one spelling: positions of the canonical slots in the node's inputs.
 struct Match {
   std::shared_ptr<const Rule> rule;
+  const Binding* binding = nullptr;  ///< the spelling, one of the rule's
   std::int64_t since = 1, until = INT64_MAX;
   std::vector<std::int32_t> position;  ///< input position of each canonical slot; -1: this spelling has none
   std::vector<bool> host;              ///< by input position: a host-side number
   bool host_rest = false;              ///< the same for repeated inputs past the end of `host`
   std::vector<std::string> names;      ///< by input position, for messages
+  /// The shape rule: the spelling's own, else the rule's.
+  const InferFn& infer() const noexcept { return binding != nullptr && binding->infer ? binding->infer : rule->infer; }
 };
 
 /// A table of rules. A value: copy it, extend it, pass it. Reading from several threads is safe.

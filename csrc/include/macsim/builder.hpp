@@ -1,0 +1,75 @@
+// Builder: a model put together call by call; every node is inferred and counted as it comes.
+// Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#ifndef MACSIM_BUILDER_HPP
+#define MACSIM_BUILDER_HPP
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "macsim/report.hpp"
+
+namespace macsim {
+
+/// For sources that run while they are read, such as a Python program: a call's result types are wanted at once. Give
+/// inputs and stored tensors, then calls in the order of execution, then finish(). One thread at a time. Texts are
+/// copied once and shared.
+class Builder {
+ public:
+  Builder(std::shared_ptr<const Registry> registry, std::string_view name);
+  ~Builder();
+  Builder(const Builder&) = delete;
+  Builder& operator=(const Builder&) = delete;
+
+  /// A text that lives as long as the model; equal texts are one.
+  std::string_view keep(std::string_view text);
+  /// An operator, for start(); the same number for the same name.
+  std::uint32_t op(std::string_view dialect, std::string_view name, std::int64_t version = 1);
+  /// Who answers to it; null: nobody.
+  const Match* match(std::uint32_t op) const;
+  /// The modules around a call, "encoder.layers.0", for start().
+  std::uint32_t scope(std::string_view path);
+
+  ValueId input(std::string_view name, Type type, ContentsPtr contents = nullptr);
+  /// A tensor of the model: a parameter, or a buffer, which is bytes but no parameter.
+  ValueId stored(std::string_view name, Type type, bool buffer);
+  /// It belongs to the model, whether a call reads it or not.
+  void use(ValueId stored);
+  /// A list of sizes, or a number, that goes to a host-side slot: its elements are known.
+  ValueId constant(const std::vector<Dim>& elements);
+
+  // One call: start, its inputs and attributes in any order, then one of the ends.
+  void start(std::uint32_t op, std::uint32_t scope = kNone, std::string_view name = {});
+  void add(ValueId input);  ///< the next input; kNone: left out
+  // Names of attributes must come from keep().
+  void attribute(std::string_view name, std::int64_t value);
+  void attribute(std::string_view name, double value);
+  void attribute(std::string_view name, std::string_view value);
+  void attribute(std::string_view name, Span<std::int64_t> values);
+  void attribute(std::string_view name, Span<double> values);
+  /// Infers and counts the node; its outputs are numbered from the returned one on. kNone when the shape rule cannot
+  /// tell every output's shape and dtype: then the call is forgotten.
+  ValueId infer(std::size_t outputs);
+  /// Counts the node, whose outputs have these types.
+  ValueId given(std::vector<Type> outputs);
+  /// Throws away what was started.
+  void drop();
+
+  const Type& type(ValueId value) const;
+  ContentsPtr contents(ValueId value) const;
+  /// Puts a remark about the whole model in the report.
+  void remark(Code code, std::string text);
+  std::size_t calls() const noexcept;
+
+  /// The report; the builder is then of no more use.
+  Report finish(const std::vector<ValueId>& outputs);
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace macsim
+
+#endif  // MACSIM_BUILDER_HPP
