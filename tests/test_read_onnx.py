@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -162,3 +163,35 @@ def test_external_contents_are_not_known(look: Look) -> None:
     tensor = TensorProto(name="t", data_type=TensorProto.INT64, dims=[3], data_location=TensorProto.EXTERNAL)
     tensor.external_data.add(key="location", value="nowhere.bin")
     assert look(tensor) == ("i64", (3,), None)
+
+
+def test_a_report_outlives_the_file_being_written_anew(tmp_path: Path) -> None:
+    """Names are copies, and contents are left alone once the file has changed: no byte of it is looked at any more."""
+    shape = numpy_helper.from_array(np.array([2, -1]), "shape")
+    node = helper.make_node("Reshape", ["x", "shape"], ["y"], name="/block/Reshape")
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in "xy")
+    x.type.tensor_type.shape.dim.add().dim_value = 6
+    path = tmp_path / "live.onnx"
+    onnx.save(helper.make_model(helper.make_graph([node], "live", [x], [y], [shape])), path)
+    report, again = macsim.count(path), macsim.load(path)
+    assert report.rows[0].outputs[0].shape == (2, 3)
+    path.write_bytes(b"")
+    assert report.rows[0].name == "/block/Reshape"
+    assert [group.name for group in report.by("scope")] == ["block"]
+    assert "Reshape" in repr(report)
+    assert "/block/Reshape" in report.to_csv()
+    late = macsim.analyze(again)
+    assert "MS110" in [remark.code for remark in late.diagnostics]
+    assert late.rows[0].outputs[0].shape != (2, 3)
+
+
+def test_a_file_that_another_one_replaces_stays_as_it_was(tmp_path: Path) -> None:
+    path, other = tmp_path / "model.onnx", tmp_path / "other"
+    shape = numpy_helper.from_array(np.array([2, -1]), "shape")
+    node = helper.make_node("Reshape", ["x", "shape"], ["y"])
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, dims) for name, dims in (("x", [6]), ("y", None)))
+    onnx.save(helper.make_model(helper.make_graph([node], "g", [x], [y], [shape])), path)
+    model = macsim.load(path)
+    other.write_bytes(b"")
+    other.replace(path)
+    assert macsim.analyze(model).rows[0].outputs[0].shape == (2, 3)

@@ -197,9 +197,18 @@ std::string_view Call::op() const noexcept { return walk_.model_->ops[walk_.here
 std::string_view Call::dialect() const noexcept { return walk_.model_->ops[walk_.here_.node->op].dialect; }
 std::int64_t Call::version() const noexcept { return walk_.model_->ops[walk_.here_.node->op].version; }
 std::string_view Call::node_name() const noexcept { return walk_.here_.node->name; }
-void Call::assume_not_negative(const Expr& e) const {
-  if (!e.defined() || e.is_constant() || !walk_.assumed_.insert(e).second) return;
+bool Call::assume_not_negative(const Expr& e) const {
+  if (walk_.unsure_ != 0) return at_least(e, 0) == Truth::yes;
+  if (!e.defined() || e.is_constant() || !walk_.assumed_.insert(e).second) return true;
   if (at_least(e, 0) != Truth::yes) walk_.found_->not_negative.push_back(e);
+  return true;
+}
+void Call::assume_equal(const Expr& a, const Expr& b, std::string_view what) const {
+  if (walk_.unsure_ != 0 || !a.defined() || !b.defined()) return;
+  const Expr difference = a - b;
+  if (!difference.defined() || difference.is_constant() || !walk_.equated_.insert(difference).second) return;
+  if (equal(a, b) == Truth::yes) return;
+  walk_.found_->equal.push_back({a, b, what, walk_.here_.frame, walk_.here_.id});
 }
 void Call::remark(Code code, std::string text) const { walk_.remark(code, std::move(text)); }
 
@@ -215,6 +224,11 @@ const Contents* Walk::contents(std::uint32_t frame, ValueId id) {
   if (in.known[id] != kNone) return in.contents[in.known[id]].get();
   const Stored* from = stored(frame, id);
   if (from == nullptr || from->encoding == Encoding::none) return nullptr;
+  if (model_->unchanged != nullptr && !model_->unchanged(model_->bytes.get())) {
+    remark(Code::changed_file,
+           "the contents of '" + std::string(in.graph->values[id].name) + "' are not read any more");
+    return nullptr;
+  }
   std::vector<std::int64_t> ints;
   std::vector<double> reals;
   auto found = std::make_shared<Contents>();

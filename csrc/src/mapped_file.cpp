@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <filesystem>
 #endif
 
 namespace macsim {
@@ -60,9 +61,11 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& pa
     }
   }
   CloseHandle(file);
-  return std::shared_ptr<const MappedFile>(
-      std::make_shared<MappedFile>(static_cast<const char*>(data), static_cast<std::size_t>(size.QuadPart)));
+  return std::shared_ptr<const MappedFile>(std::make_shared<MappedFile>(
+      static_cast<const char*>(data), static_cast<std::size_t>(size.QuadPart), Identity()));
 }
+
+bool MappedFile::unchanged() const noexcept { return true; }  // the system lets nobody write to a mapped file
 
 MappedFile::~MappedFile() {
   if (size_ != 0) UnmapViewOfFile(data_);
@@ -71,6 +74,16 @@ MappedFile::~MappedFile() {
 void fetch_ahead(std::string_view) noexcept {}
 
 #else
+
+namespace {
+timespec modified(const struct stat& about) noexcept {
+#ifdef __APPLE__
+  return about.st_mtimespec;
+#else
+  return about.st_mtim;
+#endif
+}
+}  // namespace
 
 Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& path) {
   const auto last_error = [] { return std::generic_category().message(errno); };
@@ -96,7 +109,23 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& pa
     ::madvise(data, size, MADV_RANDOM);
   }
   ::close(file);
-  return std::shared_ptr<const MappedFile>(std::make_shared<MappedFile>(static_cast<const char*>(data), size));
+  std::error_code ignored;
+  Identity identity{std::filesystem::absolute(path, ignored).string(),
+                    about.st_dev,
+                    about.st_ino,
+                    size,
+                    modified(about).tv_sec,
+                    modified(about).tv_nsec};
+  return std::shared_ptr<const MappedFile>(
+      std::make_shared<MappedFile>(static_cast<const char*>(data), size, std::move(identity)));
+}
+
+bool MappedFile::unchanged() const noexcept {
+  struct stat about{};
+  if (::stat(identity_.path.c_str(), &about) != 0) return true;  // its name is gone, the bytes are not
+  if (std::uint64_t{about.st_dev} != identity_.device || std::uint64_t{about.st_ino} != identity_.number) return true;
+  return static_cast<std::uint64_t>(about.st_size) == identity_.size && modified(about).tv_sec == identity_.seconds &&
+         modified(about).tv_nsec == identity_.nanoseconds;
 }
 
 MappedFile::~MappedFile() {

@@ -2,7 +2,9 @@
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <cstddef>
+#include <cstring>
 #include <exception>
+#include <functional>
 #include <iterator>
 
 #include "macsim/onnx.hpp"
@@ -439,30 +441,95 @@ void OnnxReader::place(const std::string& where) {
 
 namespace {
 
-Result<ModelPtr> read_bytes(std::string_view bytes, std::shared_ptr<const void> owner) {
-  try {
-    auto model = std::make_shared<Model>();
-    model->bytes = std::move(owner);
-    if (Status status = OnnxReader(bytes, *model).read(); !status) return status;
-    return ModelPtr(std::move(model));
-  } catch (const std::exception& trouble) {  // out of memory
-    return Status(Code::unreadable, std::string("there is not enough memory to read the model: ") + trouble.what());
+Status out_of_memory(const std::exception& trouble) {
+  return {Code::unreadable, std::string("there is not enough memory to read the model: ") + trouble.what()};
+}
+
+// Copies of texts, side by side in blocks of the model's.
+class Copies {
+ public:
+  Copies(Model& model, std::string_view file) : model_(model), file_(file) {}
+  void take(std::string_view& text) {
+    const std::less<> before;
+    if (text.empty() || before(text.data(), file_.data()) || !before(text.data(), file_.data() + file_.size())) return;
+    if (text.size() > left_) {
+      left_ = std::max(kBlock, text.size());
+      at_ = model_.kept.emplace_back(left_, '\0').data();
+    }
+    std::memcpy(at_, text.data(), text.size());
+    text = {at_, text.size()};
+    at_ += text.size();
+    left_ -= text.size();
+  }
+
+ private:
+  static constexpr std::size_t kBlock = std::size_t{1} << 16;
+  Model& model_;
+  std::string_view file_;
+  char* at_ = nullptr;
+  std::size_t left_ = 0;
+};
+
+// Makes a model's texts its own, so that the file may be written anew while a report is in use: what a program exports
+// again and again is looked at again and again. Contents of stored tensors stay in the file.
+void keep_texts(Model& model, std::string_view file) {
+  constexpr std::size_t most = 4096;  // of a tensor in an attribute: they are read without asking
+  Copies copies(model, file);
+  for (std::string_view* text : {&model.producer, &model.producer_version}) copies.take(*text);
+  for (Model::Opset& opset : model.opsets) copies.take(opset.domain);
+  for (Graph& graph : model.bodies) {
+    copies.take(graph.name);
+    for (Value& value : graph.values) copies.take(value.name);
+    for (Node& node : graph.nodes) copies.take(node.name);
+  }
+  for (Function& function : model.functions) {
+    for (std::string_view* text : {&function.domain, &function.name, &function.overload}) copies.take(*text);
+    for (std::string_view& name : function.attributes) copies.take(name);
+  }
+  for (Op& op : model.ops) {
+    for (std::string_view* text : {&op.dialect, &op.name, &op.overload}) copies.take(*text);
+  }
+  for (Attr& attr : model.attrs) {
+    copies.take(attr.name);
+    copies.take(attr.text);
+  }
+  for (std::string_view& text : model.texts) copies.take(text);
+  for (Model::Scope& scope : model.scopes) copies.take(scope.text);
+  for (Stored& tensor : model.tensors) {
+    if (tensor.bytes.size() > most) tensor.encoding = Encoding::none;
+    if (tensor.bytes.size() <= most) copies.take(tensor.bytes);
   }
 }
 
 }  // namespace
 
 Result<ModelPtr> read_onnx(std::string_view bytes, std::shared_ptr<const void> owner) {
-  return read_bytes(bytes, std::move(owner));
+  try {
+    auto model = std::make_shared<Model>();
+    model->bytes = std::move(owner);
+    if (Status status = OnnxReader(bytes, *model).read(); !status) return status;
+    return ModelPtr(std::move(model));
+  } catch (const std::exception& trouble) {
+    return out_of_memory(trouble);
+  }
 }
 
 Result<ModelPtr> read_onnx_file(const std::string& path) {
   auto file = MappedFile::open(path);
   if (!file) return Status(file.status().code(), std::string(file.status().text()));
   const std::string_view bytes = (*file)->bytes();
-  auto model = read_bytes(bytes, *std::move(file));
-  if (!model) return Status(model.status().code(), "'" + path + "': " + std::string(model.status().text()));
-  return model;
+  try {
+    auto model = std::make_shared<Model>();
+    if (Status status = OnnxReader(bytes, *model).read(); !status) {
+      return Status(status.code(), "'" + path + "': " + std::string(status.text()));
+    }
+    model->bytes = *std::move(file);
+    model->unchanged = [](const void* mapped) { return static_cast<const MappedFile*>(mapped)->unchanged(); };
+    keep_texts(*model, bytes);
+    return ModelPtr(std::move(model));
+  } catch (const std::exception& trouble) {  // out of memory
+    return out_of_memory(trouble);
+  }
 }
 
 }  // namespace macsim
