@@ -195,6 +195,24 @@ def test_scopes_of_names() -> None:
     assert [(group.name, group.macs) for group in report.by("scope")] == [("fc", 15)]
 
 
+@pytest.mark.parametrize(
+    ("key", "text", "scope"),
+    [
+        ("pkg.torch.onnx.name_scopes", "['', 'layers.0', 'NOBODY', 'linear']", "layers.0"),
+        ("pkg.torch.onnx.name_scopes", "['', 'NOBODY', 'linear']", ""),
+        ("namespace", ": M/layers.0: pkg.Block/NOBODY: NOBODY/linear: aten.linear.default", "layers.0"),
+        ("namespace", "NOBODY: NOBODY/linear: aten.linear.default", ""),
+    ],
+)
+def test_a_scope_that_torch_does_not_know_is_left_out(key: str, text: str, scope: str) -> None:
+    """torch's exporter puts a placeholder of this name in the place of the modules of nodes that it made itself."""
+    proto = models.linear(batch=1)
+    proto.graph.node[0].name = "linear"
+    text = text.replace("NOBODY", "_empty_nn_module_stack_from_metadata_hook")
+    proto.graph.node[0].metadata_props.add(key=key, value=text)
+    assert macsim.count(proto).rows[0].scope == scope
+
+
 # Doubt ----------------------------------------------------------------------------------------------------------------
 
 
@@ -271,6 +289,7 @@ def test_evaluation_past_64_bits_is_exact() -> None:
         ((("macs",), {}), "no size is given for 'batch'"),
         ((("macs",), {"batch": 1, "n": 2}), "nothing is called 'n'"),
         ((("macs",), {"batch": [1, -2]}), "negative"),
+        ((("macs",), {"batch": np.asarray([2**63], np.uint64)}), "does not fit 64 bits: 9223372036854775808"),
         ((("macs",), {"batch": [1.5]}), "must be integers"),
         ((("speed",), {"batch": 1}), "no total 'speed'"),
         (((Expr("batch*m"),), {"batch": [1, 2], "m": [1, 2, 3]}), "do not broadcast"),
@@ -315,6 +334,9 @@ def test_names_are_shown_as_they_are() -> None:
     assert "<i>" not in report._repr_html_()
     assert "&lt;i&gt;[red]" in report._repr_html_()
     assert "\\|x\\|" in report.to_markdown(by="node")
+    size = macsim.count(models.linear(batch="a|b")).to_markdown()
+    assert [line.count(" | ") for line in size.splitlines() if line.startswith("| MACs")] == [2]
+    assert "15*a\\|b" in size
 
 
 def test_a_table_of_nodes(resnet: macsim.Report) -> None:

@@ -168,6 +168,7 @@ Count count_from(py::handle from, const std::string& what) {
     throw py::type_error("Cost(" + what + "=...) takes an int or an Expr, not " +
                          py::str(py::type::of(from).attr("__name__")).cast<std::string>());
   }
+  if (at_least(out, 0) == Truth::no) throw py::value_error("Cost(" + what + "=...) is below 0: " + out.str());
   return out;
 }
 
@@ -269,6 +270,10 @@ Status infer(const Call& call, Outputs& outputs, PythonHalf& rule) {
                                        py::str(py::type::of(one).attr("__name__")).cast<std::string>()};
       }
       outputs.set(i++, one.cast<const TensorInfo&>().type);
+    }
+    if (i > call.outputs()) {
+      return {Code::rule_failed, "infer of " + rule.name + " gave " + std::to_string(i) + " outputs, the node has " +
+                                     std::to_string(call.outputs())};
     }
     std::size_t wanted = call.outputs();
     while (wanted != 0 && !call.wants(wanted - 1)) --wanted;

@@ -78,6 +78,7 @@ Status Walk::fit(std::string_view name, const Type& given, Type& type) {
   }
   type.ranked = true;
   type.shape = given.shape;
+  bool contradicts = false;
   for (std::size_t axis = 0; axis < stated.shape.size(); ++axis) {
     const Dim& now = given.shape[axis];
     const Dim& said = stated.shape[axis];
@@ -90,12 +91,7 @@ Status Walk::fit(std::string_view name, const Type& given, Type& type) {
       continue;
     }
     if (said.is_constant()) {
-      if (now != said) {
-        trust_claims_ = false;
-        remark(Code::shape_conflict, "input '" + std::string(name) + "' is given as " + rules::text(given.shape) +
-                                         ", the file says " + rules::text(stated.shape) +
-                                         "; shapes that the file states inside are not used");
-      }
+      contradicts = contradicts || now != said;
       continue;
     }
     if (!said.defined() || said == now) continue;
@@ -107,6 +103,12 @@ Status Walk::fit(std::string_view name, const Type& given, Type& type) {
                                        " and " + now.str() + " (input '" + std::string(name) + "')"};
       }
     }
+  }
+  if (contradicts) {
+    trust_claims_ = false;
+    remark(Code::shape_conflict, "input '" + std::string(name) + "' is given as " + rules::text(given.shape) +
+                                     ", the file says " + rules::text(stated.shape) +
+                                     "; shapes that the file states inside are not used");
   }
   // What was given is final: a symbol of the file's name in it means itself.
   note_symbols(type, name);

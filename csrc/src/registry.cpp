@@ -55,6 +55,7 @@ Match match_for(std::shared_ptr<const Rule> rule, const Binding& binding) {
     match.host.push_back(slot.host || (at != canonical.end() && at->host));
     match.names.emplace_back(slot.name);
   }
+  match.needs_first = !spelled.empty() && !spelled.front().repeated && !match.host.front();
   match.host_rest = !spelled.empty() && spelled.back().repeated && match.host.back();
   match.binding = &binding;
   match.rule = std::move(rule);

@@ -74,8 +74,10 @@ std::string Report::path(std::size_t i) const {
   const Analysis& found = *data_->found;
   return path_of(found.frames, *found.model, found.frame[i], found.node[i]);
 }
-Trust Report::trust(std::size_t i) const { return data_->found->trust[i]; }
-std::string_view Report::because(std::size_t i) const { return data_->found->because[i]; }
+Trust Report::trust(std::size_t i) const { return data_->trusts()[i]; }
+std::string_view Report::because(std::size_t i) const {
+  return data_->because.empty() ? data_->found->because[i] : data_->because[i];
+}
 DType Report::compute(std::size_t i) const { return data_->found->dtypes[i][0]; }
 std::array<DType, 3> Report::mac_dtypes(std::size_t i) const {
   const auto& dtypes = data_->found->dtypes[i];
@@ -184,6 +186,13 @@ std::vector<Tensor> Report::outputs(std::size_t i) const {
 
 namespace {
 
+// Rows that are known add up to a sum that is not: it is past 128 bits.
+void distrust(Total& total) {
+  const auto known = [](const Count& amount) { return amount.defined(); };
+  const bool all = std::all_of(total.sum.begin(), total.sum.end(), known) && known(total.flops) && known(total.int_ops);
+  if (!all) total.trust = Trust::unknown;
+}
+
 void add_row(Total& total, const Report::Data& data, std::size_t i) {
   const Analysis& found = *data.found;
   const auto at = [&](Column column) -> const Count& {
@@ -191,8 +200,9 @@ void add_row(Total& total, const Report::Data& data, std::size_t i) {
     return i < values.size() ? values[i] : zero();
   };
   ++total.rows;
-  total.trust = std::max(total.trust, found.trust[i]);
-  if (found.trust[i] == Trust::unknown) ++total.unknown;
+  const Trust trust = data.trusts()[i];
+  total.trust = std::max(total.trust, trust);
+  if (trust == Trust::unknown) ++total.unknown;
   for (std::size_t c = 0; c < kColumns; ++c) {
     const Count& amount = at(static_cast<Column>(c));
     if (!amount.is(0) && amount.defined()) total.sum[c] += amount;
@@ -203,6 +213,7 @@ void add_row(Total& total, const Report::Data& data, std::size_t i) {
   };
   total.flops += operations(found.dtypes[i], false, known);
   total.int_ops += operations(found.dtypes[i], true, known);
+  distrust(total);
 }
 
 }  // namespace
@@ -212,7 +223,7 @@ Total Report::total() const {
   const Analysis& found = *data_->found;
   Total total;
   total.rows = rows();
-  for (const Trust trust : found.trust) {
+  for (const Trust trust : data_->trusts()) {
     total.trust = std::max(total.trust, trust);
     total.unknown += trust == Trust::unknown ? 1U : 0U;
   }
@@ -231,6 +242,7 @@ Total Report::total() const {
     total.flops += per_operation(column) * floats;
     total.int_ops += per_operation(column) * integers;
   }
+  distrust(total);
   return total;
 }
 
@@ -356,7 +368,9 @@ ContentsPtr Report::output_contents(std::size_t i) const {
 
 Count Report::parameters() const { return data_->found->parameters; }
 Count Report::weight_bytes() const { return data_->found->weight_bytes; }
-const std::vector<Diagnostic>& Report::diagnostics() const { return data_->found->diagnostics; }
+const std::vector<Diagnostic>& Report::diagnostics() const {
+  return data_->diagnostics.empty() ? data_->found->diagnostics : data_->diagnostics;
+}
 const Model& Report::model() const { return *data_->found->model; }
 
 // Symbols. ---------------------------------------------------------------------------------------------------------
@@ -384,6 +398,27 @@ std::vector<Unbound> Report::unbound() const {
 }
 
 Result<Report> Report::bind(const Bindings& sizes) const {
+namespace {
+
+// Rows that had a count and have none with the sizes that were bound are unknown, and are told.
+void lose(Report::Data& data, const std::set<std::uint32_t>& rows) {
+  const Analysis& found = *data.found;
+  if (data.trust.empty()) data.trust = found.trust;
+  if (data.because.empty()) data.because = found.because;
+  if (data.diagnostics.empty()) data.diagnostics = found.diagnostics;
+  std::size_t told = 0;
+  for (const std::uint32_t row : rows) {
+    data.trust[row] = Trust::unknown;
+    data.because[row] = "with these sizes a count does not fit 128 bits";
+    if (++told > kMostTold) continue;
+    data.diagnostics.push_back(remark_at(found.frames, *found.model, found.frame[row], found.node[row], Code::overflow,
+                                         std::string(data.because[row])));
+  }
+  if (told > kMostTold) data.diagnostics.push_back(more_of(Code::overflow, told));
+}
+
+}  // namespace
+
   const Analysis& found = *data_->found;
   for (const auto& [name, size] : sizes) {
     if (size < 0) return Status(Code::bad_request, "the size of '" + name + "' is negative: " + std::to_string(size));
@@ -397,6 +432,9 @@ Result<Report> Report::bind(const Bindings& sizes) const {
   data->found = data_->found;
   data->bound = data_->bound;
   for (const auto& [name, size] : sizes) data->bound.emplace(name, size);
+  data->trust = data_->trust;
+  data->because = data_->because;
+  data->diagnostics = data_->diagnostics;
   for (const Expr& assumed : found.not_negative) {
     const Expr value = assumed.bind(data->bound);
     if (!value.is_constant() || at_least(value, 0) == Truth::yes) continue;
@@ -405,12 +443,16 @@ Result<Report> Report::bind(const Bindings& sizes) const {
                                          "shapes= or dims= before counting");
   }
   for (std::size_t c = 0; c < kColumns; ++c) {
-    data->columns[c].reserve(data_->columns[c].size());
+  std::set<std::uint32_t> lost;
+    auto& values = data->columns[c];
+    values.reserve(data_->columns[c].size());
     for (const Count& count : data_->columns[c]) {
-      data->columns[c].push_back(count.is_constant() ? count : count.bind(sizes));
+      values.push_back(count.is_constant() ? count : count.bind(sizes));
+      if (count.defined() && !values.back().defined()) lost.insert(static_cast<std::uint32_t>(values.size() - 1));
     }
   }
   return Report(std::move(data));
 }
 
 }  // namespace macsim
+  if (!lost.empty()) lose(*data, lost);

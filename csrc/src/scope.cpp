@@ -5,6 +5,9 @@
 namespace macsim {
 namespace {
 
+// torch's exporter puts this in the place of the modules of a node that it made itself.
+constexpr std::string_view kNobody = "_empty_nn_module_stack_from_metadata_hook";
+
 void append(std::string& scope, std::string_view part) {
   if (part.empty()) return;
   if (!scope.empty()) scope += '.';
@@ -22,7 +25,7 @@ std::string from_name_scopes(std::string_view text) {
       if (text[i] == '\\' && i + 1 < text.size()) ++i;
       name += text[i];
     }
-    names.push_back(std::move(name));
+    if (name != kNobody) names.push_back(std::move(name));
   }
   if (names.size() < 2) return {};
   return names[names.size() - 2];
@@ -37,7 +40,7 @@ std::string from_namespace(std::string_view text) {
     const std::string_view part = text.substr(0, slash);
     text.remove_prefix(slash + 1);
     const std::string_view name = part.substr(0, part.find(':'));
-    if (!name.empty()) scope = std::string(name);  // names are qualified: the innermost says it all
+    if (!name.empty() && name != kNobody) scope = std::string(name);  // names are qualified: the innermost says it all
   }
   return scope;
 }

@@ -11,8 +11,9 @@
 namespace macsim {
 namespace {
 
+constexpr std::string_view kRefused = "the rule failed on these inputs";
+constexpr std::string_view kCut = "its body was not run: the limit of expansion was reached";
 constexpr std::size_t kMostDepth = 400;      // bodies and functions inside each other
-constexpr std::size_t kMostTold = 50;        // remarks of one code
 constexpr std::size_t kStepsPerNode = 64;    // expansion: a small multiple of the file...
 constexpr std::size_t kFreeSteps = 200'000;  // ...above what any real model of loops and functions takes
 
@@ -123,7 +124,7 @@ void Walk::walk(std::uint32_t frame) {
     if (++steps_ > most_steps_ && frame != 0) {
       go_to(frame, id);
       here_.match = nullptr;
-      give_up("the limit of " + std::to_string(most_steps_) + " nodes is reached");
+      give_up();
       return unknown_node("the limit of expansion was reached before this node");
     }
     step(frame, id);
@@ -140,10 +141,18 @@ void Walk::step(std::uint32_t frame, NodeId id, bool typed) {
   go_to(frame, id);
   const Op& op = model_->ops[here_.node->op];
   if (here_.match == nullptr) return op.function != kNone ? expand(op) : unknown_op();
+  if (lacks_inputs()) {
+    remark(Code::bad_inputs, "it has no inputs, and its operator takes some");
+    return unknown_node(kRefused);
+  }
   if (!typed) infer();
-  if (here_.cut) return unknown_node("its body was not run: the limit of expansion was reached");
+  if (here_.cut) {
+    give_up();  // what a trial said of it was taken back
+    return unknown_node(kCut);
+  }
   const Rule& rule = *here_.match->rule;
-  if (rule.control != nullptr && !rule.cost) return;  // only its bodies have work, in rows of their own
+  if (rule.control != nullptr && !rule.cost && !here_.refused)
+    return;  // its bodies have the work, in rows of their own
   count();
 }
 
@@ -152,19 +161,22 @@ void Walk::expand(const Op& op) {
   Body body{function.body, std::string(here_.node->name.empty() ? op.name : here_.node->name), {}, 1, Trust::exact, {}};
   for (std::size_t i = 0; i < here_.node->inputs; ++i) body.arguments.push_back(part_at(i));
   auto results = run_body(body);
-  if (!results) return unknown_node("its body was not run: the limit of expansion was reached");
+  if (!results) return unknown_node(kCut);
   for (std::size_t i = 0; i < results->size(); ++i) set_output(i, std::move((*results)[i]));
   merge_claims();
 }
 
-void Walk::give_up(std::string text) {
-  if (!std::exchange(told_too_large_, true)) remark(Code::too_large, std::move(text));
+void Walk::give_up() {
+  here_.told = true;
+  if (std::exchange(told_.too_large, true)) return;
+  remark(Code::too_large, exhausted()
+                              ? "the limit of " + std::to_string(most_steps_) + " nodes is reached"
+                              : "bodies and functions are nested more than " + std::to_string(kMostDepth) + " deep");
 }
 
 std::optional<std::vector<Part>> Walk::run_body(const Body& body) {
   if (depth_ >= kMostDepth || exhausted()) {
-    give_up(depth_ >= kMostDepth ? "bodies and functions are nested more than " + std::to_string(kMostDepth) + " deep"
-                                 : "the limit of " + std::to_string(most_steps_) + " nodes is reached");
+    give_up();
     here_.cut = true;
     return std::nullopt;
   }
@@ -269,7 +281,14 @@ void Walk::set_output(std::size_t i, Part part) {
 }
 
 Walk::Mark Walk::mark() const {
-  return {rows_.size(), frames_.size(), found_->diagnostics.size(), steps_, symbols_made_};
+  return {rows_.size(),
+          frames_.size(),
+          found_->diagnostics.size(),
+          steps_,
+          found_->not_negative.size(),
+          found_->equal.size(),
+          symbols_made_,
+          told_};
 }
 
 void Walk::undo(const Mark& mark) {
@@ -283,6 +302,13 @@ void Walk::undo(const Mark& mark) {
   }
   while (frames_.size() > mark.frames) frames_.pop_back();
   found_->diagnostics.resize(mark.diagnostics);
+  told_ = mark.told;
+  for (; found_->not_negative.size() > mark.not_negative; found_->not_negative.pop_back()) {
+    assumed_.erase(found_->not_negative.back());
+  }
+  for (; found_->equal.size() > mark.equal; found_->equal.pop_back()) {
+    equated_.erase(found_->equal.back().a - found_->equal.back().b);
+  }
 }
 
 Count Walk::macs_since(const Mark& mark) const {
@@ -313,8 +339,10 @@ void Walk::infer() {
   const Status status = rule.control != nullptr ? rule.control(*this, call_, outputs_)
                         : here_.match->infer()  ? here_.match->infer()(call_, outputs_)
                                                 : Status();
-  if (!status) remark(status.code(), std::string(status.text()));
-  here_.refused = !status;
+  if (!status) {
+    remark(status.code(), std::string(status.text()));
+    here_.refused = true;
+  }
   if (here_.missed) {
     for (const ValueId id : in.graph->outputs_of(node)) {
       if (id == kNone) continue;
@@ -378,20 +406,21 @@ void Walk::merge_claims() {
 void Walk::count() {
   Cost cost;
   here_.missed = false;
-  const Rule& rule = *here_.match->rule;
   bool unknown = false;
-  if (!rule.cost) {
+  if (here_.refused) {
+    unknown = true;
+  } else if (!here_.match->cost()) {
     unknown = true;
     cost.because = "the rule has no cost";
-  } else if (here_.refused) {
-    unknown = true;
-    cost.because = "the rule failed on these inputs";
-  } else if (const Status status = rule.cost(call_, cost); !status) {
+  } else if (const Status status = here_.match->cost()(call_, cost); !status) {
     remark(status.code(), std::string(status.text()));
-    unknown = true;
-    cost.because = "the rule failed on these inputs";
+    here_.refused = true;
   } else if (cost.trust == Trust::unknown) {
     unknown = true;  // the rule says why
+  }
+  if (here_.refused) {
+    unknown = true;
+    cost.because = kRefused;
   }
   if (here_.missed) {
     unknown = true;
@@ -476,11 +505,15 @@ void Walk::push(Cost& cost, bool unknown) {
   const Frame& in = frame();
   if (unknown) cost.work.fill(Count::undefined());
   const std::size_t row = rows_.size();
-  bool whole = true;
+  bool whole = true, fits = true;
   const auto put = [&](std::size_t column, Count& amount) {
     if (!amount.defined()) whole = false;
     if (amount.constant().value_or(0) < 0) amount = 0;  // a sum over nothing: n - 1 adds of 0 terms are none
-    if (!in.times.is(1)) amount *= in.times;
+    if (!in.times.is(1) && !amount.is(0)) {
+      const bool defined = amount.defined();
+      amount *= in.times;
+      fits = fits && amount.defined() == defined;
+    }
     auto& values = rows_.columns[column];
     if (values.size() != row) {
       if (values.empty()) make_room(values, rows_.node.capacity());
@@ -494,13 +527,18 @@ void Walk::push(Cost& cost, bool unknown) {
   if (!cost.read->is(0)) put(static_cast<std::size_t>(Column::read), *cost.read);
   if (!cost.weights->is(0)) put(static_cast<std::size_t>(Column::weights), *cost.weights);
   if (!cost.written->is(0)) put(static_cast<std::size_t>(Column::written), *cost.written);
-  Trust trust = std::max(cost.trust, in.floor);
-  if (in.floor > cost.trust) cost.because = in.because;
-  if (!whole && !unknown) {
-    cost.because = "a size is unknown";
-    remark(Code::needs_shape, "a size that the count needs is unknown, or a count does not fit 128 bits");
+  Trust trust = unknown || !whole || !fits ? Trust::unknown : cost.trust;
+  if (in.floor > trust) {
+    trust = in.floor;
+    cost.because = in.because;
   }
-  if (!whole) trust = Trust::unknown;
+  if (trust == Trust::unknown && !unknown) {
+    const bool overflow = !fits || past_counting();
+    cost.because = overflow ? "a count does not fit 128 bits" : "a size is unknown";
+    remark(overflow ? Code::overflow : Code::needs_shape,
+           overflow ? "a count does not fit 128 bits" : "a size or type that the count needs is unknown");
+  }
+  if (trust == Trust::unknown && !here_.told) remark(Code::not_counted, std::string(cost.because));
   const Type& y = call_.out(0);
   const DType first = call_.dtype(0);
   const DType fallback = first != DType::unknown ? first : y.dtype;
@@ -514,8 +552,32 @@ void Walk::push(Cost& cost, bool unknown) {
                           or_else(cost.accumulate, y.dtype)});
 }
 
+// Whether a count may be past 128 bits where every size at the node's edges is known: not even their product has a
+// value.
+bool Walk::past_counting() const {
+  const Frame& in = frame();
+  Count product = 1;
+  for (std::size_t i = 0; i < std::size_t{here_.node->inputs} + here_.node->outputs; ++i) {
+    if (here_.edges[i] == kNone) continue;
+    const Type& type = in.types[here_.edges[i]];
+    if (type.kind != Kind::tensor || !type.ranked) return false;
+    for (const Dim& dim : type.shape) {
+      if (!dim.defined()) return false;
+      product *= dim;
+    }
+  }
+  return !product.defined();
+}
+
+// Whether it has no input at all, though its first one is data and may not be left out.
+bool Walk::lacks_inputs() const {
+  if (!here_.match->needs_first) return false;
+  return std::all_of(here_.edges, here_.edges + here_.node->inputs, [](ValueId id) { return id == kNone; });
+}
+
 void Walk::unknown_op() {
-  const auto [at, added] = unknown_.try_emplace(here_.node->op, here_.id, 0);
+  here_.told = true;
+  const auto [at, added] = told_.unknown.try_emplace(here_.node->op, here_.id, 0);
   ++at->second.second;
   if (added) {
     const Op& op = model_->ops[here_.node->op];
@@ -544,7 +606,7 @@ void Walk::unknown_node(std::string_view because) {
   push(cost, true);
 }
 
-// Symbols, remarks. ------------------------------------------------------------------------------------------------
+// Symbols. ---------------------------------------------------------------------------------------------------------
 
 Type Walk::resolved(const Type& claim, const Graph& graph, std::string_view name) {
   (void)graph;
@@ -578,42 +640,6 @@ Dim Walk::symbol(std::string_view what, std::string_view why) {
   if (size != sizes_.end()) return size->second;
   found_->symbols.emplace(name, std::string(why));
   return Expr::symbol(name);
-}
-
-std::string Walk::where() const {
-  if (here_.node == nullptr) return {};
-  return path_of(frames_, *model_, here_.frame, here_.id) + " (" + std::string(model_->ops[here_.node->op].name) + ")";
-}
-
-void Walk::remark(Code code, std::string text) {
-  if (++told_[static_cast<std::uint16_t>(code)] > kMostTold) return;
-  const CodeInfo* info = explain(code);
-  Diagnostic note;
-  note.code = code;
-  note.severity = info != nullptr ? info->severity : Severity::warning;
-  note.node = here_.node != nullptr && here_.frame == 0 ? here_.id : kNone;
-  note.where = where();
-  note.text = std::move(text);
-  note.hint = info != nullptr ? std::string(info->hint) : std::string();
-  found_->diagnostics.push_back(std::move(note));
-}
-
-void Walk::finish_diagnostics() {
-  for (Diagnostic& note : found_->diagnostics) {
-    if (note.code != Code::unknown_op || note.node == kNone) continue;
-    const auto at = unknown_.find(frames_.front().graph->nodes[note.node].op);
-    if (at != unknown_.end() && at->second.second > 1) {
-      note.text += " (" + std::to_string(at->second.second) + " nodes)";
-    }
-  }
-  for (const auto& [number, times] : told_) {
-    if (times <= kMostTold) continue;
-    Diagnostic more;
-    more.code = static_cast<Code>(number);
-    more.severity = Severity::note;
-    more.text = std::to_string(times - kMostTold) + " more of " + code_text(more.code) + " are not listed";
-    found_->diagnostics.push_back(std::move(more));
-  }
 }
 
 }  // namespace macsim

@@ -46,6 +46,14 @@ struct Rows {
   std::size_t size() const noexcept { return node.size(); }
 };
 
+/// Two amounts that an operator needs to be the same, and that are not for all sizes.
+struct Equality {
+  Expr a, b;
+  std::string_view what;  ///< "the numbers of elements"
+  std::uint32_t frame;
+  NodeId node;
+};
+
 /// Everything that analysis found and that binding does not change.
 struct Analysis {
   ModelPtr model;
@@ -61,6 +69,7 @@ struct Analysis {
   Count parameters, weight_bytes;
   std::map<std::string, std::string, std::less<>> symbols;  ///< every symbol and what it stands for
   std::vector<Expr> not_negative;                           ///< what simplifications took to be at least 0
+  std::vector<Equality> equal;                              ///< what rules took to be the same
   std::vector<Diagnostic> diagnostics;
 };
 
@@ -68,6 +77,12 @@ struct Report::Data {
   std::shared_ptr<const Analysis> found;
   std::array<std::vector<Count>, kColumns> columns;
   Bindings bound;
+  /// Of rows that have no count with the sizes that were bound; empty when there are none: then `found` says it all.
+  std::vector<Trust> trust;
+  std::vector<std::string_view> because;
+  std::vector<Diagnostic> diagnostics;
+
+  const std::vector<Trust>& trusts() const noexcept { return trust.empty() ? found->trust : trust; }
 };
 
 /// A part of a body's result or argument.
@@ -82,7 +97,8 @@ struct Place {
   NodeId id = 0;
   const Match* match = nullptr;
   bool missed = false;   ///< a rule asked for a shape whose rank nobody knows
-  bool refused = false;  ///< the shape rule failed on these inputs
+  bool refused = false;  ///< the inputs do not fit: a rule failed on them, or remarked so
+  bool told = false;     ///< a remark says why its work is unknown
   bool fresh = false;    ///< a rule made a symbol
   bool cut = false;      ///< a body of its was not run: the limits are reached
 };
@@ -106,10 +122,17 @@ class Walk {
   const Match* match_of(std::uint32_t op) const { return found_->matches[op]; }
 
   // For control rules. --------------------------------------------------------------------------------------------
+  /// What was remarked, so that it is not said again.
+  struct Told {
+    std::unordered_map<std::uint32_t, std::pair<NodeId, std::size_t>> unknown;  ///< by op: first node, how many
+    std::unordered_map<std::uint16_t, std::size_t> times;                       ///< by code
+    bool too_large = false;
+  };
   /// Everything that a trial run of a body may have added, to be undone.
   struct Mark {
-    std::size_t rows, frames, diagnostics, steps;
+    std::size_t rows, frames, diagnostics, steps, not_negative, equal;
     std::uint64_t symbols;
+    Told told;
   };
   Mark mark() const;
   void undo(const Mark& mark);
@@ -121,9 +144,21 @@ class Walk {
     Trust floor = Trust::exact;
     std::string_view because;
   };
+  /// While there is one, bodies that are run may never run: what they need of sizes does not bind the caller.
+  class Unsure {
+   public:
+    explicit Unsure(Walk& walk) noexcept : walk_(walk) { ++walk_.unsure_; }
+    Unsure(const Unsure&) = delete;
+    Unsure& operator=(const Unsure&) = delete;
+    ~Unsure() { --walk_.unsure_; }
+
+   private:
+    Walk& walk_;
+  };
   /// Runs a body as seen from the current node; its results are the body's outputs. nullopt: the limits are reached.
   std::optional<std::vector<Part>> run_body(const Body& body);
   std::uint32_t body_of(std::string_view attribute) const;  ///< kNone: there is no such attribute
+  std::size_t results_of(std::uint32_t body) const noexcept { return model_->bodies[body].outputs.size(); }
   /// Arguments as the body states its inputs, the first of them with this shape: a symbol of its sizes is the same in
   /// the others.
   std::vector<Part> arguments_of(std::uint32_t body, const Shape& first);
@@ -153,15 +188,16 @@ class Walk {
   void count();
   void fill_traffic(Cost& cost);
   void push(Cost& cost, bool unknown);
+  bool past_counting() const;
+  bool lacks_inputs() const;
   void unknown_op();
   void unknown_node(std::string_view because);
-  void give_up(std::string text);
+  void give_up();
   Type resolved(const Type& claim, const Graph& graph, std::string_view name);
   const Stored* stored(std::uint32_t frame, ValueId id) const;
   const Contents* contents(std::uint32_t frame, ValueId id);
   const Attr* attr(std::string_view name) const;
   const Attr* attr_in(std::uint32_t frame, const Node& node, std::string_view name) const;
-  std::string where() const;
   void refuse_negative(Shape& shape);
   bool exhausted() const noexcept { return steps_ > most_steps_; }
   void use(const Stored* stored);
@@ -184,15 +220,15 @@ class Walk {
   bool trust_claims_ = true;                        ///< false: a given shape contradicts the file
   std::size_t steps_ = 0, most_steps_ = 0, depth_ = 0;
   std::uint64_t symbols_made_ = 0;
-  bool told_too_large_ = false;
+  Told told_;
   struct Hash {
     std::size_t operator()(const Expr& e) const noexcept { return e.hash(); }
   };
   std::unordered_set<Expr, Hash> assumed_;         ///< looked at already by assume_not_negative()
+  std::unordered_set<Expr, Hash> equated_;         ///< differences looked at already by assume_equal()
+  std::size_t unsure_ = 0;                         ///< branches around that may never run: nothing is assumed in them
   std::vector<bool> used_;                         ///< stored tensors of the model's graph that were read as data
   std::unordered_set<const Stored*> used_inside_;  ///< the same for those of bodies
-  std::unordered_map<std::uint32_t, std::pair<NodeId, std::size_t>> unknown_;  ///< by op: first node, how many
-  std::unordered_map<std::uint16_t, std::size_t> told_;                        ///< by code: how many
 };
 
 /// What a walk found, as a report; the walk is then of no more use.
@@ -201,5 +237,11 @@ Report report_of(Walk& walk);
 std::string scope_of(const Analysis& found, std::size_t row);
 /// Bodies and functions around a node, then its name (or its operator and number).
 std::string path_of(const std::deque<Frame>& frames, const Model& model, std::uint32_t frame, NodeId id);
+/// A remark about a node: its place, and what codes.def says of the code.
+Diagnostic remark_at(const std::deque<Frame>& frames, const Model& model, std::uint32_t frame, NodeId id, Code code,
+                     std::string text);
+/// Remarks of one code that are listed; of the others it is said how many there are.
+inline constexpr std::size_t kMostTold = 50;
+Diagnostic more_of(Code code, std::size_t times);
 
 }  // namespace macsim

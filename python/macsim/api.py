@@ -96,8 +96,11 @@ def analyze(
     table = (rules if registry is None else registry).table
     if dims:
         _check_dims(dims, model, inputs, table)
-    report = Report(_core.analyze(model, table, inputs, dict(dims or {})), model)
-    if strict and report.total.unknown:
+    return _checked(Report(_core.analyze(model, table, inputs, dict(dims or {})), model), strict)
+
+
+def _checked(report: Report, strict: bool) -> Report:
+    if strict and report.trust == "unknown":
         ops: dict[str, int] = {}
         reasons: dict[str, str] = {}
         for row in report.rows:

@@ -162,12 +162,10 @@ def run_count(arguments: argparse.Namespace) -> int:
     values = dict(value_of(text) for text in arguments.value)
     report = analyze(model, shapes=shapes, dims=dims, values=values)
     give(report, arguments)
-    if arguments.strict and report.total.unknown:
-        unknown = sorted({row.op for row in report.rows if row.trust == "unknown"})
-        print(
-            f"macsim: the work of {report.total.unknown} of {report.total.rows} nodes is unknown: {', '.join(unknown)}",
-            file=sys.stderr,
-        )
+    if arguments.strict and report.trust == "unknown":
+        unknown = ", ".join(sorted({row.op for row in report.rows if row.trust == "unknown"}))
+        nodes = f"the work of {report.total.unknown} of {report.total.rows} nodes is unknown: {unknown}"
+        print(f"macsim: {nodes if unknown else 'a sum does not fit 128 bits'}", file=sys.stderr)
         return INCOMPLETE
     return GOOD
 

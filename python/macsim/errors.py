@@ -101,3 +101,5 @@ class UnknownWorkError(MacsimError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return MacsimError, (str(self),)
+        if nodes == 0:
+            return "the work is unknown: a sum does not fit 128 bits"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from macsim import _core
 from macsim.rows import BYTES, NUMBERS, TEXTS, WORK
-from macsim.show import groups_view, markdown_table, type_text, view_of
+from macsim.show import groups_view, markdown_line, markdown_table, type_text, view_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -158,7 +158,7 @@ def report_markdown(report: Report, by: Key, depth: int | None, top: int | None,
     view = view_of(report, by, depth, top, sort)
     lines = [f"## {view.title}", "", *(f"- `{line}`" for line in view.inputs), ""]
     lines += ["| total | | exactly |", "| --- | --- | ---: |"]
-    lines += [f"| {label} | {short} | {full} |" for label, short, full in view.totals]
+    lines += [markdown_line(texts) for texts in view.totals]
     lines += ["", markdown_table(view)]
     lines += [f"- {note}" for note in view.notes]
     return "\n".join(lines) + "\n"

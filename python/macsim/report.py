@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Report"]
 
+SIZE_LIMIT = 2**63 - 1
 TOTALS = ("macs", "flops", "int_ops", *WORK, *BYTES, "parameters", "weight_bytes")
 
 
@@ -239,6 +240,8 @@ class Report:
                 raise RequestError(f"the sizes of {name!r} must be integers, not {size.dtype}")
             if size.size and int(size.min()) < 0:
                 raise RequestError(f"a size of {name!r} is negative: {size.min()}")
+            if size.size and int(size.max()) > SIZE_LIMIT:
+                raise RequestError(f"a size of {name!r} does not fit 64 bits: {size.max()}")
             if size.size and int(size.min()) == 0 and name in names:
                 self.bind({name: 0})  # says so when a simplification took it to be at least 1
         wanted = objects([self._total(quantity)]) if isinstance(quantity, str) else _array(quantity)

@@ -252,6 +252,8 @@ def _notes(report: Report) -> list[str]:
     total = report.total
     if total.unknown:
         notes.append(f"{total.unknown:,} of {total.rows:,} nodes are unknown: sums with >= are at least that.")
+    elif total.trust == "unknown":
+        notes.append("A sum does not fit 128 bits: ? is unknown.")
     signs = {total.sign(name) for name in QUANTITIES}
     if "<=" in signs:
         notes.append("Sums with <= are at most that.")
@@ -434,16 +436,17 @@ def groups_html(groups: Groups, total: Total) -> str:
     return _html_table(groups_view(groups, total, MOST_LINES))
 
 
+def markdown_line(texts: Sequence[str]) -> str:
+    """Return a line of a Markdown table."""
+    return "| " + " | ".join(text.replace("|", "\\|").replace("\n", " ") for text in texts) + " |"
+
+
 def markdown_table(view: View) -> str:
     """Return the table of a view as Markdown."""
-
-    def line(texts: Sequence[str]) -> str:
-        return "| " + " | ".join(text.replace("|", "\\|").replace("\n", " ") for text in texts) + " |"
-
     rule = "| " + " | ".join("---:" if number else "---" for number in view.numeric) + " |"
-    lines = [line(view.head), rule, *(line(texts) for texts in view.lines)]
+    lines = [markdown_line(view.head), rule, *(markdown_line(texts) for texts in view.lines)]
     if view.foot:
-        lines.append(line([f"**{text}**" if text else "" for text in view.foot]))
+        lines.append(markdown_line([f"**{text}**" if text else "" for text in view.foot]))
     if view.rest:
         lines += ["", f"... {view.rest}"]
     return "\n".join(lines) + "\n"

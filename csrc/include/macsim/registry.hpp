@@ -23,9 +23,12 @@ struct Match {
   std::vector<std::int32_t> position;  ///< input position of each canonical slot; -1: this spelling has none
   std::vector<bool> host;              ///< by input position: a host-side number
   bool host_rest = false;              ///< the same for repeated inputs past the end of `host`
+  bool needs_first = false;            ///< the first input is data and does not repeat: a node cannot do without any
   std::vector<std::string> names;      ///< by input position, for messages
   /// The shape rule: the spelling's own, else the rule's.
   const InferFn& infer() const noexcept { return binding != nullptr && binding->infer ? binding->infer : rule->infer; }
+  /// The cost rule, likewise.
+  const CostFn& cost() const noexcept { return binding != nullptr && binding->cost ? binding->cost : rule->cost; }
 };
 
 /// A table of rules. A value: copy it, extend it, pass it. Reading from several threads is safe.

@@ -49,10 +49,10 @@ struct Options {
 /// A sum of rows.
 struct Total {
   std::array<Count, kColumns> sum{};
-  Count flops, int_ops;  ///< 2 a mac, 1 for every other scalar operation on floats; the same for integers
-  Trust trust = Trust::exact;
-  std::size_t rows = 0;     ///< how many rows
-  std::size_t unknown = 0;  ///< how many of them are unknown: then the sums are lower bounds
+  Count flops, int_ops;        ///< 2 a mac, 1 for every other scalar operation on floats; the same for integers
+  Trust trust = Trust::exact;  ///< the worst of the rows; unknown, too, when a sum does not fit 128 bits
+  std::size_t rows = 0;        ///< how many rows
+  std::size_t unknown = 0;     ///< how many of them are unknown: then the sums are lower bounds
   const Count& operator[](Column c) const { return sum[static_cast<std::size_t>(c)]; }
 };
 

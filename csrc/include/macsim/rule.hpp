@@ -106,10 +106,13 @@ class Call {
   std::string_view node_name() const noexcept;
 
   /// Notes that a simplification took `e` to be at least 0, where it is not for all sizes; bind() then refuses sizes
-  /// for which it is not.
-  void assume_not_negative(const Expr& e) const;
+  /// for which it is not. false: nothing can be assumed here, in a branch that may never run, and nothing was noted.
+  bool assume_not_negative(const Expr& e) const;
   /// The same of e - 1.
-  void assume_positive(const Expr& e) const { assume_not_negative(e - 1); }
+  bool assume_positive(const Expr& e) const { return assume_not_negative(e - 1); }
+  /// Notes that the operator needs a == b, where that is not so for all sizes; bind() then refuses sizes for which it
+  /// is not. `what` they are, in the plural, is a literal: "the numbers of elements".
+  void assume_equal(const Expr& a, const Expr& b, std::string_view what) const;
   /// Puts a remark about this node in the report.
   void remark(Code code, std::string text) const;
 
@@ -152,10 +155,11 @@ struct Binding {
   std::int64_t until = INT64_MAX;
   std::string attrs{};  ///< attributes that the dialect calls otherwise, its name first: "dim=axis keepdim=keepdims"
   InferFn infer{};      ///< a shape rule of its own, where the dialect's arguments differ; unset: the rule's
+  CostFn cost{};        ///< the same for the cost
 };
 
 /// The row. Slots are canonical input names in order, "x w b". A leading '#' marks a host-side number (a shape, axes,
-/// a ratio): not traffic, not a parameter. A trailing "..." marks the last as repeated: "xs...".
+/// a ratio): not traffic, not a parameter. A trailing "..." marks the last as repeated, 0 times or more: "xs...".
 struct Rule {
   std::string name;  ///< "conv"; unique
   std::string slots;

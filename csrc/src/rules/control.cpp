@@ -185,7 +185,7 @@ bool learn_elements(Walk& walk, const LoopShape& loop, const Part& condition, st
   const auto trial =
       walk.run_body({loop.body, "body", loop_arguments(Scalar(), condition, state), 1, Trust::exact, {}});
   walk.undo(before);
-  if (!trial || trial->size() < 1 + loop.carried) return false;
+  if (!trial) return false;
   for (std::size_t i = 0; i < loop.carried; ++i) {
     Part& part = state[i];
     if (part.type.kind != Kind::sequence) continue;
@@ -215,6 +215,10 @@ Status run_loop(Walk& walk, const Call& c, Outputs&) {
   const Truth starts = truth_of(condition);
 
   // A trial: what does one iteration, of which nothing is known, do to the state?
+  if (walk.results_of(loop.body) < 1 + loop.carried) {
+    return bad("the body of a Loop gives a condition and what is carried, " + std::to_string(1 + loop.carried) +
+               " values in all; this one gives " + std::to_string(walk.results_of(loop.body)));
+  }
   std::vector<Part> state = initial;
   const auto before = walk.mark();
   const Part unknown_condition = scalar_part(DType::boolean, Scalar());
@@ -223,7 +227,7 @@ Status run_loop(Walk& walk, const Call& c, Outputs&) {
   if (lists && !learn_elements(walk, loop, true_condition, state)) return {};
   for (Part& part : state) part.contents = nullptr;
   auto trial = walk.run_body({loop.body, "body", loop_arguments(Scalar(), true_condition, state), 1, Trust::exact, {}});
-  if (!trial || trial->size() < 1 + loop.carried) return {};
+  if (!trial) return {};
   loop.scanned = trial->size() - 1 - loop.carried;
   const bool uneven = walk.unknown_since(before) || walk.fresh_since(before);
   bool stable = true;
@@ -250,7 +254,7 @@ Status run_loop(Walk& walk, const Call& c, Outputs&) {
     const auto again = walk.mark();
     trial = walk.run_body({loop.body, "body", loop_arguments(Scalar(), true_condition, state), 1, Trust::exact, {}});
     walk.undo(again);
-    if (!trial || trial->size() < 1 + loop.carried) return {};
+    if (!trial) return {};
   }
   if (widened) {
     for (std::size_t i = 0; i < state.size(); ++i) {
@@ -333,6 +337,7 @@ Status run_scan(Walk& walk, const Call& c, Outputs&) {
         part.type.shape.insert(batched ? 0 : scan_axis(c.integers("scan_output_axes"), i - states, rank), trips);
       }
       if (batched) part.type.shape.insert(0, batch);
+  if (!batch.defined()) batch = walk.symbol("batch", "batch of a Scan");
     }
     walk.set_output(i, std::move(part));
   }

@@ -202,6 +202,9 @@ Status read_window(const Call& c, std::size_t spatial, const Shape& kernel_if_ab
     for (const std::int64_t size : kernel) {
       if (size <= 0) return bad("kernel_shape has an entry that is not positive: " + std::to_string(size));
       out.kernel.emplace_back(size);
+      const std::size_t axis = out.kernel.size();
+      const Dim stated = axis < kernel_if_absent.size() ? kernel_if_absent[axis] : Dim::undefined();
+      unify(c, size, stated, "kernel_shape and the kernel's sizes");
     }
   } else {
     out.kernel.assign(kernel_if_absent.begin(), kernel_if_absent.end());
@@ -225,11 +228,15 @@ Status read_window(const Call& c, std::size_t spatial, const Shape& kernel_if_ab
 
 namespace {
 
-// A window larger than its input is a mistake in the model: sizes for which it happens are not what is meant.
-Dim fitting(const Call& c, const Dim& size) {
-  if (size.is_constant()) return max(size, 0);
-  c.assume_not_negative(size);
-  return size;
+// A window that does not fit its input once is a mistake in the model: sizes for which it happens are not what is
+// meant. Only nothing gives nothing.
+Dim fitting(const Call& c, const Dim& in, const Dim& size) {
+  if (at_least(size, 1) == Truth::no) {
+    if (in.is(0)) return 0;
+    c.remark(Code::bad_inputs, "the window is larger than its input with padding: the size is " + size.str());
+    return Dim::undefined();
+  }
+  return c.assume_positive(size) ? size : max(size, 0);
 }
 
 }  // namespace
@@ -241,7 +248,7 @@ Dim windowed(const Call& c, const Dim& in, const Window& w, std::size_t axis) {
   const bool valid = w.auto_pad == "VALID";
   const Dim begin = valid ? Dim(0) : w.begin[axis];
   const Dim room = in + begin + (valid ? Dim(0) : w.end[axis]) - reach;
-  if (!w.ceil_mode) return fitting(c, floor_div(room, stride) + 1);
+  if (!w.ceil_mode) return fitting(c, in, floor_div(room, stride) + 1);
   Dim size = ceil_div(room, stride) + 1;
   // The last window must start inside the input or its left padding.
   const Dim last = (size - 1) * stride - in - begin;  // >= 0: it starts past the end
@@ -251,7 +258,7 @@ Dim windowed(const Call& c, const Dim& in, const Window& w, std::size_t axis) {
   } else if (outside == Truth::depends && last.defined()) {
     size = min(size, floor_div(in + begin - 1, stride) + 1);
   }
-  return fitting(c, size);
+  return fitting(c, in, size);
 }
 
 Type common(const Type& a, const Type& b) {

@@ -62,7 +62,7 @@ struct Window {
   bool ceil_mode = false;
 };
 /// Reads the attributes; `kernel` from kernel_shape, else from the given weight sizes. bad_inputs when lists have wrong
-/// lengths or strides/dilations/kernels are not positive.
+/// lengths or strides/dilations/kernels are not positive; a remark when kernel_shape is not the weights'.
 Status read_window(const Call& c, std::size_t spatial, const Shape& kernel_if_absent, Window& out);
 /// Output size of one axis of a window: floor or ceil((in + pads - dilation*(kernel-1) - 1)/stride) + 1, or what
 /// auto_pad says; with ceil_mode the last window must start inside the input or its left padding.
