@@ -45,3 +45,15 @@ def test_the_symbolic_total_bound_afterwards_is_the_same(truth: dict[str, Any]) 
             if not isinstance(dim, int):
                 sizes[str(dim)] = size
     assert free.bind(sizes).macs == truth["macs"]
+
+
+SILERO = FOLDER / "silero-vad__silero_vad.onnx"
+
+
+@pytest.mark.skipif(not SILERO.exists(), reason="the model is not there")
+@pytest.mark.parametrize(("samples", "macs"), [(352, 423_808), (512, 563_968), (576, 679_552)])
+def test_a_branch_that_may_not_run_refuses_no_sizes(samples: int, macs: int) -> None:
+    """Nobody says which rate the sound has: the larger branch is counted, as it is when the sizes are given before."""
+    sizes = {"input.0": 1, "input.1": samples}
+    assert macsim.count(SILERO).bind(sizes).macs == macs
+    assert macsim.count(SILERO, dims=sizes).macs == macs

@@ -397,7 +397,6 @@ std::vector<Unbound> Report::unbound() const {
   return out;
 }
 
-Result<Report> Report::bind(const Bindings& sizes) const {
 namespace {
 
 // Rows that had a count and have none with the sizes that were bound are unknown, and are told.
@@ -419,6 +418,7 @@ void lose(Report::Data& data, const std::set<std::uint32_t>& rows) {
 
 }  // namespace
 
+Result<Report> Report::bind(const Bindings& sizes) const {
   const Analysis& found = *data_->found;
   for (const auto& [name, size] : sizes) {
     if (size < 0) return Status(Code::bad_request, "the size of '" + name + "' is negative: " + std::to_string(size));
@@ -431,10 +431,10 @@ void lose(Report::Data& data, const std::set<std::uint32_t>& rows) {
   auto data = std::make_shared<Data>();
   data->found = data_->found;
   data->bound = data_->bound;
-  for (const auto& [name, size] : sizes) data->bound.emplace(name, size);
   data->trust = data_->trust;
   data->because = data_->because;
   data->diagnostics = data_->diagnostics;
+  for (const auto& [name, size] : sizes) data->bound.emplace(name, size);
   for (const Expr& assumed : found.not_negative) {
     const Expr value = assumed.bind(data->bound);
     if (!value.is_constant() || at_least(value, 0) == Truth::yes) continue;
@@ -442,8 +442,17 @@ void lose(Report::Data& data, const std::set<std::uint32_t>& rows) {
                                          ", and a simplification took it to be at least 0; give these sizes with "
                                          "shapes= or dims= before counting");
   }
-  for (std::size_t c = 0; c < kColumns; ++c) {
+  for (const Equality& same : found.equal) {
+    const Expr a = same.a.bind(data->bound), b = same.b.bind(data->bound);
+    if (equal(a, b) != Truth::no) continue;
+    const Model& model = *found.model;
+    const Op& op = model.ops[found.frames[same.frame].graph->nodes[same.node].op];
+    return Status(Code::bad_request, path_of(found.frames, model, same.frame, same.node) + " (" + std::string(op.name) +
+                                         "): " + std::string(same.what) + ", " + same.a.str() + " and " + same.b.str() +
+                                         ", must be the same and would be " + a.str() + " and " + b.str());
+  }
   std::set<std::uint32_t> lost;
+  for (std::size_t c = 0; c < kColumns; ++c) {
     auto& values = data->columns[c];
     values.reserve(data_->columns[c].size());
     for (const Count& count : data_->columns[c]) {
@@ -451,8 +460,8 @@ void lose(Report::Data& data, const std::set<std::uint32_t>& rows) {
       if (count.defined() && !values.back().defined()) lost.insert(static_cast<std::uint32_t>(values.size() - 1));
     }
   }
+  if (!lost.empty()) lose(*data, lost);
   return Report(std::move(data));
 }
 
 }  // namespace macsim
-  if (!lost.empty()) lose(*data, lost);

@@ -87,6 +87,53 @@ def test_if_with_an_unknown_condition_counts_the_larger_branch_as_a_bound(then_u
     assert [d.code for d in report.diagnostics] == ["MS401"]
 
 
+# What a branch needs of sizes -----------------------------------------------------------------------------------------
+
+
+def _either(then: str, other: str, shape: str = "[n, 4]") -> macsim.Report:
+    """One of two bodies, and nobody knows which; both capture x, a w of [4, 4] and a k of [1, 1, 3]."""
+    text = f"""<ir_version: 10, opset_import: ["" : 21]>
+    g (float{shape} x, bool c, float[4, 4] w, float[1, 1, 3] k) => (y) {{
+        y = If (c) <then_branch = a () => (p) {{ {then} }}, else_branch = b () => (q) {{ {other} }}>
+    }}"""
+    return macsim.count(onnx.parser.parse_model(text))
+
+
+SEVEN_ROWS = "s = Constant <value_ints = [7, 4]> () r = Reshape (x, s)"
+
+
+def test_sizes_that_only_a_branch_refuses_are_not_refused() -> None:
+    # 7 rows of [4] @ [4, 4] in the branch that needs n to be 7; a sum to a scalar ends both.
+    report = _either(
+        f"{SEVEN_ROWS} m = MatMul (r, w) p = ReduceSum <keepdims = 0> (m)", "q = ReduceSum <keepdims = 0> (x)"
+    )
+    assert report.bind(n=9).macs == 7 * 16
+    assert report.bind(n=9).trust == "bound"
+
+
+def test_what_a_branch_takes_for_granted_is_asked_when_its_result_goes_on() -> None:
+    # The larger branch makes n rows one; were it the other branch that ran, n rows would go on.
+    first = "z = Constant <value_ints = [0]> () m = MatMul (x, w) p = Squeeze (m, z)"
+    report = _either(first, "q = Identity (x)")
+    assert report.bind(n=1).macs == 16
+    with pytest.raises(macsim.RequestError, match="n"):
+        report.bind(n=2)
+
+
+def test_what_the_smaller_branch_takes_for_granted_is_not_asked() -> None:
+    report = _either("p = MatMul (x, w)", f"{SEVEN_ROWS} q = Identity (r)")
+    assert report.bind(n=9).macs == 9 * 16
+
+
+def test_a_window_in_a_branch_may_be_larger_than_its_input() -> None:
+    # n - 2 places of 3 products each, and none where n is 1.
+    report = _either(
+        "v = Conv (x, k) p = ReduceSum <keepdims = 0> (v)", "q = ReduceSum <keepdims = 0> (x)", "[1, 1, n]"
+    )
+    assert report.bind(n=5).macs == 9
+    assert report.bind(n=1).macs == 0
+
+
 def test_if_whose_condition_is_a_stored_constant() -> None:
     proto = model(
         [helper.make_node("If", ["c"], ["y"], **branches(1, 2))], [value("x")], ["y"], [const("c", False, np.bool_)]

@@ -8,7 +8,9 @@ say is weighted (T k D mul) and added up (T (k - 1) D add).
 from __future__ import annotations
 
 import pytest
-from truth import Case, case, check, f32, t, weight
+from truth import Case, case, check, f32, model_of, t, weight
+
+import macsim
 
 MS = "com.microsoft"
 
@@ -84,6 +86,59 @@ CASES = [
         weights="6144*min(8, 2*t)",
         id="MoE-gated",
     ),
+    # Hidden 8, inner 16: 6 tokens visit one expert of 2 * 8 * 16. The matrices lie as [hidden, inner], [inner, hidden];
+    # ONNX Runtime reads them the other way round, and takes both.
+    case(
+        "MoE",
+        [f32(6, 8), f32(6, 4), weight("f32", 4, 8, 16), weight("f32", 4, 16), weight("f32", 4, 16, 8)],
+        f32(6, 8),
+        domain=MS,
+        attrs={"k": 1},
+        work={
+            "mac": 6 * 256,
+            "compare": 6 * 3 + 6 * 3 + 6 * 16,
+            "add": 6 * 7 + 6 * 16,
+            "exp": 24,
+            "div": 24,
+            "mul": 6 * 8,
+        },
+        weights=4 * (2 * 8 * 16 + 16) * 4,
+        id="MoE-turned",
+    ),
+    # Mixtral's sizes, turned: 2 experts of 3 * 4096 * 14336. silu(gate) * up: 2 mul, exp, add, div on 2 * 14336.
+    case(
+        "MoE",
+        [
+            f32(1, 4096),
+            f32(1, 8),
+            weight("f32", 8, 4096, 14336),
+            None,
+            weight("f32", 8, 14336, 4096),
+            None,
+            weight("f32", 8, 4096, 14336),
+        ],
+        f32(1, 4096),
+        domain=MS,
+        attrs={"k": 2, "activation_type": "silu"},
+        work={
+            "mac": 352_321_536,
+            "compare": 7 + 13,
+            "add": 15 + 2 * 14336 + 4096,
+            "exp": 8 + 2 * 14336,
+            "div": 8 + 2 * 14336,
+            "mul": 4 * 14336 + 2 * 4096,
+        },
+        id="MoE-gated-turned",
+    ),
+    # Neither size is that of the tokens.
+    case(
+        "MoE",
+        [f32(6, 8), f32(6, 4), weight("f32", 4, 16, 9), None, weight("f32", 4, 8, 16)],
+        f32(6, 8),
+        domain=MS,
+        trust="unknown",
+        id="MoE-misfit",
+    ),
     # 4-bit weights: 16 and 32 columns in 8 and 16 bytes. Those of 8 experts widened: 8 * 1024 of add, convert, mul.
     case(
         "QMoE",
@@ -109,6 +164,32 @@ CASES = [
             "convert": 8192,
         },
         weights=8 * (32 * 8 + 16 * 16) + 8 * 48 * 4,
+    ),
+    # The same turned: 32 and 16 columns in 16 and 8 bytes.
+    case(
+        "QMoE",
+        [
+            f32(6, 16),
+            f32(6, 8),
+            weight("u8", 8, 16, 16),
+            weight("f32", 8, 32),
+            None,
+            weight("u8", 8, 32, 8),
+            weight("f32", 8, 16),
+        ],
+        f32(6, 16),
+        domain=MS,
+        attrs={"k": 2, "expert_weight_bits": 4},
+        work={
+            "mac": 12 * 1024,
+            "compare": _ROUTER["compare"] + 12 * 32,
+            "add": _ROUTER["add"] + 6 * 16 + 8192,
+            "exp": 48,
+            "div": 48,
+            "mul": 12 * 16 + 8192,
+            "convert": 8192,
+        },
+        id="QMoE-turned",
     ),
     # Mixing weights of their own: no softmax; normalised 6 add, 12 div; swiglu on 12 * 32; three matrices, packed.
     case(
@@ -170,3 +251,12 @@ CASES = [
 @pytest.mark.parametrize("c", CASES, ids=str)
 def test_moe(c: Case) -> None:
     check(c)
+
+
+def test_a_hidden_size_that_is_a_symbol_is_that_of_the_experts() -> None:
+    """[4, 8, 16] is read as [experts, inner, hidden]: 6 tokens of 2 * 8 * 16. A hidden size of 8 would be the other."""
+    inputs = [f32(6, "h"), f32(6, 4), weight("f32", 4, 8, 16), None, weight("f32", 4, 16, 8)]
+    report = macsim.count(model_of(case("MoE", inputs, f32(6, "h"), domain=MS)))
+    assert report.bind(h=16).macs == 1536
+    with pytest.raises(macsim.RequestError, match=r"the hidden sizes of the experts and the tokens, .* 16 and 8$"):
+        report.bind(h=8)

@@ -136,3 +136,49 @@ def test_what_a_view_took_for_granted_is_checked_when_sizes_are_given() -> None:
     assert report.bind(n=1) is not None
     with pytest.raises(macsim.RequestError, match="n"):
         report.bind(n=2)
+
+
+def _reshaped(shape: str, to: str) -> macsim.Report:
+    """x reshaped to rows of 4, and each multiplied by a [4, 4]: 16 MACs a row."""
+    text = f"""<ir_version: 10, opset_import: ["" : 21]> g (float{shape} x, float[4, 4] w) => (y) {{
+        to = Constant <value_ints = {to}> ()
+        rows = Reshape (x, to)
+        y = MatMul (rows, w)
+    }}"""
+    return macsim.count(onnx.parser.parse_model(text))
+
+
+def test_a_reshape_keeps_its_elements() -> None:
+    report = _reshaped("[b, 4]", "[7, 4]")
+    assert report.bind(b=7).macs == 7 * 16
+    with pytest.raises(macsim.RequestError, match=r"elements, 4\*b and 28, must be the same and would be 36 and 28$"):
+        report.bind(b=9)
+
+
+def test_the_rest_of_a_reshape_leaves_nothing() -> None:
+    # [b, s, 4] to [7, -1, 4]: b * s / 7 for -1. 14 rows are two for each of 7; 11 rows are 44 elements, 7 rows 28.
+    report = _reshaped("[b, s, 4]", "[7, -1, 4]")
+    assert report.bind(b=2, s=7).macs == 14 * 16
+    assert report.bind(b=1).bind(s=14).macs == 14 * 16
+    for sizes in ({"b": 1, "s": 11}, {"b": 11, "s": 1}):
+        with pytest.raises(macsim.RequestError, match=r"must be the same and would be 44 and 28$"):
+            report.bind(sizes)
+    with pytest.raises(macsim.RequestError, match=r"would be 44 and 28$"):
+        report.bind(b=1).bind(s=11)
+
+
+def test_sizes_that_cancel_are_not_asked_about() -> None:
+    # [b, s, 4] to [b, -1, 2, 4]: s / 2 pairs of rows; then any b will do.
+    report = _reshaped("[b, s, 4]", "[0, -1, 2, 4]")
+    assert report.bind(b=3, s=10).macs == 30 * 16
+    with pytest.raises(macsim.RequestError, match=r"would be 12 and 8$"):
+        report.bind(b=1, s=3)
+
+
+def test_equal_parts_leave_nothing() -> None:
+    # Gated channels are split in two: Split of opset 13 has equal parts.
+    text = """<ir_version: 10, opset_import: ["" : 13]> g (float[3, n] x) => (a, b) { a, b = Split <axis = 1> (x) }"""
+    report = macsim.count(onnx.parser.parse_model(text))
+    assert report.bind(n=8).outputs[0].shape == (3, 4)
+    with pytest.raises(macsim.RequestError, match=r"a size and what its equal parts hold, .* would be 9 and 8$"):
+        report.bind(n=9)

@@ -24,6 +24,13 @@ bool same_type(const Type& a, const Type& b) {
   return same_type(*a.element, *b.element);
 }
 
+/// Whether nothing that follows can tell one from the other.
+bool same_results(const std::vector<Part>& a, const std::vector<Part>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const Part& x, const Part& y) {
+    return same_type(x.type, y.type) && x.contents == nullptr && y.contents == nullptr;
+  });
+}
+
 // If. --------------------------------------------------------------------------------------------------------------
 
 void give_outputs(Walk& walk, std::vector<Part> results) {
@@ -80,6 +87,10 @@ Status run_if(Walk& walk, const Call& c, Outputs&) {
   walk.remark(Code::larger_branch, "the condition is not known; " + std::string(which) + " is counted (" +
                                        (then_larger ? then_work : else_work).str() + " MACs against " +
                                        (then_larger ? else_work : then_work).str() + ")");
+  // Where both give the same, what follows does not depend on which of them runs: then sizes that only the counted one
+  // refuses are not refused.
+  std::optional<Walk::Unsure> unsure;
+  if (same_results(*then_results, *else_results)) unsure.emplace(walk);
   return run_branch(walk, which, sure ? Trust::bound : Trust::estimate,
                     "the larger branch of an If whose condition is not known");
 }
@@ -204,6 +215,10 @@ Status run_loop(Walk& walk, const Call& c, Outputs&) {
   std::vector<Part> initial;
   initial.reserve(loop.carried);
   for (std::size_t i = 0; i < loop.carried; ++i) initial.push_back(walk.part_at(2 + i));
+  if (walk.results_of(loop.body) < 1 + loop.carried) {
+    return bad("the body of a Loop gives a condition and what is carried, " + std::to_string(1 + loop.carried) +
+               " values in all; this one gives " + std::to_string(walk.results_of(loop.body)));
+  }
   const std::size_t outputs = c.outputs();
   loop.scanned = outputs > loop.carried ? outputs - loop.carried : 0;
 
@@ -215,10 +230,6 @@ Status run_loop(Walk& walk, const Call& c, Outputs&) {
   const Truth starts = truth_of(condition);
 
   // A trial: what does one iteration, of which nothing is known, do to the state?
-  if (walk.results_of(loop.body) < 1 + loop.carried) {
-    return bad("the body of a Loop gives a condition and what is carried, " + std::to_string(1 + loop.carried) +
-               " values in all; this one gives " + std::to_string(walk.results_of(loop.body)));
-  }
   std::vector<Part> state = initial;
   const auto before = walk.mark();
   const Part unknown_condition = scalar_part(DType::boolean, Scalar());
@@ -326,6 +337,7 @@ Status run_scan(Walk& walk, const Call& c, Outputs&) {
     arguments.push_back(std::move(part));
   }
   if (!trips.defined()) trips = walk.symbol("trips", "trips of a Scan");
+  if (!batch.defined()) batch = walk.symbol("batch", "batch of a Scan");
   auto results = walk.run_body({body, "body", std::move(arguments), trips * batch, Trust::exact, {}});
   if (!results) return {};
   for (std::size_t i = 0; i < results->size(); ++i) {
@@ -337,7 +349,6 @@ Status run_scan(Walk& walk, const Call& c, Outputs&) {
         part.type.shape.insert(batched ? 0 : scan_axis(c.integers("scan_output_axes"), i - states, rank), trips);
       }
       if (batched) part.type.shape.insert(0, batch);
-  if (!batch.defined()) batch = walk.symbol("batch", "batch of a Scan");
     }
     walk.set_output(i, std::move(part));
   }

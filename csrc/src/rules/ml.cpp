@@ -180,6 +180,7 @@ Status cost_scaler(const Call& c, Cost& cost) {
 Status cost_normalizer(const Call& c, Cost& cost) {
   const Count n = numel(c.shape(kX));
   const Count rows = rows_of(c).count;
+  if (Status status = one_of(c, "norm", {"MAX", "L1", "L2"}); !status) return status;
   const std::string_view norm = c.text("norm", "MAX");
   if (norm == "L2") {
     cost[Work::mul] = n;

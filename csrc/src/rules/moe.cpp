@@ -44,6 +44,24 @@ struct Experts {
 /// An inner size from the packed bytes of a row.
 Dim unpacked(const Dim& row, std::int64_t bits) { return bits > 0 ? floor_div(row * 8, bits) : row; }
 
+/// The size of an expert's matrix that is not the hidden one. Its rows are bytes of `bits` (0: they are not packed).
+/// Both layouts are in use, [inner, hidden] and [hidden, inner], and the hidden size of the tokens tells which; where
+/// it does not, because it is a symbol, the matrix is [rows, columns] as documented.
+Dim beside_hidden(const Call& c, const Shape& w, const Dim& hidden, std::int64_t bits, bool hidden_rows) {
+  const Dim& rows = w[1];
+  const Dim& row = w[2];
+  const Dim packed = bits > 0 ? ceil_div(hidden * bits, 8) : hidden;
+  const bool as_rows = rows == hidden, as_columns = row == packed;
+  if (as_columns && !(as_rows && hidden_rows)) return rows;
+  if (as_rows) return unpacked(row, bits);
+  if (hidden_rows) {
+    c.assume_equal(rows, hidden, "the hidden sizes of the experts and the tokens");
+    return unpacked(row, bits);
+  }
+  c.assume_equal(row, packed, "the hidden sizes of the experts and the tokens");
+  return rows;
+}
+
 std::int64_t bits_of_first(const Call& c) {
   return c.integer("fc1_expert_weight_bits", c.integer("expert_weight_bits", 4));
 }
@@ -58,17 +76,19 @@ Experts experts_of(const Call& c) {
   e.hidden = x.back();
   e.experts = better_known(c.shape(kFirst)[0], c.shape(kRouter).back());
   e.chosen = c.integer("k", 1);
-  e.first = c.shape(kFirst)[1];
   e.third = c.has(kThird);
   if (c.op() == "MoEPacked") {
-    e.inner = c.shape(kFirst)[1];
-  } else if (c.op() == "QMoE") {
-    const std::string_view type = c.text("quant_type", "int");
-    const std::int64_t bits = type == "int" ? bits_of_second(c) : type == "fp8" ? 8 : 4;
-    e.inner = unpacked(c.shape(kSecond)[2], bits);
-  } else {
-    e.inner = c.shape(kSecond)[2];
+    e.first = e.inner = c.shape(kFirst)[1];
+    return e;
   }
+  std::int64_t first = 0, second = 0;
+  if (c.op() == "QMoE") {
+    const std::string_view type = c.text("quant_type", "int");
+    first = type == "int" ? bits_of_first(c) : type == "fp8" ? 8 : 4;
+    second = type == "int" ? bits_of_second(c) : first;
+  }
+  e.first = beside_hidden(c, c.shape(kFirst), e.hidden, first, false);
+  e.inner = beside_hidden(c, c.shape(kSecond), e.hidden, second, true);
   return e;
 }
 
@@ -76,9 +96,18 @@ Experts experts_of(const Call& c) {
 Count experts_read(const Call& c, const Experts& e) { return smaller(c, e.experts, e.visits()); }
 
 Status infer_experts(const Call& c, Outputs& out) {
+  out.set(0, c.dtype(kX), c.shape(kX));
   if (c.ranked(kX) && c.shape(kX).size() < 2)
     return bad("experts need tokens by hidden size; the shape is " + text(c.shape(kX)));
-  out.set(0, c.dtype(kX), c.shape(kX));
+  if (c.op() == "MoE" && c.ranked(kX) && c.shape(kX).back().is_constant()) {
+    for (const std::size_t slot : {kFirst, kSecond, kThird}) {
+      const Shape& w = c.shape(slot);
+      if (w.size() != 3 || !w[1].is_constant() || !w[2].is_constant()) continue;
+      if (w[1] != c.shape(kX).back() && w[2] != c.shape(kX).back()) {
+        return bad("experts of the shape " + text(w) + " do not fit tokens of the shape " + text(c.shape(kX)));
+      }
+    }
+  }
   return {};
 }
 

@@ -158,6 +158,7 @@ Status infer_pad(const Call& c, Outputs& out) {
   const DType dtype = c.dtype(kX);
   out.unranked(0, dtype);
   if (!c.ranked(kX)) return {};
+  if (Status status = one_of(c, "mode", {"constant", "reflect", "edge", "wrap"}); !status) return status;
   const Shape& x = c.shape(kX);
   Padding padding;
   if (Status status = padding_of(c, x.size(), padding); !status) return status;

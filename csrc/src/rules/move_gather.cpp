@@ -243,6 +243,7 @@ Status infer_scatter_nd(const Call& c, Outputs& out) {
 }
 
 Status cost_scatter(const Call& c, Cost& cost) {
+  if (Status status = one_of(c, "reduction", {"none", "add", "mul", "max", "min"}); !status) return status;
   const std::string_view reduction = c.text("reduction", "none");
   const Count n = numel(c.shape(kUpdates));
   if (reduction == "add") {

@@ -30,7 +30,7 @@ Dim from_start(const Call& c, const Dim& bound, const Dim& size) {
   for (const bool negative : {false, true}) {
     const Dim margin = negative ? -1 - bound : bound;
     if (at_least(margin, 0, 1) != Truth::yes) continue;
-    c.assume_not_negative(margin);
+    if (!c.assume_not_negative(margin)) break;
     return negative ? bound + size : bound;
   }
   return bound + min(1, max(-bound, 0)) * size;

@@ -58,6 +58,7 @@ Status cost_roi_align(const Call& c, Cost& cost) {
   cost[Work::add] = 6 * samples + 3 * blends;
   cost[Work::compare] = 4 * samples;
   cost[Work::convert] = 2 * samples;
+  if (Status status = one_of(c, "mode", {"avg", "max"}); !status) return status;
   const bool average = c.text("mode", "avg") == "avg";
   cost[average ? Work::add : Work::compare] += blends - numel(y);
   if (average) cost[Work::div] = numel(y);

@@ -82,6 +82,11 @@ Status infer_loss(const Call& c, Outputs& out) {
     out.set(1, dtype, scores);
     return bad("the scores need an axis of classes: " + text(scores));
   }
+  if (Status status = one_of(c, "reduction", {"mean", "sum", "none"}); !status) {
+    out.unranked(0, dtype);
+    out.set(1, dtype, scores);
+    return status;
+  }
   const bool each = c.text("reduction", "mean") == "none";
   out.set(0, dtype, each ? without(scores, 1) : Shape());
   out.set(1, dtype, scores);  // logarithms of probabilities, of SoftmaxCrossEntropyLoss

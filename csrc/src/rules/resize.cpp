@@ -109,10 +109,21 @@ void keep_aspect(const Call& c, const Shape& x, const std::vector<std::size_t>& 
   }
 }
 
+Status read_modes(const Call& c) {
+  if (Status status = one_of(c, "mode", {"nearest", "linear", "cubic", "bilinear"}); !status) return status;
+  if (Status status = one_of(c, "keep_aspect_ratio_policy", {"stretch", "not_larger", "not_smaller"}); !status) {
+    return status;
+  }
+  return one_of(c, "coordinate_transformation_mode",
+                {"half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric",
+                 "tf_crop_and_resize", "tf_half_pixel_for_nn"});
+}
+
 Status infer_resize(const Call& c, Outputs& out) {
   const DType dtype = c.dtype(kX);
   out.unranked(0, dtype);
   if (!c.ranked(kX)) return {};
+  if (Status status = read_modes(c); !status) return status;
   const Shape& x = c.shape(kX);
   const auto axes = resized_axes(c, x.size());
   if (!axes) return bad("Resize: axes do not fit the shape " + text(x));

@@ -38,6 +38,7 @@ Status infer_grid_sample(const Call& c, Outputs& out) {
 Status cost_grid_sample(const Call& c, Cost& cost) {
   const Shape& grid = c.shape(kGrid);
   if (grid.size() < 3) return bad("GridSample needs a grid, and has " + text(grid));
+  if (Status status = one_of(c, "mode", {"linear", "bilinear", "nearest", "cubic", "bicubic"}); !status) return status;
   const sample::Mode mode = sample::mode_of(c.text("mode", "linear"));
   const std::size_t spatial = grid.size() - 2;
   const Count positions = numel(grid, 0, grid.size() - 1);
@@ -140,6 +141,7 @@ Status infer_crop_resize(const Call& c, Outputs& out) {
 
 Status cost_crop_resize(const Call& c, Cost& cost) {
   const Shape& y = c.out_shape();
+  if (Status status = one_of(c, "mode", {"bilinear", "nearest"}); !status) return status;
   const sample::Mode mode = sample::mode_of(c.text("mode", "bilinear"));
   const Count coordinates = y[0] * (y[2] + y[3]);
   cost[Work::mul] = coordinates;
@@ -153,6 +155,7 @@ Status cost_crop_resize(const Call& c, Cost& cost) {
 // ImageDecoder. ----------------------------------------------------------------------------------------------------
 
 Status infer_decode(const Call& c, Outputs& out) {
+  if (Status status = one_of(c, "pixel_format", {"RGB", "BGR", "Grayscale"}); !status) return status;
   const Dim height = out.symbol("height", "height of the decoded image");
   const Dim width = out.symbol("width", "width of the decoded image");
   out.set(0, DType::u8, Shape{height, width, c.text("pixel_format", "RGB") == "Grayscale" ? 1 : 3});

@@ -46,6 +46,8 @@ Status infer_recurrent(const Call& c, Outputs& out) {
   const Shape& x = c.shape(kX);
   if (c.ranked(kX) && x.size() != 3)
     return bad("a recurrent network needs [steps, batch, input]; the shape is " + text(x));
+  for (std::size_t i = 0; i < 3; ++i) out.unranked(i, c.dtype(kX));
+  if (Status status = one_of(c, "direction", {"forward", "reverse", "bidirectional"}); !status) return status;
   Layer layer = layer_of(c);
   if (c.ranked(kW) && c.shape(kW).size() != 3) return bad("W needs three axes; the shape is " + text(c.shape(kW)));
   const DType dtype = c.dtype(kX);

@@ -149,8 +149,7 @@ Dim larger(const Call& c, const Dim& a, const Dim& b) {
   if (at_least(b, a) == Truth::yes) return b;
   const bool first = at_least(a, b, 1) == Truth::yes;
   if (first || at_least(b, a, 1) == Truth::yes) {
-    c.assume_not_negative(first ? a - b : b - a);
-    return first ? a : b;
+    if (c.assume_not_negative(first ? a - b : b - a)) return first ? a : b;
   }
   return max(a, b);
 }
@@ -166,7 +165,9 @@ Dim quotient(const Call& c, const Dim& a, const Dim& b) {
     if (!b.is_constant()) c.assume_positive(b);
     return std::move(*exact);
   }
-  return floor_div(a, b);
+  Dim whole = floor_div(a, b);
+  c.assume_equal(a, b * whole, "a size and what its equal parts hold");
+  return whole;
 }
 
 // Windows. ---------------------------------------------------------------------------------------------------------
@@ -201,10 +202,10 @@ Status read_window(const Call& c, std::size_t spatial, const Shape& kernel_if_ab
     }
     for (const std::int64_t size : kernel) {
       if (size <= 0) return bad("kernel_shape has an entry that is not positive: " + std::to_string(size));
-      out.kernel.emplace_back(size);
       const std::size_t axis = out.kernel.size();
       const Dim stated = axis < kernel_if_absent.size() ? kernel_if_absent[axis] : Dim::undefined();
       unify(c, size, stated, "kernel_shape and the kernel's sizes");
+      out.kernel.emplace_back(size);
     }
   } else {
     out.kernel.assign(kernel_if_absent.begin(), kernel_if_absent.end());
@@ -221,6 +222,8 @@ Status read_window(const Call& c, std::size_t spatial, const Shape& kernel_if_ab
     out.begin.emplace_back(pads.empty() ? 0 : pads[i]);
     out.end.emplace_back(pads.empty() ? 0 : pads[spatial + i]);
   }
+  if (Status status = one_of(c, "auto_pad", {"NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID", ""}); !status)
+    return status;
   out.auto_pad = c.text("auto_pad", "NOTSET");
   out.ceil_mode = c.integer("ceil_mode", 0) != 0;
   return {};
@@ -259,6 +262,14 @@ Dim windowed(const Call& c, const Dim& in, const Window& w, std::size_t axis) {
     size = min(size, floor_div(in + begin - 1, stride) + 1);
   }
   return fitting(c, in, size);
+}
+
+Status one_of(const Call& c, std::string_view attribute, std::initializer_list<std::string_view> words) {
+  const std::string_view given = c.text(attribute, *words.begin());
+  if (std::find(words.begin(), words.end(), given) != words.end()) return {};
+  std::string text = std::string(attribute) + " is '" + std::string(given) + "', and can be";
+  for (const std::string_view word : words) (text += word == *words.begin() ? " " : ", ") += word;
+  return bad(std::move(text));
 }
 
 Type common(const Type& a, const Type& b) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -49,7 +50,7 @@ Dim at_least_zero(const Call& c, const Dim& e);
 Dim larger(const Call& c, const Dim& a, const Dim& b);
 Dim smaller(const Call& c, const Dim& a, const Dim& b);
 /// a / b where the operator guarantees divisibility (reshape, split, group counts): exact division that may cancel
-/// symbols (recorded), otherwise floor_div.
+/// symbols (recorded), otherwise floor_div (that nothing is left is recorded).
 Dim quotient(const Call& c, const Dim& a, const Dim& b);
 
 /// Attributes of a sliding window over the last `spatial` axes, with ONNX's names and defaults (kernel_shape, strides,
@@ -67,6 +68,9 @@ Status read_window(const Call& c, std::size_t spatial, const Shape& kernel_if_ab
 /// Output size of one axis of a window: floor or ceil((in + pads - dilation*(kernel-1) - 1)/stride) + 1, or what
 /// auto_pad says; with ceil_mode the last window must start inside the input or its left padding.
 Dim windowed(const Call& c, const Dim& in, const Window& w, std::size_t axis);
+
+/// A text attribute with a fixed vocabulary: bad_inputs when it is there and none of these.
+Status one_of(const Call& c, std::string_view attribute, std::initializer_list<std::string_view> words);
 
 /// What two types have in common: sizes that differ are unknown, and so is a rank that differs.
 Type common(const Type& a, const Type& b);

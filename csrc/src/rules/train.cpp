@@ -74,6 +74,7 @@ Status cost_adam(const Call& c, Cost& cost) {
 // V' = alpha * V + beta * G; X' = X - R * V', or X - R * (G + alpha * V'). Once: T > 0 ? beta : 1.
 Status cost_momentum(const Call& c, Cost& cost) {
   const Count n = elements(c, 3);
+  if (Status status = one_of(c, "mode", {"standard", "nesterov"}); !status) return status;
   const bool nesterov = c.text("mode", "standard") == "nesterov";
   cost[Work::mul] = (nesterov ? 4 : 3) * n;
   cost[Work::add] = (nesterov ? 3 : 2) * n;

@@ -44,7 +44,13 @@ Dim rest_of(const Call& c, const Shape& from, const Shape& to, std::size_t hole)
   }
   Dim product = 1;
   for (const Dim& dim : left) product *= dim;
-  return divisor.is(1) ? product : quotient(c, product, divisor);
+  if (divisor.is(1)) return product;
+  if (product.is_constant() && divisor.is_constant()) return floor_div(product, divisor);
+  if (auto exact = divide_exact(product, divisor)) {
+    if (!divisor.is_constant()) c.assume_positive(divisor);
+    return std::move(*exact);
+  }
+  return floor_div(product, divisor);  // nothing is left: the elements are compared in the end
 }
 
 // The sizes asked for: attributes at first, an input since version 5. Unknown ones are undefined.
@@ -99,8 +105,12 @@ Status infer_reshape(const Call& c, Outputs& out) {
     y[holes[i]] = out.symbol("shape" + std::to_string(holes[i]), "a size that Reshape takes from data");
   }
   if (follows) y[holes.front()] = rest_of(c, x, y, holes.front());
-  if (x != y && equal(numel(x), numel(y)) == Truth::no) {
-    return refused(c, out, "the elements of " + text(x) + " do not fit " + text(y));
+  if (x != y) {
+    const Count before = numel(x), after = numel(y);
+    if (equal(before, after) == Truth::no) {
+      return refused(c, out, "the elements of " + text(x) + " do not fit " + text(y));
+    }
+    c.assume_equal(before, after, "the numbers of elements");
   }
   out.set(0, c.dtype(kX), std::move(y));
   pass_elements(c, out);
