@@ -137,8 +137,13 @@ def test_a_window_that_fits_for_some_sizes() -> None:
     """5 taps: from h = 5 on there are h - 4 positions; 4 * 75 macs each. A last window may be cut with ceil_mode."""
     report = macsim.count(node_model("Conv", [(1, 3, "h", 5), (4, 3, 5, 5)]))
     assert report.bind(h=5).macs == 4 * 75
+    assert report.evaluate("macs", h=[5, 6]).tolist() == [4 * 75, 2 * 4 * 75]
     with pytest.raises(macsim.RequestError):
         report.bind(h=4)
+    with pytest.raises(macsim.RequestError, match="h - 5 would be -1"):
+        report.evaluate("macs", h=[6, 4, 5])
+    with pytest.raises(macsim.RequestError, match="h - 5 would be -2"):
+        report.evaluate("macs", h=3)
     pool = macsim.count(node_model("MaxPool", [(1, 3, 2, 2)], kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1))
     assert (pool.outputs[0].shape, pool.trust) == ((1, 3, 1, 1), "exact")
 

@@ -387,6 +387,7 @@ void bind_report(py::module_& m) {
       .def_property_readonly("weight_bytes", [](const Report& r) { return number(r.weight_bytes()); })
       .def_property_readonly("unbound", &Report::unbound)
       .def_property_readonly("diagnostics", [](const Report& r) { return r.diagnostics(); })
+      .def_property_readonly("assumptions", &Report::assumptions)
       .def("bind", &bind_report_sizes, py::arg("sizes"));
   m.def("analyze", &run, py::arg("model"), py::arg("rules"), py::arg("inputs"), py::arg("dims"),
         "Infer every type and count every node. `inputs`: name to (dtype, shape, elements), each perhaps None.");

@@ -419,6 +419,17 @@ void lose(Report::Data& data, const std::set<std::uint32_t>& rows) {
 }  // namespace
 
 Result<Report> Report::bind(const Bindings& sizes) const {
+std::vector<Expr> Report::assumptions() const {
+  std::vector<Expr> out;
+  const auto add = [&](const Expr& assumed) {
+    Expr left = assumed.bind(data_->bound);
+    if (left.defined() && !left.is_constant()) out.push_back(std::move(left));
+  };
+  for (const Expr& assumed : data_->found->not_negative) add(assumed);
+  for (const Equality& same : data_->found->equal) add(min(same.a - same.b, same.b - same.a));
+  return out;
+}
+
   const Analysis& found = *data_->found;
   for (const auto& [name, size] : sizes) {
     if (size < 0) return Status(Code::bad_request, "the size of '" + name + "' is negative: " + std::to_string(size));

@@ -242,8 +242,6 @@ class Report:
                 raise RequestError(f"a size of {name!r} is negative: {size.min()}")
             if size.size and int(size.max()) > SIZE_LIMIT:
                 raise RequestError(f"a size of {name!r} does not fit 64 bits: {size.max()}")
-            if size.size and int(size.min()) == 0 and name in names:
-                self.bind({name: 0})  # says so when a simplification took it to be at least 1
         wanted = objects([self._total(quantity)]) if isinstance(quantity, str) else _array(quantity)
         outer = () if isinstance(quantity, str) else wanted.shape
         expressions = list(wanted.ravel())
@@ -251,7 +249,26 @@ class Report:
         for name in given:
             if name not in names:
                 raise RequestError(f"nothing is called {name!r}; to bind: {', '.join(sorted(names)) or 'nothing'}")
-        return evaluate(expressions, given, outer)
+        values = evaluate(expressions, given, outer)
+        self._check_assumptions(given)
+        return values
+
+    def _check_assumptions(self, given: Mapping[str, NDArray[Any]]) -> None:
+        """Raise what `bind` raises, when one of the sizes is such that the counts do not hold for it."""
+        import numpy as np
+
+        for assumed in self._ledger.assumptions:
+            if not given.keys() >= set(assumed.symbols):
+                continue
+            some = np.broadcast_arrays(*(given[name] for name in assumed.symbols))
+            sizes = dict(zip(assumed.symbols, some, strict=True))
+            values = evaluate([assumed], sizes, ())
+            below = (
+                [isinstance(v, int) and v < 0 for v in values.flat] if values.dtype == object else values.ravel() < 0
+            )
+            if np.any(below):
+                at = np.unravel_index(int(np.argmax(below)), values.shape)
+                self.bind({name: int(size[at]) for name, size in sizes.items()})
 
     def _total(self, name: str) -> Number:
         if name not in TOTALS:

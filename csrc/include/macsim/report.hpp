@@ -107,6 +107,8 @@ class Report {
   Count parameters() const;    ///< elements of stored tensors that are read as data, each once
   Count weight_bytes() const;  ///< their bytes
   std::vector<Unbound> unbound() const;
+  /// What must be at least 0 for the counts to hold and depends on symbols that are free: bind() refuses other sizes.
+  std::vector<Expr> assumptions() const;
   const std::vector<Diagnostic>& diagnostics() const;
   const Model& model() const;
 
