@@ -418,7 +418,6 @@ void lose(Report::Data& data, const std::set<std::uint32_t>& rows) {
 
 }  // namespace
 
-Result<Report> Report::bind(const Bindings& sizes) const {
 std::vector<Expr> Report::assumptions() const {
   std::vector<Expr> out;
   const auto add = [&](const Expr& assumed) {
@@ -430,6 +429,7 @@ std::vector<Expr> Report::assumptions() const {
   return out;
 }
 
+Result<Report> Report::bind(const Bindings& sizes) const {
   const Analysis& found = *data_->found;
   for (const auto& [name, size] : sizes) {
     if (size < 0) return Status(Code::bad_request, "the size of '" + name + "' is negative: " + std::to_string(size));
