@@ -383,11 +383,12 @@ void bind_report(py::module_& m) {
       .def("texts", &text_column, py::arg("name"))
       .def_property_readonly("inputs", [](const Report& r) { return infos(r.graph_inputs()); })
       .def_property_readonly("outputs", [](const Report& r) { return infos(r.graph_outputs()); })
+      .def_property_readonly("model", [](const Report& r) { return LoadedModel{r.shared_model()}; })
       .def_property_readonly("parameters", [](const Report& r) { return number(r.parameters()); })
       .def_property_readonly("weight_bytes", [](const Report& r) { return number(r.weight_bytes()); })
       .def_property_readonly("unbound", &Report::unbound)
-      .def_property_readonly("diagnostics", [](const Report& r) { return r.diagnostics(); })
       .def_property_readonly("assumptions", &Report::assumptions)
+      .def_property_readonly("diagnostics", [](const Report& r) { return r.diagnostics(); })
       .def("bind", &bind_report_sizes, py::arg("sizes"));
   m.def("analyze", &run, py::arg("model"), py::arg("rules"), py::arg("inputs"), py::arg("dims"),
         "Infer every type and count every node. `inputs`: name to (dtype, shape, elements), each perhaps None.");

@@ -3,6 +3,7 @@
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include <deque>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -24,7 +25,8 @@ enum class Use : std::uint8_t {
 struct Parameter {
   Use use = Use::nothing;
   py::str name;
-  std::string_view canonical, count;  ///< `count`: the attribute that says how many tensors there are, when it is needed
+  std::string_view canonical,
+      count;  ///< `count`: the attribute that says how many tensors there are, when it is needed
   py::object otherwise;
 };
 
@@ -41,10 +43,11 @@ struct Torch {
   explicit Torch(const py::dict& from)
       : tensor(from["tensor"]), make(from["make"]), expr_of(from["expr_of"]), size_of(from["size_of"]) {
     const py::dict by_dtype = from["dtypes"];
-    for (const auto& [dtype, name] : by_dtype) {
+    for (const auto& [theirs, name] : by_dtype) {
       const DType ours = dtype_named(name.cast<std::string>());
-      dtypes[dtype.ptr()] = ours;
-      if (!named[static_cast<std::size_t>(ours)]) named[static_cast<std::size_t>(ours)] = py::reinterpret_borrow<py::object>(dtype);
+      dtypes[theirs.ptr()] = ours;
+      py::object& first = named[static_cast<std::size_t>(ours)];
+      if (!first) first = py::reinterpret_borrow<py::object>(theirs);
     }
   }
   py::object tensor;   ///< the class
@@ -81,11 +84,11 @@ class Tape {
       const auto use = one[py::int_(1)].cast<std::string>();
       const std::string ours = canonical(match, p.name.cast<std::string>());
       p.canonical = builder_.keep(ours);
-      p.use = use == "tensor"    ? Use::tensor
-              : use == "tensors" ? Use::tensors
-              : use == "nothing" ? Use::nothing
-              : is_host(match, ours) ? Use::host
-                                     : Use::value;
+      p.use = use == "tensor"                          ? Use::tensor
+              : use == "tensors"                       ? Use::tensors
+              : use == "nothing"                       ? Use::nothing
+              : use == "sizes" && is_host(match, ours) ? Use::host
+                                                       : Use::value;
       if (p.use == Use::tensors && lists > 1) p.count = builder_.keep(ours + ".count");
     }
     return &plan;
@@ -93,7 +96,7 @@ class Tape {
 
   /// Records a call whose results the row can tell; they, or None.
   py::object call(const Plan* plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope) {
-    fill(*plan, args, kwargs, scope);
+    if (!fill(*plan, args, kwargs, scope, true)) return py::none();
     const ValueId first = builder_.infer(plan->outputs);
     if (first == kNone) return py::none();
     if (plan->outputs == 1) return made(first);
@@ -110,16 +113,27 @@ class Tape {
     std::vector<Type> types;
     types.reserve(tensors.size());
     for (const py::object& tensor : tensors) types.push_back(type_of(tensor.ptr()));
-    fill(*plan, args, kwargs, scope);
+    (void)fill(*plan, args, kwargs, scope, false);
     ValueId id = builder_.given(std::move(types));
     for (py::object& tensor : tensors) name(std::move(tensor), id++);
   }
 
-  void input(const py::object& tensor, const std::string& as) { name(tensor, builder_.input(as, type_of(tensor.ptr()))); }
+  void input(const py::object& tensor, const std::string& as) {
+    name(tensor, builder_.input(as, type_of(tensor.ptr())));
+  }
   void stored(const py::object& tensor, const std::string& as, bool buffer, bool used) {
     const ValueId id = builder_.stored(as, type_of(tensor.ptr()), buffer);
     name(tensor, id);
     if (used) builder_.use(id);
+  }
+  /// The tensor's contents are known, or not any more.
+  void know(const py::object& tensor, bool known) {
+    (void)id_of(tensor.ptr());
+    if (known) {
+      known_.insert(tensor.ptr());
+    } else {
+      known_.erase(tensor.ptr());
+    }
   }
   std::uint32_t scope(const std::string& path) { return builder_.scope(path); }
   bool knows(const py::object& tensor) const { return ids_.contains(tensor.ptr()); }
@@ -236,11 +250,17 @@ class Tape {
     return out;
   }
 
-  void fill(const Plan& plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope) {
+  // False, when `follow`: there is nothing but tensors whose contents are known, so that torch may tell the results'.
+  bool fill(const Plan& plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope, bool follow) {
     const auto given = static_cast<std::size_t>(PyTuple_GET_SIZE(args.ptr()));
     // Whatever raises while arguments are read comes before the call is started.
     values_.clear();
     constants_.clear();
+    bool any_known = false, any_unknown = false;
+    const auto meet = [&](PyObject* tensor) {
+      (void)id_of(tensor);
+      (known_.contains(tensor) ? any_known : any_unknown) = true;
+    };
     for (std::size_t i = 0; i < plan.parameters.size(); ++i) {
       const Parameter& p = plan.parameters[i];
       PyObject* value = p.otherwise.ptr();
@@ -252,13 +272,14 @@ class Tape {
       }
       values_.push_back(value);
       if (p.use == Use::host) constants_.push_back(value == Py_None ? kNone : builder_.constant(dims_of(value)));
-      if (p.use == Use::tensor && is_tensor(value)) (void)id_of(value);
+      if (p.use == Use::tensor && is_tensor(value)) meet(value);
       if (p.use == Use::tensors && value != Py_None) {
         for (const py::handle one : py::handle(value)) {
-          if (is_tensor(one.ptr())) (void)id_of(one.ptr());
+          if (is_tensor(one.ptr())) meet(one.ptr());
         }
       }
     }
+    if (follow && any_known && !any_unknown) return false;
     builder_.start(plan.op, scope);
     std::size_t constant = 0;
     for (std::size_t i = 0; i < plan.parameters.size(); ++i) {
@@ -294,6 +315,7 @@ class Tape {
           break;
       }
     }
+    return true;
   }
 
   std::vector<Dim> dims_of(PyObject* value) const {
@@ -359,7 +381,8 @@ class Tape {
   std::deque<Plan> plans_;
   std::unordered_map<PyObject*, ValueId> ids_;
   std::vector<py::object> alive_;
-  std::vector<PyObject*> values_;  // of the call that is read
+  std::unordered_set<PyObject*> known_;  ///< tensors whose contents are known
+  std::vector<PyObject*> values_;        // of the call that is read
   std::vector<ValueId> constants_;
   std::vector<std::int64_t> integers_;
   std::vector<double> reals_;
@@ -383,6 +406,7 @@ void bind_tape(py::module_& m) {
       .def("input", &Tape::input, py::arg("tensor"), py::arg("name"), "Announce an input.")
       .def("stored", &Tape::stored, py::arg("tensor"), py::arg("name"), py::arg("buffer"), py::arg("used"),
            "Announce a tensor of the model.")
+      .def("know", &Tape::know, py::arg("tensor"), py::arg("known"), "Say whether a tensor's contents are known.")
       .def("scope", &Tape::scope, py::arg("path"), "The number of a scope.")
       .def("knows", &Tape::knows, py::arg("tensor"), "Whether the tensor is a value of the model.")
       .def("same", &Tape::same, py::arg("to"), py::arg("from_"), "Let a tensor be the value that another is.")

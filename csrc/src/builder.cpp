@@ -134,8 +134,7 @@ ValueId Builder::constant(const std::vector<Dim>& elements) {
   Contents contents;
   contents.items.reserve(elements.size());
   for (const Dim& element : elements) contents.items.push_back(Scalar::integer(element));
-  const ValueId id =
-      parts_->value({}, Type::of(DType::i64, Shape{Dim(elements.size())}), Role::activation);
+  const ValueId id = parts_->value({}, Type::of(DType::i64, Shape{Dim(elements.size())}), Role::activation);
   parts_->know(id, std::make_shared<const Contents>(std::move(contents)));
   return id;
 }
@@ -158,9 +157,7 @@ void Builder::add(ValueId input) {
 void Builder::attribute(std::string_view name, std::int64_t value) {
   parts_->attribute(name, Attr::Kind::integer).integer = value;
 }
-void Builder::attribute(std::string_view name, double value) {
-  parts_->attribute(name, Attr::Kind::real).real = value;
-}
+void Builder::attribute(std::string_view name, double value) { parts_->attribute(name, Attr::Kind::real).real = value; }
 void Builder::attribute(std::string_view name, std::string_view value) {
   const std::string_view kept = keep(value);
   parts_->attribute(name, Attr::Kind::text).text = kept;

@@ -14,7 +14,7 @@ namespace {
 
 struct Slot {
   std::string_view name;
-  bool host = false, repeated = false;
+  bool host = false, repeated = false, absent = false;
 };
 
 std::vector<Slot> split_slots(std::string_view text) {
@@ -32,6 +32,10 @@ std::vector<Slot> split_slots(std::string_view text) {
     if (word.size() > 3 && word.substr(word.size() - 3) == "...") {
       slot.repeated = true;
       word.remove_suffix(3);
+    }
+    if (word.size() > 1 && word.back() == '?') {
+      slot.absent = true;
+      word.remove_suffix(1);
     }
     slot.name = word;
     out.push_back(slot);
@@ -55,7 +59,7 @@ Match match_for(std::shared_ptr<const Rule> rule, const Binding& binding) {
     match.host.push_back(slot.host || (at != canonical.end() && at->host));
     match.names.emplace_back(slot.name);
   }
-  match.needs_first = !spelled.empty() && !spelled.front().repeated && !match.host.front();
+  match.needs_first = !spelled.empty() && !spelled.front().repeated && !spelled.front().absent && !match.host.front();
   match.host_rest = !spelled.empty() && spelled.back().repeated && match.host.back();
   match.binding = &binding;
   match.rule = std::move(rule);

@@ -371,6 +371,7 @@ Count Report::weight_bytes() const { return data_->found->weight_bytes; }
 const std::vector<Diagnostic>& Report::diagnostics() const {
   return data_->diagnostics.empty() ? data_->found->diagnostics : data_->diagnostics;
 }
+ModelPtr Report::shared_model() const { return data_->found->model; }
 const Model& Report::model() const { return *data_->found->model; }
 
 // Symbols. ---------------------------------------------------------------------------------------------------------

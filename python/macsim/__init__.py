@@ -29,6 +29,7 @@ from macsim.custom import rules as rules
 from macsim.errors import MacsimError as MacsimError
 from macsim.errors import ReadError as ReadError
 from macsim.errors import RequestError as RequestError
+from macsim.errors import TraceError as TraceError
 from macsim.errors import UnknownWorkError as UnknownWorkError
 from macsim.groups import Groups as Groups
 from macsim.report import Report as Report

@@ -113,21 +113,33 @@ def _checked(report: Report, strict: bool) -> Report:
 
 def count(
     model: Source,
-    *,
+    *inputs: Any,
+    kwargs: Mapping[str, Any] | None = None,
     shapes: Mapping[str, Shape] | Shape | None = None,
     dims: Mapping[str, int] | None = None,
     values: Mapping[str, Any] | None = None,
+    dtypes: Mapping[str, Any] | None = None,
+    method: str | None = None,
     strict: bool = False,
     registry: Registry | None = None,
 ) -> Report:
     """Count the work and the memory traffic of a model, without running it.
 
-    What the model leaves open stays a symbol in the counts, until it is bound: nothing has to be given.
+    What an ONNX model leaves open stays a symbol in the counts, until it is bound: nothing has to be given. A torch
+    program is called over tensors without storage; it is left exactly as it was found, and counts are those of
+    evaluation.
 
     Parameters
     ----------
-    model : path, bytes-like, onnx.ModelProto, onnx_ir.Model or Model
-        What to count: see `load`.
+    model : path, bytes-like, onnx.ModelProto, onnx_ir.Model, Model, torch.nn.Module or callable
+        What to count: see `load`. A module or a function of torch's needs inputs.
+    *inputs, kwargs : tensor, shape, or a nest of them
+        Of a torch program: the arguments of its call. A tuple of ints is a shape.
+    dtypes : mapping of str to dtype, optional
+        Of a torch program: the dtypes of inputs that are given as shapes, by name. By default that of the first
+        parameter, and int64 where the name says that it holds indices (``input_ids``).
+    method : str, optional
+        Of a torch program: the method to call, by default the program itself.
     shapes : mapping of str to shape, or a shape, optional
         Shapes of inputs by name: ``{"input": (1, 3, "height", None)}``. A size is a number, a name, an expression such
         as ``"2*seq + 1"``, or None for what the model says. For a model with a single input the shape alone will do.
@@ -164,7 +176,47 @@ def count(
     >>> macsim.count("examples/resnet50.onnx", shapes=("batch", 3, 224, 224)).macs
     Expr('4089184256*batch')
     """
+    if _is_torch(model):
+        return _count_torch(model, inputs, kwargs, shapes, dims, values, dtypes, method, strict, registry)
+    if inputs or kwargs or dtypes or method:
+        raise RequestError("inputs, kwargs, dtypes and method are for torch programs; give an ONNX model shapes= or values=")
     return analyze(load(model), shapes=shapes, dims=dims, values=values, strict=strict, registry=registry)
+
+
+def _is_torch(model: object) -> bool:
+    """Whether it is a module or a function of torch's; torch is not imported to find out."""
+    import sys
+
+    if isinstance(model, str | bytes | os.PathLike | bytearray | memoryview | _core.Model) or "torch" not in sys.modules:
+        return False
+    if hasattr(model, "SerializeToString") or type(model).__module__.partition(".")[0] == "onnx_ir":
+        return False
+    from macsim.sources.torch_program import is_program
+
+    return is_program(model)
+
+
+def _count_torch(
+    model: Any,
+    inputs: Sequence[Any],
+    kwargs: Mapping[str, Any] | None,
+    shapes: Any,
+    dims: Mapping[str, int] | None,
+    values: Mapping[str, Any] | None,
+    dtypes: Mapping[str, Any] | None,
+    method: str | None,
+    strict: bool,
+    registry: Registry | None,
+) -> Report:
+    from macsim.sources.torch_program import trace
+
+    if values:
+        raise RequestError("values= is for ONNX models; give a torch program tensors as inputs")
+    ledger = trace(model, inputs, kwargs, shapes, dtypes, method, rules if registry is None else registry)
+    report = Report(ledger, ledger.model)
+    if dims:
+        report = report.bind(dims)
+    return _checked(report, strict)
 
 
 # Sources. -------------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from macsim.report import Report
 
-__all__ = ["MacsimError", "ReadError", "RequestError", "UnknownWorkError"]
+__all__ = ["MacsimError", "ReadError", "RequestError", "TraceError", "UnknownWorkError"]
 
 
 class MacsimError(Exception):
@@ -62,6 +62,36 @@ class RequestError(MacsimError, ValueError):
     """
 
 
+class TraceError(MacsimError):
+    """A program could not be followed to its end.
+
+    Attributes
+    ----------
+    module : str
+        The path of the module that was running; empty for the outermost one.
+
+    Examples
+    --------
+    >>> import macsim, torch
+    >>> class Picky(torch.nn.Module):
+    ...     def forward(self, x):
+    ...         return x + 1 if x.sum() > 0 else x
+    >>> try:
+    ...     macsim.count(Picky(), (2, 3))
+    ... except macsim.TraceError as error:
+    ...     print(str(error).partition(",")[0])
+    the program looks at the contents of a tensor that is not known
+    """
+
+    def __init__(self, text: str, module: str = "") -> None:
+        super().__init__(text, module)
+        self.text = text
+        self.module = module
+
+    def __str__(self) -> str:
+        return self.text + (f" (in module {self.module!r})" if self.module else "")
+
+
 class UnknownWorkError(MacsimError):
     """``strict=True`` was asked for, and the work of some operators is unknown.
 
@@ -93,6 +123,8 @@ class UnknownWorkError(MacsimError):
 
     def __str__(self) -> str:
         nodes = sum(self.ops.values())
+        if nodes == 0:
+            return "the work is unknown: a sum does not fit 128 bits"
         listed = "; ".join(
             f"{op} ({count} node{'s' if count != 1 else ''}{': ' + self.reasons[op] if self.reasons.get(op) else ''})"
             for op, count in self.ops.items()
@@ -101,5 +133,3 @@ class UnknownWorkError(MacsimError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return MacsimError, (str(self),)
-        if nodes == 0:
-            return "the work is unknown: a sum does not fit 128 bits"

@@ -111,6 +111,7 @@ class Report {
   std::vector<Expr> assumptions() const;
   const std::vector<Diagnostic>& diagnostics() const;
   const Model& model() const;
+  ModelPtr shared_model() const;
 
   /// Puts sizes in the place of symbols; nothing is analysed again. bad_request when a size is negative, a name is
   /// nobody's, or an assumption made on the way does not hold for it.

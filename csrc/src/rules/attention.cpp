@@ -2,6 +2,7 @@
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include "attention.hpp"
 
+#include "aten.hpp"
 #include "families.hpp"
 #include "support.hpp"
 #include "walk.hpp"
@@ -171,6 +172,53 @@ Status cost_flex(const Call& c, Cost& cost) {
   return {};
 }
 
+// As torch calls it: q [.., heads, queries, size], k and v likewise; fewer heads of keys than of queries are shared.
+// ------
+
+enum : std::size_t { kTorchMask = 3 };
+
+Status aten_attention(const Call& c, Outputs& out) {
+  const Shape &q = c.shape(kQ), &v = c.shape(kV);
+  if (!c.ranked(kQ) || !c.ranked(kV) || q.size() < 2 || v.empty() || c.outputs() != 1) return {};
+  Shape y = q;
+  y.back() = v.back();
+  out.set(0, c.dtype(kQ), std::move(y));
+  return {};
+}
+
+Status cost_aten_attention(const Call& c, Cost& cost) {
+  const Shape &q = c.shape(kQ), &k = c.shape(kK), &v = c.shape(kV);
+  if (q.size() < 2 || k.size() < 2 || v.empty()) return bad("attention needs queries and keys of 2 axes or more");
+  Attend a;
+  a.batch = numel(q, 0, q.size() - 2);  // heads are among the batches
+  a.heads = 1;
+  a.queries = q[q.size() - 2];
+  a.keys = k[k.size() - 2];
+  a.size = q.back();
+  a.value_size = v.back();
+  a.masks = c.has(kTorchMask) ? 1 : 0;
+  a.selected = c.integer("is_causal", 0) != 0;
+  attend(cost, a);
+  return {};
+}
+
+/// The kernels of fused encoder layers and of flash attention: queries, keys and values as [batch, steps, heads, size].
+Status cost_flash(const Call& c, Cost& cost) {
+  const Shape &q = c.shape(kQ), &k = c.shape(kK), &v = c.shape(kV);
+  if (q.size() != 4 || k.size() != 4 || v.size() != 4) return bad("the kernel needs four axes; has " + text(q));
+  Attend a;
+  a.batch = q[0];
+  a.heads = q[2];
+  a.queries = q[1];
+  a.keys = k[1];
+  a.size = q[3];
+  a.value_size = v[3];
+  a.masks = c.has(kTorchMask) ? 1 : 0;
+  a.selected = c.integer("is_causal", 0) != 0;
+  attend(cost, a);
+  return {};
+}
+
 }  // namespace
 
 std::vector<Rule> attention_family() {
@@ -178,6 +226,17 @@ std::vector<Rule> attention_family() {
       {{"attention", "q k v mask past_key past_value #valid", "Scaled dot-product attention in heads, with a cache",
         std::string(kAttendFormula) + "; written: the cache grows in place; windows and padded keys: a bound",
         "https://onnx.ai/onnx/operators/onnx__Attention.html", infer_attention, cost_attention, onnx({"Attention"})},
+       {"torch_attention", "q k v mask", "Scaled dot-product attention as torch calls it, by every kernel",
+        kAttendFormula,
+        "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.scaled_dot_product_attention.html",
+        aten_attention, cost_aten_attention,
+        aten({"scaled_dot_product_attention"}, aten_attention, "q k v mask") +
+            aten({"_scaled_dot_product_flash_attention", "_scaled_dot_product_flash_attention_for_cpu",
+                  "_scaled_dot_product_attention_math", "_scaled_dot_product_attention_math_for_mps",
+                  "_scaled_dot_product_fused_attention_overrideable"},
+                 {}, "q k v mask") +
+            aten({"_scaled_dot_product_efficient_attention", "_scaled_dot_product_cudnn_attention"}, {}, "q k v mask") +
+            aten({"_flash_attention_forward"}, {}, "q k v", {}, cost_flash)},
        {"flex_attention",
         "q k v",
         "Scaled dot-product attention with bodies that change scores and probabilities",

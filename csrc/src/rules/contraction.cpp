@@ -2,6 +2,8 @@
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include "contraction.hpp"
 
+#include "aten.hpp"
+
 #include "families.hpp"
 #include "support.hpp"
 #include "work.hpp"
@@ -119,10 +121,156 @@ Status cost_matmul_gelu(const Call& c, Cost& cost) {
   return {};
 }
 
+// As torch calls them. ----------------------------------------------------------------------------------------------
+
+/// A product of complex numbers is four of real ones.
+void count_macs(Cost& cost, const Count& macs, DType dtype) {
+  cost[Work::mac] += class_of(dtype) == DTypeClass::complex ? 4 * macs : macs;
+}
+
+Status aten_matmul(const Call& c, Outputs& out) {
+  if (c.op() == "inner" || c.op() == "linalg_vecdot") return {};
+  Shape y;
+  if (Status s = matmul_shape(c, kA, kB, y); !s) return s;
+  out.set(0, c.op() == "_int_mm" ? DType::i32 : c.dtype(kA), y);
+  return {};
+}
+
+Status cost_aten_matmul(const Call& c, Cost& cost) {
+  const bool along = c.op() == "inner" || c.op() == "linalg_vecdot";  // both by their last axis
+  const Shape& a = c.shape(kA);
+  const Count macs =
+      along ? numel(c.out_shape()) * (a.empty() ? Dim(1) : a.back()) : matmul_macs(a, c.shape(kB), c.out_shape());
+  count_macs(cost, macs, c.dtype(kA));
+  return {};
+}
+
+Status cost_outer(const Call& c, Cost& cost) {
+  count_macs(cost, numel(c.out_shape()), c.dtype(kA));
+  return {};
+}
+
+/// x * w^T + b, w [out, in] or [in].
+Status aten_linear(const Call& c, Outputs& out) {
+  const Shape &x = c.shape(kA), &w = c.shape(kB);
+  if (!c.ranked(kA) || !c.ranked(kB) || x.empty() || w.empty() || w.size() > 2) return {};
+  unify(c, x.back(), w.back(), "inner sizes");
+  Shape y = x;
+  y.pop_back();
+  if (w.size() == 2) y.push_back(w[0]);
+  out.set(0, c.dtype(kA), std::move(y));
+  return {};
+}
+
+Status cost_aten_linear(const Call& c, Cost& cost) {
+  const Count y = numel(c.out_shape());
+  const Shape& w = c.shape(kB);
+  count_macs(cost, y * (w.empty() ? Dim(1) : w.back()), c.dtype(kA));
+  if (c.has(kC)) cost[Work::add] = y;
+  return {};
+}
+
+/// beta * self + alpha * a * b: self comes first. baddbmm and addbmm multiply batches, addbmm sums over them.
+namespace plus {
+enum : std::size_t { kA = 0, kB = 1, kC = 2 };
+}
+
+Status aten_addmm(const Call& c, Outputs& out) {
+  const Shape &a = c.shape(plus::kA), &b = c.shape(plus::kB);
+  if (!c.ranked(plus::kA) || !c.ranked(plus::kB)) return {};
+  Shape y;
+  if (Status s = matmul_shape(c, a, b, true, y); !s) return s;
+  if (c.op() == "addbmm") y.erase(0);
+  out.set(0, c.dtype(plus::kA), std::move(y));
+  return {};
+}
+
+Status cost_aten_addmm(const Call& c, Cost& cost) {
+  const Shape &a = c.shape(plus::kA), &b = c.shape(plus::kB);
+  const Count y = numel(c.out_shape());
+  const Count batches = c.op() == "addbmm" && !a.empty() ? Count(a[0]) : Count(1);
+  const Count macs = c.op() == "addr" ? y : batches * y * (a.empty() ? Dim(1) : a.back());
+  (void)b;
+  count_macs(cost, macs, c.dtype(plus::kA));
+  if (c.real("alpha", 1) != 1) cost[Work::mul] += y;
+  const double beta = c.real("beta", 1);
+  if (beta != 0) {
+    cost[Work::add] += y;
+    if (beta != 1) cost[Work::mul] += numel(c.shape(plus::kC));
+  }
+  return {};
+}
+
+/// Rows in groups, each group times a matrix of its own: experts, of which every row has met its own. Offsets say which
+/// rows are whose; how many there are in all does not depend on them. Of two matrices, the inner axis is in groups.
+Status aten_grouped(const Call& c, Outputs& out) {
+  const Shape &a = c.shape(kA), &b = c.shape(kB);
+  if (!c.ranked(kA) || !c.ranked(kB) || a.size() < 2 || b.size() < 2 || a.size() > 3 || b.size() > 3) return {};
+  Shape y;
+  if (a.size() == b.size() && a.size() == 2) y.push_back(c.shape(kC)[0]);
+  if (a.size() == 3 && b.size() == 3) y.push_back(a[0]);
+  y.push_back(a[a.size() - 2]);
+  y.push_back(b.back());
+  const DType stated = dtype_named(c.text("out_dtype", ""));
+  out.set(0, stated != DType::unknown ? stated : c.dtype(kA), std::move(y));
+  return {};
+}
+
+Status cost_grouped(const Call& c, Cost& cost) {
+  const Shape &a = c.shape(kA), &b = c.shape(kB);
+  if (a.size() < 2 || b.size() < 2) return bad("a grouped product needs matrices");
+  if (a.size() == 2 && b.size() == 2) {
+    cost[Work::mac] = a[0] * b[1] * better_known(a[1], b[0]);
+  } else {
+    cost[Work::mac] = numel(c.out_shape()) * better_known(a.back(), b[b.size() - 2]);
+  }
+  return {};
+}
+
+/// y[.., k] = sum over i, j of x1[.., i] w[k, i, j] x2[.., j].
+Status cost_bilinear(const Call& c, Cost& cost) {
+  enum : std::size_t { kX1 = 0, kX2 = 1, kW = 2, kBias = 3 };
+  const Shape& w = c.shape(kW);
+  const Shape& y = c.out_shape();
+  const Count rows = numel(y, 0, y.empty() ? 0 : y.size() - 1);
+  cost[Work::mac] = rows * w[0] * w[1] * w[2] + rows * w[0] * w[2];  // the first product, then the second
+  if (c.has(kBias)) cost[Work::add] = numel(y);
+  return {};
+}
+
+std::vector<Rule> aten_rules() {
+  return {
+      {"linear", "a b c", "x W^T + b, over the last axis", "mac = |y| * K, of complex numbers 4; add = |y| with a bias",
+       "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.linear.html", aten_linear, cost_aten_linear,
+       aten({"linear"}, aten_linear)},
+      {"addmm", "a b c", "beta * C + alpha * A B, of matrices, vectors and batches",
+       "mac = |y| * K, times the batches that are summed; add = |y|; mul = |y| with alpha, |c| with beta",
+       "https://docs.pytorch.org/docs/stable/generated/torch.addmm.html", aten_addmm, cost_aten_addmm,
+       aten({"addmm", "addmv", "baddbmm", "addbmm"}, aten_addmm, "c a b") + aten({"addr"}, {}, "c a b")},
+      {"grouped_matmul", "a b #offsets", "Groups of rows, each times a matrix of its own",
+       "mac = |y| * K; of two matrices with the inner axis in groups: M * N * K",
+       "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.grouped_mm.html", aten_grouped, cost_grouped,
+       aten({"_grouped_mm"}, aten_grouped, "a b #offsets") +
+           aten({"_scaled_grouped_mm"}, aten_grouped, "a b scale_a scale_b #offsets")},
+      {"bilinear",
+       "x1 x2 w bias",
+       "x1 W x2 + b, for every output",
+       "rows r: mac = r * |w| + r * outputs * |x2 row|",
+       "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.bilinear.html",
+       {},
+       cost_bilinear,
+       aten({"bilinear"})},
+  };
+}
+
 std::vector<Rule> plain_rules() {
   return {
       {"matmul", "a b", "Matrix product with broadcast batches", "mac = |y| * K",
-       "https://onnx.ai/onnx/operators/onnx__MatMul.html", infer_matmul, cost_matmul, onnx({"MatMul"})},
+       "https://onnx.ai/onnx/operators/onnx__MatMul.html", infer_matmul, cost_matmul,
+       onnx({"MatMul"}) +
+           aten({"matmul", "mm", "bmm", "mv", "dot", "vdot", "inner", "linalg_vecdot", "_int_mm", "__matmul__"},
+                aten_matmul, {}, {}, cost_aten_matmul) +
+           aten({"outer", "ger"}, {}, {}, {}, cost_outer)},
       {"fused_matmul", "a b", "Matrix product of perhaps transposed operands, scaled, with an activation",
        "mac = |y| * K; mul = |y| with alpha; the activation on |y|", contrib_doc("FusedMatMul"), infer_fused_matmul,
        cost_fused_matmul, microsoft({"FusedMatMul", "TransposeMatMul", "FusedMatMulActivation"})},
@@ -243,15 +391,35 @@ Status cost_distances(const Call& c, Cost& cost) {
   return {};
 }
 
+/// By the norm `p`, of which torch's default is the Euclidean one.
+Status cost_aten_distances(const Call& c, Cost& cost) {
+  const Shape& a = c.shape(kA);
+  const double p = c.real("p", 2);
+  const Count y = numel(c.out_shape());
+  const Count each = y * (a.empty() ? Dim(1) : a.back());
+  if (p != 1 && p != 2) {
+    cost.trust = Trust::unknown;
+    cost.because = "only the norms 1 and 2 are known";
+    return {};
+  }
+  cost[Work::add] = 2 * each - y;
+  if (p == 1) cost[Work::logic] = each;
+  if (p == 2) cost[Work::mul] = each;
+  if (p == 2) cost[Work::sqrt] = y;
+  return {};
+}
+
 std::vector<Rule> distance_rules() {
   return {{"distances", "a b", "Distances between all rows of one matrix and all rows of another",
-           "over rows of N: mul = |y| * N; add = |y| * (2 N - 1); sqrt = |y| for the Euclidean metric",
-           contrib_doc("CDist"), infer_distances, cost_distances, microsoft({"CDist"})}};
+           "over rows of N: mul = |y| * N; add = |y| * (2 N - 1); sqrt = |y| for the Euclidean metric; norm 1: logic "
+           "in place of mul",
+           contrib_doc("CDist"), infer_distances, cost_distances,
+           microsoft({"CDist"}) + aten({"cdist", "_cdist_forward"}, {}, {}, {}, cost_aten_distances)}};
 }
 
 }  // namespace
 
-std::vector<Rule> matmul_rules() { return joined({plain_rules(), gemm_rules(), distance_rules()}); }
+std::vector<Rule> matmul_rules() { return joined({plain_rules(), gemm_rules(), distance_rules(), aten_rules()}); }
 
 std::vector<Rule> contraction_family() {
   return joined({matmul_rules(), quantized_matmul_rules(), low_bit_matmul_rules(), einsum_rules()});

@@ -4,6 +4,7 @@
 #include <array>
 #include <string>
 
+#include "aten.hpp"
 #include "contraction.hpp"
 #include "families.hpp"
 #include "support.hpp"
@@ -191,7 +192,8 @@ std::vector<Rule> einsum_rules() {
       {"einsum", "xs...", "Einstein summation of any number of operands",
        "mac = product of the sizes of all letters; more than two operands: pair by pair from the left, summed as soon "
        "as a letter is not needed any more; one operand: add = that product - |y|",
-       "https://onnx.ai/onnx/operators/onnx__Einsum.html", infer_einsum, cost_einsum, onnx({"Einsum"})}};
+       "https://onnx.ai/onnx/operators/onnx__Einsum.html", infer_einsum, cost_einsum,
+       onnx({"Einsum"}) + aten({"einsum"}, infer_einsum)}};
 }
 
 }  // namespace macsim::rules

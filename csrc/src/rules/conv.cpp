@@ -2,6 +2,7 @@
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include "conv.hpp"
 
+#include "aten.hpp"
 #include "families.hpp"
 #include "support.hpp"
 #include "work.hpp"
@@ -117,25 +118,71 @@ Status cost_qlinear_conv(const Call& c, Cost& cost) {
   return {};
 }
 
+// As torch calls them. ----------------------------------------------------------------------------------------------
+
+bool transposes(const Call& c) { return c.integer("transposed", 0) != 0 || c.op().starts_with("conv_transpose"); }
+
+/// x [N, C, spatial] or without N; padding by numbers, "same" or "valid".
+Status aten_conv(const Call& c, Outputs& out) {
+  const Shape &x = c.shape(kX), &w = c.shape(kW);
+  if (!c.ranked(kX) || !c.ranked(kW) || w.size() < 3) return {};
+  const std::size_t spatial = w.size() - 2;
+  const bool batched = x.size() == w.size();
+  if (!batched && x.size() + 1 != w.size()) return {};
+  const std::size_t first = batched ? 2 : 1;
+  const auto stride = each_axis(c.integers("stride"), spatial, 1),
+             dilation = each_axis(c.integers("dilation"), spatial, 1);
+  const auto padding = each_axis(c.integers("padding"), spatial, 0),
+             more = each_axis(c.integers("output_padding"), spatial, 0);
+  const std::string_view named = c.text("padding", "");
+  const bool transposed = transposes(c);
+  const std::int64_t groups = c.integer("groups", 1);
+  unify(c, x[first - 1], transposed ? w[0] : w[1] * groups, "input channels");
+  Shape y;
+  if (batched) y.push_back(x[0]);
+  y.push_back(transposed ? w[1] * groups : w[0]);
+  for (std::size_t i = 0; i < spatial; ++i) {
+    const Dim& in = x[first + i];
+    const Dim extent = dilation[i] * (w[i + 2] - 1) + 1;
+    if (stride[i] <= 0) return {};
+    if (transposed) {
+      y.push_back((in - 1) * stride[i] - 2 * padding[i] + extent + more[i]);
+    } else if (named == "same") {
+      y.push_back(in);
+    } else {
+      y.push_back(floor_div(in + (named == "valid" ? 0 : 2 * padding[i]) - extent, stride[i]) + 1);
+    }
+  }
+  out.set(0, c.dtype(kX), std::move(y));
+  return {};
+}
+
+Status cost_aten_conv(const Call& c, Cost& cost) {
+  const Count macs = transposes(c) ? numel(c.shape(kX)) * numel(c.shape(kW), 1) : conv_macs(c);
+  cost[Work::mac] = class_of(c.dtype(kX)) == DTypeClass::complex ? 4 * macs : macs;
+  if (c.has(kB)) cost[Work::add] += numel(c.out_shape());
+  return {};
+}
+
 }  // namespace
 
 std::vector<Rule> plain_conv_rules() {
   const std::string qlinear = "x x_scale x_zero w w_scale w_zero y_scale y_zero b";
   return {
-      {"conv",
-       kSlots,
-       "N-d convolution, grouped and dilated, with an addend and an activation where they are fused",
-       "mac = |y| * |w[1:]|, taps on padding included; add = |y| with a bias, |y| with an addend; the activation on "
+      {"conv", kSlots, "N-d convolution, grouped and dilated, with an addend and an activation where they are fused",
+       "mac = |y| * |w[1:]|, taps on padding included (transposed: |x| * |w[1:]|; complex: 4 times); add = |y| with a "
+       "bias, |y| with an addend; the activation on "
        "|y|",
-       "https://onnx.ai/onnx/operators/onnx__Conv.html",
-       infer_conv_like(kX),
-       cost_conv,
-       {{"onnx::Conv", "x w b"},
-        {"com.microsoft::FusedConv", "x w b z"},
-        {"com.microsoft::NhwcConv", "x w b"},
-        {"com.microsoft::NhwcFusedConv", "x w b z"},
-        {"com.microsoft.nchwc::Conv", "x w b z"},
-        {"com.ms.internal.nhwc::Conv", "x w b"}}},
+       "https://onnx.ai/onnx/operators/onnx__Conv.html", infer_conv_like(kX), cost_conv,
+       aten({"conv1d", "conv2d", "conv3d", "convolution", "_convolution", "conv_transpose1d", "conv_transpose2d",
+             "conv_transpose3d"},
+            aten_conv, {}, {}, cost_aten_conv) +
+           std::vector<Binding>{{"onnx::Conv", "x w b"},
+                                {"com.microsoft::FusedConv", "x w b z"},
+                                {"com.microsoft::NhwcConv", "x w b"},
+                                {"com.microsoft::NhwcFusedConv", "x w b z"},
+                                {"com.microsoft.nchwc::Conv", "x w b z"},
+                                {"com.ms.internal.nhwc::Conv", "x w b"}}},
       {"conv_integer",
        kSlots,
        "Convolution of integers, 32-bit result",

@@ -2,9 +2,12 @@
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include "rules/elementwise.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <string>
 
+#include "rules/aten.hpp"
 #include "rules/families.hpp"
 #include "rules/work.hpp"
 
@@ -104,12 +107,13 @@ InferFn infer_unary(Function f, DType dtype) {
 
 struct Unary {
   const char* name;
-  const char* op;  // in the onnx dialect
+  const char* op;  // in the onnx dialect; null: torch's only
   const char* summary;
   const char* formula;
   PerElement work;
   Function function = nullptr;
   DType dtype = DType::unknown;  // of the output; unknown: the input's
+  const char* torch = nullptr;   // its name in torch, when that is another one; "": none
 };
 
 std::vector<Unary> plain_functions() {
@@ -119,7 +123,7 @@ std::vector<Unary> plain_functions() {
       {"abs", "Abs", "Absolute value", "logic = |x|", {{logic, 1}}, magnitude},
       {"neg", "Neg", "Negation", "logic = |x|", {{logic, 1}}, negative},
       {"sign", "Sign", "Sign", "logic = |x|", {{logic, 1}}, sign_of},
-      {"not", "Not", "Logical negation", "logic = |x|", {{logic, 1}}, opposite, kBool},
+      {"not", "Not", "Logical negation", "logic = |x|", {{logic, 1}}, opposite, kBool, "logical_not"},
       {"bitwise_not", "BitwiseNot", "Bitwise negation", "logic = |x|", {{logic, 1}}, flipped},
       {"isnan", "IsNaN", "Which are not a number", "compare = |x|", {{compare, 1}}, not_a_number, kBool},
       {"isinf", "IsInf", "Which are infinite", "compare = |x|", {{compare, 1}}, infinite, kBool},
@@ -156,14 +160,23 @@ std::vector<Unary> activations() {
   return {
       {"relu", "Relu", "max(x, 0)", "compare = |x|", {{compare, 1}}, positive_part},
       {"leaky_relu", "LeakyRelu", "x, or alpha*x below 0", "compare = |x|; mul = |x|", {{compare, 1}, {mul, 1}}},
-      {"thresholded_relu", "ThresholdedRelu", "x, or 0 up to alpha", "compare = |x|", {{compare, 1}}},
+      {"thresholded_relu",
+       "ThresholdedRelu",
+       "x, or 0 up to alpha",
+       "compare = |x|",
+       {{compare, 1}},
+       nullptr,
+       DType::unknown,
+       "threshold"},
       {"elu", "Elu", "x, or alpha*(exp(x) - 1) below 0", "compare = exp = add = mul = |x|", elu},
       {"selu", "Selu", "gamma * elu(x)", "compare = exp = add = |x|; mul = 2|x|", selu},
       {"celu", "Celu", "max(0, x) + min(0, alpha*(exp(x/alpha) - 1))",
        "compare = 2|x|; add = 2|x|; exp = mul = div = |x|", celu},
       {"sigmoid", "Sigmoid", "1/(1 + exp(-x))", "exp = add = div = |x|", {{exp, 1}, {add, 1}, {div, 1}}},
-      {"hard_sigmoid", "HardSigmoid", "alpha*x + beta, kept in [0, 1]", "mul = add = |x|; compare = 2|x|", hard},
-      {"hard_swish", "HardSwish", "x * hard_sigmoid(x)", "mul = 2|x|; add = |x|; compare = 2|x|", hard_swish},
+      {"hard_sigmoid", "HardSigmoid", "alpha*x + beta, kept in [0, 1]", "mul = add = |x|; compare = 2|x|", hard,
+       nullptr, DType::unknown, "hardsigmoid"},
+      {"hard_swish", "HardSwish", "x * hard_sigmoid(x)", "mul = 2|x|; add = |x|; compare = 2|x|", hard_swish, nullptr,
+       DType::unknown, "hardswish"},
       {"softplus", "Softplus", "ln(1 + exp(x))", "exp = add = log = |x|", {{exp, 1}, {add, 1}, {log, 1}}},
       {"softsign", "Softsign", "x/(1 + abs(x))", "logic = add = div = |x|", {{logic, 1}, {add, 1}, {div, 1}}},
       {"mish", "Mish", "x * tanh(softplus(x))", "exp = 2|x|; add = log = mul = |x|", mish},
@@ -171,8 +184,62 @@ std::vector<Unary> activations() {
        "Shrink",
        "x moved toward 0 by bias, 0 within lambd",
        "compare = 2|x|; add = |x|",
-       {{compare, 2}, {add, 1}}},
+       {{compare, 2}, {add, 1}},
+       nullptr,
+       DType::unknown,
+       "softshrink"},
   };
+}
+
+// Functions that torch has and ONNX has not.
+std::vector<Unary> of_torch() {
+  using enum Work;
+  return {
+      {"rsqrt", nullptr, "1/sqrt(x)", "sqrt = div = |x|", {{sqrt, 1}, {div, 1}}},
+      {"square", nullptr, "x * x", "mul = |x|", {{mul, 1}}},
+      {"log2", nullptr, "Logarithm to base 2", "log = |x|", {{log, 1}}},
+      {"log10", nullptr, "Logarithm to base 10", "log = |x|", {{log, 1}}},
+      {"log1p", nullptr, "ln(1 + x)", "log = add = |x|", {{log, 1}, {add, 1}}},
+      {"exp2", nullptr, "2 to the power of x", "exp = |x|", {{exp, 1}}},
+      {"expm1", nullptr, "exp(x) - 1", "exp = add = |x|", {{exp, 1}, {add, 1}}},
+      {"erfc", nullptr, "1 - erf(x)", "exp = add = |x|", {{exp, 1}, {add, 1}}},
+      {"trunc", nullptr, "Toward zero", "convert = |x|", {{convert, 1}}},
+      {"frac", nullptr, "What is behind the point", "convert = add = |x|", {{convert, 1}, {add, 1}}},
+      {"log_sigmoid",
+       nullptr,
+       "-ln(1 + exp(-x))",
+       "exp = add = log = logic = |x|",
+       {{exp, 1}, {add, 1}, {log, 1}, {logic, 1}}},
+      {"hardtanh", nullptr, "Kept between two bounds", "compare = 2|x|", {{compare, 2}}},
+      {"relu6", nullptr, "Kept in [0, 6]", "compare = 2|x|", {{compare, 2}}},
+      {"hardshrink", nullptr, "x, or 0 near 0", "compare = 2|x|", {{compare, 2}}},
+  };
+}
+
+// Whole numbers stay whole under these.
+bool keeps_integers(std::string_view name) {
+  constexpr std::string_view kNames[] = {"abs",      "neg",   "sign", "bitwise_not", "ceil",
+                                         "floor",    "round", "relu", "trunc",       "square",
+                                         "hardtanh", "relu6", "frac", "leaky_relu",  "thresholded_relu"};
+  return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
+}
+
+Status aten_boolean(const Call& c, Outputs& out) {
+  out.set(0, DType::boolean, c.shape(0));
+  return {};
+}
+
+std::string torch_page(std::string_view name) {
+  return "https://docs.pytorch.org/docs/stable/generated/torch." + std::string(name) + ".html";
+}
+
+Rule unary_rule(const Unary& u) {
+  const std::string_view torch = u.torch != nullptr ? u.torch : u.name;
+  const InferFn infer = u.dtype == DType::boolean ? aten_boolean : keeps_integers(u.name) ? aten_same : aten_real;
+  std::vector<Binding> spelled = u.op != nullptr ? onnx({u.op}) : std::vector<Binding>();
+  if (!torch.empty()) spelled = spelled + aten({torch}, infer);
+  const std::string page = u.op != nullptr ? onnx_page(u.op) : torch_page(torch);
+  return {u.name, "x", u.summary, u.formula, page, infer_unary(u.function, u.dtype), cost_each(u.work), spelled};
 }
 
 Status cost_gelu(const Call& c, Cost& cost) {
@@ -189,18 +256,15 @@ Status cost_swish(const Call& c, Cost& cost) {
 
 std::vector<Rule> unary_rules() {
   std::vector<Rule> rules;
-  for (const auto& table : {plain_functions(), activations()}) {
-    for (const Unary& u : table) {
-      rules.push_back({u.name, "x", u.summary, u.formula, onnx_page(u.op), infer_unary(u.function, u.dtype),
-                       cost_each(u.work), onnx({u.op})});
-    }
+  for (const auto& table : {plain_functions(), activations(), of_torch()}) {
+    for (const Unary& u : table) rules.push_back(unary_rule(u));
   }
   rules.push_back({"gelu", "x", "x * Phi(x), or its tanh approximation",
                    "exp = |x|; exact (erf): mul = 3|x|, add = |x|; tanh: mul = 6|x|, add = 2|x|", onnx_page("Gelu"),
-                   infer_same, cost_gelu, onnx({"Gelu"}) + microsoft({"Gelu"})});
+                   infer_same, cost_gelu, onnx({"Gelu"}) + microsoft({"Gelu"}) + aten({"gelu"}, aten_same)});
   rules.push_back({"swish", "x", "x * sigmoid(alpha*x)",
                    "exp = add = div = mul = |x|; mul = 2|x| with an alpha other than 1", onnx_page("Swish"), infer_same,
-                   cost_swish, onnx({"Swish"})});
+                   cost_swish, onnx({"Swish"}) + aten({"silu"}, aten_same)});
   return rules;
 }
 

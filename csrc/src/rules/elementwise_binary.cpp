@@ -2,6 +2,7 @@
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include <cmath>
 
+#include "rules/aten.hpp"
 #include "rules/elementwise.hpp"
 
 namespace macsim::rules {
@@ -165,10 +166,9 @@ InferFn infer_pair(Function f, DType dtype = DType::unknown) {
 
 // Pow: a constant exponent decides what is done. -------------------------------------------------------------------
 
-Status cost_pow(const Call& c, Cost& cost) {
+void power_work(const Call& c, Cost& cost, std::optional<double> exponent) {
   using enum Work;
   const Count n = numel(c.out_shape());
-  const auto exponent = only(c, kB).constant();
   const auto is = [&](double value) { return exponent && *exponent == value; };
   if (is(2)) {
     cost[mul] = n;
@@ -183,6 +183,25 @@ Status cost_pow(const Call& c, Cost& cost) {
   } else {
     add_each(cost, {{log, 1}, {mul, 1}, {exp, 1}}, n);
   }
+}
+
+Status cost_pow(const Call& c, Cost& cost) {
+  power_work(c, cost, only(c, kB).constant());
+  return {};
+}
+
+/// a + alpha * b.
+Status cost_scaled(const Call& c, Cost& cost) {
+  cost[Work::add] = numel(c.out_shape());
+  if (c.real("alpha", 1) != 1) cost[Work::mul] = numel(c.out_shape());
+  return {};
+}
+
+/// The exponent is mostly a number of the call.
+Status cost_aten_pow(const Call& c, Cost& cost) {
+  const Attr* given = c.attr("exponent");
+  if (given == nullptr) return cost_pow(c, cost);
+  power_work(c, cost, c.real("exponent", 0));
   return {};
 }
 
@@ -195,29 +214,42 @@ struct Pair {
   Work work;
   Function function;
   DType dtype = DType::unknown;  // of the output; unknown: the inputs'
+  std::vector<std::string_view> torch{};
 };
 
 std::vector<Pair> pairs() {
   using enum Work;
   constexpr DType kBool = DType::boolean;
   return {
-      {"add", "Add", "Sum", add, sum},
-      {"sub", "Sub", "Difference", add, difference},
-      {"mul", "Mul", "Product", mul, product},
-      {"div", "Div", "Quotient", div, ratio},
-      {"mod", "Mod", "Remainder", div, remainder},
-      {"equal", "Equal", "Which are equal", compare, equals, kBool},
-      {"less", "Less", "Which are below", compare, below, kBool},
-      {"greater", "Greater", "Which are above", compare, above, kBool},
-      {"less_or_equal", "LessOrEqual", "Which are not above", compare, at_most, kBool},
-      {"greater_or_equal", "GreaterOrEqual", "Which are not below", compare, not_below, kBool},
-      {"and", "And", "Logical and", logic, both, kBool},
-      {"or", "Or", "Logical or", logic, either, kBool},
-      {"xor", "Xor", "Logical exclusive or", logic, one_of, kBool},
-      {"bitwise_and", "BitwiseAnd", "Bitwise and", logic, bits_and},
-      {"bitwise_or", "BitwiseOr", "Bitwise or", logic, bits_or},
-      {"bitwise_xor", "BitwiseXor", "Bitwise exclusive or", logic, bits_xor},
-      {"bit_shift", "BitShift", "Shift of bits", logic, shifted},
+      {"add", "Add", "Sum", add, sum, DType::unknown, {"add"}},
+      {"sub", "Sub", "Difference", add, difference, DType::unknown, {"sub", "rsub"}},
+      {"mul", "Mul", "Product", mul, product, DType::unknown, {"mul"}},
+      {"div", "Div", "Quotient", div, ratio, DType::unknown, {"div", "floor_divide"}},
+      {"mod", "Mod", "Remainder", div, remainder, DType::unknown, {"remainder", "fmod"}},
+      {"equal", "Equal", "Which are equal", compare, equals, kBool, {"eq", "ne"}},
+      {"less", "Less", "Which are below", compare, below, kBool, {"lt"}},
+      {"greater", "Greater", "Which are above", compare, above, kBool, {"gt"}},
+      {"less_or_equal", "LessOrEqual", "Which are not above", compare, at_most, kBool, {"le"}},
+      {"greater_or_equal", "GreaterOrEqual", "Which are not below", compare, not_below, kBool, {"ge"}},
+      {"and", "And", "Logical and", logic, both, kBool, {"logical_and"}},
+      {"or", "Or", "Logical or", logic, either, kBool, {"logical_or"}},
+      {"xor", "Xor", "Logical exclusive or", logic, one_of, kBool, {"logical_xor"}},
+      {"bitwise_and", "BitwiseAnd", "Bitwise and", logic, bits_and, DType::unknown, {"bitwise_and", "__and__"}},
+      {"bitwise_or", "BitwiseOr", "Bitwise or", logic, bits_or, DType::unknown, {"bitwise_or", "__or__"}},
+      {"bitwise_xor",
+       "BitwiseXor",
+       "Bitwise exclusive or",
+       logic,
+       bits_xor,
+       DType::unknown,
+       {"bitwise_xor", "__xor__"}},
+      {"bit_shift",
+       "BitShift",
+       "Shift of bits",
+       logic,
+       shifted,
+       DType::unknown,
+       {"bitwise_left_shift", "bitwise_right_shift", "__lshift__", "__rshift__"}},
   };
 }
 
@@ -226,13 +258,20 @@ std::vector<Pair> pairs() {
 std::vector<Rule> binary_rules() {
   std::vector<Rule> rules;
   for (const Pair& p : pairs()) {
-    rules.push_back({p.name, "a b", p.summary, std::string(name_of(p.work)) + " = |y|", onnx_page(p.op),
-                     infer_pair(p.function, p.dtype), cost_each({{p.work, 1}}), onnx({p.op})});
+    std::vector<Binding> spelled = onnx({p.op});
+    for (const std::string_view name : p.torch) {
+      const InferFn infer = p.dtype == DType::boolean ? aten_compare : name == "div" ? aten_ratio : aten_pair;
+      spelled = spelled + aten({name}, infer, {}, {}, name == "add" || name == "sub" ? CostFn(cost_scaled) : CostFn());
+    }
+    rules.push_back({p.name, "a b", p.summary,
+                     std::string(name_of(p.work)) + " = |y|" + (p.work == Work::add ? "; an alpha: mul = |y|" : ""),
+                     onnx_page(p.op), infer_pair(p.function, p.dtype), cost_each({{p.work, 1}}), std::move(spelled)});
   }
   rules.push_back({"pow", "x exponent", "Power",
                    "log = mul = exp = |y|; with the one exponent 2: mul = |y|; 3: mul = 2|y|; 0.5: sqrt = |y|; -1: "
                    "div = |y|",
-                   onnx_page("Pow"), infer_pair(raised), cost_pow, onnx({"Pow"})});
+                   onnx_page("Pow"), infer_pair(raised), cost_pow,
+                   onnx({"Pow"}) + aten({"pow"}, aten_pair, {}, {}, cost_aten_pow)});
   return rules;
 }
 

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <string>
 
+#include "rules/aten.hpp"
 #include "rules/elementwise.hpp"
 
 namespace macsim::rules {
@@ -153,6 +154,24 @@ Status cost_clip(const Call& c, Cost& cost) {
   return {};
 }
 
+// With a condition that broadcasts too, and numbers in the place of tensors.
+Status aten_where(const Call& c, Outputs& out) {
+  if (!c.has(1) || !c.has(2) || !c.ranked(0) || !c.ranked(1) || !c.ranked(2)) return {};
+  Shape both, y;
+  if (Status status = broadcast(c, c.shape(1), c.shape(2), both); !status) return status;
+  if (Status status = broadcast(c, c.shape(0), both, y); !status) return status;
+  out.set(0, promoted(c.in(1), c.in(2)), std::move(y));
+  return {};
+}
+
+Status aten_filled(const Call& c, Outputs& out) {
+  if (!c.ranked(0) || !c.ranked(1)) return {};
+  Shape y;
+  if (Status status = broadcast(c, c.shape(0), c.shape(1), y); !status) return status;
+  out.set(0, c.dtype(1), std::move(y));
+  return {};
+}
+
 Status infer_prelu(const Call& c, Outputs& out) {
   out.set(0, c.dtype(0), c.shape(0));
   return {};
@@ -227,20 +246,23 @@ std::vector<Rule> several_rules() {
   const std::string cast = "convert = |x|; nothing where the type stays";
   return {
       {"max", "xs...", "Largest of the inputs", "compare = (inputs - 1) * |y|", onnx_page("Max"),
-       infer_all(Scalar::max, false), cost_all(compare, false), onnx({"Max"})},
+       infer_all(Scalar::max, false), cost_all(compare, false), onnx({"Max"}) + aten({"maximum", "fmax"}, aten_pair)},
       {"min", "xs...", "Smallest of the inputs", "compare = (inputs - 1) * |y|", onnx_page("Min"),
-       infer_all(Scalar::min, false), cost_all(compare, false), onnx({"Min"})},
+       infer_all(Scalar::min, false), cost_all(compare, false), onnx({"Min"}) + aten({"minimum", "fmin"}, aten_pair)},
       {"sum", "xs...", "Sum of the inputs", "add = (inputs - 1) * |y|", onnx_page("Sum"), infer_all(sum, false),
        cost_all(add, false), onnx({"Sum"})},
       {"mean", "xs...", "Mean of the inputs", "add = (inputs - 1) * |y|; div = |y|", onnx_page("Mean"),
        infer_all(sum, true), cost_all(add, true), onnx({"Mean"})},
       {"where", "condition x y", "One of two, element by element", "logic = |y|", onnx_page("Where"), infer_where,
-       cost_each({{logic, 1}}), onnx({"Where"})},
+       cost_each({{logic, 1}}),
+       onnx({"Where"}) + aten({"where"}, aten_where) + aten({"masked_fill"}, aten_filled, "x condition")},
       {"clip", "x #min #max", "Kept between two bounds", "compare = |x| for each bound that is given",
-       onnx_page("Clip"), infer_clip, cost_clip, onnx({"Clip"})},
+       onnx_page("Clip"), infer_clip, cost_clip,
+       onnx({"Clip"}) + aten({"clamp", "clip", "clamp_min", "clamp_max"}, aten_same, "x min max")},
       {"prelu", "x slope", "x, or slope*x below 0", "compare = mul = |x|", onnx_page("PRelu"), infer_prelu,
-       cost_each({{compare, 1}, {mul, 1}}), onnx({"PRelu"})},
-      {"cast", "x", "Another element type", cast, onnx_page("Cast"), infer_cast, cost_cast, onnx({"Cast"})},
+       cost_each({{compare, 1}, {mul, 1}}), onnx({"PRelu"}) + aten({"prelu"}, aten_same)},
+      {"cast", "x", "Another element type", cast, onnx_page("Cast"), infer_cast, cost_cast,
+       onnx({"Cast"}) + aten({"to", "_to_copy", "type_as"}, {}, "x like")},
       {"cast_like", "x #like", "The element type of another tensor", cast, onnx_page("CastLike"), infer_cast, cost_cast,
        onnx({"CastLike"})},
       {"bit_cast", "x", "The same bits, read as another type", "no work; a view: no data moved", onnx_page("BitCast"),

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "rules/aten.hpp"
 #include "rules/elements.hpp"
 #include "rules/families.hpp"
 #include "rules/move.hpp"
@@ -303,6 +304,38 @@ Status infer_blocks(const Call& c, Outputs& out) {
   return {};
 }
 
+/// cat joins along an axis that there is, stack along a new one.
+Status aten_cat(const Call& c, Outputs& out) {
+  if (c.op() != "cat" && c.op() != "concat" && c.op() != "stack") return {};
+  const bool fresh = c.op() == "stack";
+  std::optional<Shape> y;
+  Type met = Type::unranked(DType::unknown);
+  for (std::size_t i = 0; i < c.inputs(); ++i) {
+    if (!c.given(i) || !c.at(i).ranked) return {};
+    const Shape& x = c.shape_at(i);
+    met.dtype = promoted(met, c.at(i));
+    met.ranked = true;
+    met.shape = x;
+    if (!fresh && x.size() == 1 && x[0].is(0)) continue;  // torch passes over an empty list
+    const auto axis = axis_in(c.integer("dim", 0), x.size() + (fresh ? 1 : 0));
+    if (!axis) return {};
+    if (!y) {
+      y = x;
+      if (fresh) y->insert(*axis, 0);
+      if (!fresh) (*y)[*axis] = 0;
+    }
+    if (y->size() != x.size() + (fresh ? 1 : 0)) return {};
+    for (std::size_t k = 0; k < x.size(); ++k) {
+      if (!fresh && k == *axis) continue;
+      Dim& other = (*y)[fresh && k >= *axis ? k + 1 : k];
+      other = unify(c, other, x[k], "sizes of what is joined");
+    }
+    (*y)[*axis] += fresh ? Dim(1) : x[*axis];
+  }
+  if (y) out.set(0, met.dtype, *std::move(y));
+  return {};
+}
+
 }  // namespace
 
 std::vector<Rule> move_family() {
@@ -310,20 +343,33 @@ std::vector<Rule> move_family() {
   const std::string docs = "https://onnx.ai/onnx/operators/onnx__";
   std::vector<Rule> rules = {
       {"concat", "xs...", "Tensors joined along one axis", "none: moves data only", docs + "Concat.html", infer_concat,
-       moves, onnx({"Concat"})},
+       moves, onnx({"Concat"}) + aten({"cat", "concat", "stack", "hstack", "vstack", "dstack"}, aten_cat)},
       {"pad", "x #pads #value #axes", "A tensor with margins added, or cropped", "none: moves data only",
        docs + "Pad.html", infer_pad, cost_pad,
-       onnx({"Pad"}) + std::vector<Binding>{{"com.microsoft::Pad", "x #pads #value"}}},
+       onnx({"Pad"}) +
+           aten({"pad", "constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d",
+                 "replication_pad1d", "replication_pad2d", "replication_pad3d", "_pad_circular"},
+                {}, "x", {}, moves) +
+           std::vector<Binding>{{"com.microsoft::Pad", "x #pads #value"}}},
       {"tile", "x #repeats #axis", "A tensor repeated along its axes", "none: moves data only", docs + "Tile.html",
-       infer_tile, moves, onnx({"Tile"})},
+       infer_tile, moves, onnx({"Tile"}) + aten({"repeat", "tile", "repeat_interleave"}, {}, "x repeats", {}, moves)},
       {"one_hot", "indices #depth values", "Indices as rows with one element on", "compare = |y|", docs + "OneHot.html",
-       infer_one_hot, cost_one_hot, onnx({"OneHot"})},
+       infer_one_hot, cost_one_hot, onnx({"OneHot"}) + aten({"one_hot"})},
       {"blocks", "x", "Blocks of pixels to channels, and back", "none: moves data only", docs + "DepthToSpace.html",
        infer_blocks, moves,
-       onnx({"DepthToSpace", "SpaceToDepth"}) + std::vector<Binding>{{"com.ms.internal.nhwc::DepthToSpace", {}},
-                                                                     {"com.ms.internal.nhwc::SpaceToDepth", {}}}},
+       onnx({"DepthToSpace", "SpaceToDepth"}) + aten({"pixel_shuffle", "pixel_unshuffle", "channel_shuffle"}) +
+           std::vector<Binding>{{"com.ms.internal.nhwc::DepthToSpace", {}},
+                                {"com.ms.internal.nhwc::SpaceToDepth", {}}}},
       {"reverse_sequence", "x lengths", "Sequences of a batch, each reversed up to its length", "none: moves data only",
        docs + "ReverseSequence.html", infer_same, moves, onnx({"ReverseSequence"})},
+      {"roll",
+       "x",
+       "Elements moved along axes, or turned around",
+       "none: moves data only",
+       "https://docs.pytorch.org/docs/stable/generated/torch.roll.html",
+       {},
+       moves,
+       aten({"roll", "flip", "fliplr", "flipud", "rot90"}, aten_same)},
   };
   for (auto part : {slice_rules, gather_rules}) {
     for (Rule& rule : part()) rules.push_back(std::move(rule));

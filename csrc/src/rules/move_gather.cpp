@@ -2,6 +2,7 @@
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include <string>
 
+#include "rules/aten.hpp"
 #include "rules/elements.hpp"
 #include "rules/families.hpp"
 #include "rules/move.hpp"
@@ -270,6 +271,39 @@ Status cost_tensor_scatter(const Call& c, Cost& cost) {
   return {};
 }
 
+// As torch calls them. ----------------------------------------------------------------------------------------------
+
+Status aten_embedding(const Call& c, Outputs& out) {
+  const Shape &x = c.shape(kX), &indices = c.shape(kIndices);
+  if (!c.ranked(kX) || !c.ranked(kIndices) || x.size() != 2) return {};
+  Shape y = indices;
+  y.push_back(x[1]);
+  out.set(0, c.dtype(kX), std::move(y));
+  return {};
+}
+
+Status aten_select(const Call& c, Outputs& out) {
+  const Shape& x = c.shape(kX);
+  const auto axis = axis_in(c.integer("dim", 0), x.size());
+  if (!axis || !c.ranked(kIndices)) return {};
+  Shape y = x;
+  y[*axis] = numel(c.shape(kIndices));
+  out.set(0, c.dtype(kX), std::move(y));
+  return {};
+}
+
+Status cost_put(const Call& c, Cost& cost) {
+  const bool adds = c.op() == "scatter_add" || c.op() == "index_add" || c.op() == "scatter_reduce" ||
+                    (c.op().ends_with("index_put") && c.integer("accumulate", 0) != 0);
+  if (!adds) {
+    cost.moves("moves data only");
+    return {};
+  }
+  // What is put in comes last among the tensors.
+  cost[Work::add] = numel(c.shape_at(c.inputs() - 1));
+  return {};
+}
+
 }  // namespace
 
 std::vector<Rule> gather_rules() {
@@ -279,16 +313,23 @@ std::vector<Rule> gather_rules() {
   return {
       {"gather", "x indices", "Slices picked by index along one axis", moves, docs + "Gather.html", infer_gather,
        cost_gather,
-       onnx({"Gather"}) +
+       onnx({"Gather"}) + aten({"embedding"}, aten_embedding) + aten({"index_select"}, aten_select) +
            std::vector<Binding>{{"com.microsoft::TorchEmbedding", "x indices #padding_idx #scale_grad"}}},
       {"gather_elements", "x indices", "Elements picked by index along one axis", moves, docs + "GatherElements.html",
-       infer_gather_elements, cost_gather, onnx({"GatherElements"})},
+       infer_gather_elements, cost_gather, onnx({"GatherElements"}) + aten({"gather", "take_along_dim", "take"})},
       {"gather_nd", "x indices", "Slices picked by tuples of indices", moves, docs + "GatherND.html", infer_gather_nd,
-       cost_gather, onnx({"GatherND"}) + microsoft({"GatherND"})},
+       cost_gather,
+       onnx({"GatherND"}) + microsoft({"GatherND"}) +
+           aten({"index", "masked_select", "_unsafe_index"}, {}, "x indices...")},
       {"scatter_elements", "x indices updates", "Elements put in by index along one axis", reduces,
-       docs + "ScatterElements.html", infer_scatter_elements, cost_scatter, onnx({"ScatterElements", "Scatter"})},
+       docs + "ScatterElements.html", infer_scatter_elements, cost_scatter,
+       onnx({"ScatterElements", "Scatter"}) +
+           aten({"scatter", "scatter_add", "scatter_reduce", "index_add", "index_copy", "index_fill", "masked_scatter"},
+                {}, "x indices updates", {}, cost_put)},
       {"scatter_nd", "x indices updates", "Slices put in by tuples of indices", reduces, docs + "ScatterND.html",
-       infer_scatter_nd, cost_scatter, onnx({"ScatterND"})},
+       infer_scatter_nd, cost_scatter,
+       onnx({"ScatterND"}) +
+           aten({"index_put", "_index_put_impl", "select_scatter", "slice_scatter"}, {}, "x indices...", {}, cost_put)},
       {"tensor_scatter", "cache update where", "A run of positions written into a cache",
        "none: moves data only, in place", docs + "TensorScatter.html", infer_same, cost_tensor_scatter,
        onnx({"TensorScatter"})},

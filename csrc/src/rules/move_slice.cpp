@@ -4,6 +4,7 @@
 #include <limits>
 #include <string>
 
+#include "rules/aten.hpp"
 #include "rules/elements.hpp"
 #include "rules/families.hpp"
 #include "rules/move.hpp"
@@ -314,9 +315,13 @@ std::vector<Rule> slice_rules() {
   return {
       {"slice", "x #starts #ends #axes #steps", "A strided part of a tensor", "none: moves data only",
        "https://onnx.ai/onnx/operators/onnx__Slice.html", infer_slice, cost_part,
-       onnx({"Slice"}) + std::vector<Binding>{{"onnx::DynamicSlice", "x #starts #ends #axes"}}},
+       onnx({"Slice"}) + aten({"slice", "select", "narrow"}, {}, "x", {}, cost_free("a view: no data moved")) +
+           std::vector<Binding>{{"onnx::DynamicSlice", "x #starts #ends #axes"}}},
       {"split", "x #split", "A tensor cut into parts along one axis", "none: moves data only",
-       "https://onnx.ai/onnx/operators/onnx__Split.html", infer_split, cost_part, onnx({"Split"})},
+       "https://onnx.ai/onnx/operators/onnx__Split.html", infer_split, cost_part,
+       onnx({"Split"}) + aten({"split", "split_with_sizes", "chunk", "unbind", "tensor_split", "hsplit", "vsplit",
+                               "unsafe_chunk", "unsafe_split"},
+                              {}, "x", {}, cost_free("views: no data moved"))},
       {"compress", "x condition", "The slices that a condition keeps", "compare = |condition|",
        "https://onnx.ai/onnx/operators/onnx__Compress.html", infer_compress, cost_compress, onnx({"Compress"})},
   };

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <string>
 
+#include "rules/aten.hpp"
 #include "rules/families.hpp"
 #include "rules/support.hpp"
 #include "rules/work.hpp"
@@ -203,6 +204,50 @@ Status cost_mean_variance(const Call& c, Cost& cost) {
   return {};
 }
 
+// As torch calls them. ----------------------------------------------------------------------------------------------
+
+Status aten_batch_norm(const Call& c, Outputs& out) {
+  if (c.outputs() != 1) return {};  // with statistics: torch tells their sizes
+  return aten_same(c, out);
+}
+
+// Evaluation, whatever the module's flag: scale and shift may be left out.
+Status cost_aten_batch_norm(const Call& c, Cost& cost) {
+  const Shape& x = c.shape(kX);
+  const Count channels = x.size() > 1 ? Count(x[1]) : Count(1);
+  cost[Work::mul] = numel(x) + channels;
+  cost[Work::add] = numel(x) + 2 * channels;
+  cost[Work::sqrt] = cost[Work::div] = channels;
+  return {};
+}
+
+// Elements of the last axes that are normalised together.
+Count row_length(const Call& c) {
+  const Shape& x = c.shape(kX);
+  const std::size_t axes = c.integers("normalized_shape").size();
+  return numel(x, axes < x.size() ? x.size() - axes : 0);
+}
+
+Status cost_aten_layer_norm(const Call& c, Cost& cost) {
+  const Count n = row_length(c);
+  norm::layer(cost, quotient(c, numel(c.shape(kX)), n), n, c.has(kScale), c.has(kBias));
+  return {};
+}
+
+Status cost_aten_rms_norm(const Call& c, Cost& cost) {
+  const Count n = row_length(c);
+  work::rms_norm(cost, quotient(c, numel(c.shape(kX)), n), n, c.has(kScale));
+  return {};
+}
+
+Status cost_aten_group_norm(const Call& c, Cost& cost) {
+  const Shape& x = c.shape(kX);
+  const std::int64_t groups = c.integer("num_groups", c.integer("group", 0));
+  if (x.size() < 2 || groups <= 0) return bad("a group normalisation needs groups and channels, and has " + text(x));
+  norm::layer(cost, x[0] * groups, quotient(c, numel(x, 1), groups), c.has(kScale), c.has(kBias));
+  return {};
+}
+
 std::vector<Binding> with_nhwc(std::string_view op) {
   Binding nhwc;
   nhwc.op = "com.ms.internal.nhwc::" + std::string(op);
@@ -223,18 +268,28 @@ std::vector<Rule> norm_family() {
        "C channels: mul = |x| + C; add = |x| + 2C; sqrt = div = C; training: mul = 2|x| + 4C; add = 4|x| + C; div = "
        "3C; "
        "sqrt = C",
-       docs + "BatchNormalization.html", infer_batch_norm, cost_batch_norm, with_nhwc("BatchNormalization")},
+       docs + "BatchNormalization.html", infer_batch_norm, cost_batch_norm,
+       with_nhwc("BatchNormalization") +
+           aten({"batch_norm", "native_batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm",
+                 "_batch_norm_no_update"},
+                aten_batch_norm, {}, {}, cost_aten_batch_norm)},
       {"instance_norm", "x scale bias", "Normalisation of each channel of each image", layer + "bias add n",
-       docs + "InstanceNormalization.html", infer_same, cost_instance_norm, with_nhwc("InstanceNormalization")},
+       docs + "InstanceNormalization.html", infer_same, cost_instance_norm,
+       with_nhwc("InstanceNormalization") + aten({"instance_norm"}, aten_same)},
       {"group_norm", "x scale bias", "Normalisation of groups of channels",
        layer + "scale by channel mul n (by group: none), bias add n; silu: exp, add, div, mul n",
        docs + "GroupNormalization.html", infer_same, cost_group_norm,
-       onnx({"GroupNormalization"}) + microsoft({"GroupNorm"})},
+       onnx({"GroupNormalization"}) + microsoft({"GroupNorm"}) +
+           aten({"group_norm"}, aten_same, {}, {}, cost_aten_group_norm) +
+           aten({"native_group_norm"}, {}, {}, {}, cost_aten_group_norm)},
       {"layer_norm", "x scale bias", "Normalisation over the last axes", layer + "scale mul n; bias add n",
-       docs + "LayerNormalization.html", infer_layer_norm, cost_layer_norm, onnx({"LayerNormalization"})},
+       docs + "LayerNormalization.html", infer_layer_norm, cost_layer_norm,
+       onnx({"LayerNormalization"}) + aten({"layer_norm"}, aten_same, {}, {}, cost_aten_layer_norm) +
+           aten({"native_layer_norm"}, {}, {}, {}, cost_aten_layer_norm)},
       {"rms_norm", "x scale", "Normalisation by the root of the mean square over the last axes",
        root_mean + "scale mul n", docs + "RMSNormalization.html", infer_rms_norm, cost_rms_norm,
-       onnx({"RMSNormalization", "SimplifiedLayerNormalization"})},
+       onnx({"RMSNormalization", "SimplifiedLayerNormalization"}) +
+           aten({"rms_norm", "_fused_rms_norm"}, {}, {}, {}, cost_aten_rms_norm)},
       {"lrn", "x", "Normalisation by the squares of neighbouring channels",
        "mul = 3|x|, add = size*|x|, div = log = exp = |x|; beta = 0.5: sqrt in place of log, mul, exp",
        docs + "LRN.html", infer_same, cost_lrn, with_nhwc("LRN")},

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <string>
 
+#include "rules/aten.hpp"
 #include "rules/families.hpp"
 #include "rules/support.hpp"
 #include "rules/work.hpp"
@@ -161,6 +162,100 @@ Status infer_unpool(const Call& c, Outputs& out) {
   return {};
 }
 
+// As torch calls them. ----------------------------------------------------------------------------------------------
+
+/// How many axes a window has, by the operator's name: "max_pool2d".
+std::size_t axes_of(const Call& c) {
+  const std::size_t at = c.op().find('d', c.op().find("pool"));
+  return at == std::string_view::npos || at == 0 ? 0 : static_cast<std::size_t>(c.op()[at - 1] - '0');
+}
+
+Status aten_pool(const Call& c, Outputs& out) {
+  const Shape& x = c.shape(kX);
+  const std::size_t axes = axes_of(c);
+  if (!c.ranked(kX) || x.size() <= axes || axes > 3) return {};
+  const auto kernel = each_axis(c.integers("kernel_size"), axes, 0),
+             padding = each_axis(c.integers("padding"), axes, 0);
+  const auto dilation = each_axis(c.integers("dilation"), axes, 1);
+  const auto stride = c.integers("stride").empty() ? kernel : each_axis(c.integers("stride"), axes, 1);
+  Shape y = x;
+  for (std::size_t i = 0; i < axes; ++i) {
+    Dim& size = y[x.size() - axes + i];
+    if (kernel[i] <= 0 || stride[i] <= 0) return {};
+    const Dim room = size + (2 * padding[i] - dilation[i] * (kernel[i] - 1) - 1);
+    if (c.integer("ceil_mode", 0) == 0) {
+      size = floor_div(room, stride[i]) + 1;
+      continue;
+    }
+    const auto whole = size.constant();
+    if (!whole) return {};
+    Dim windows = ceil_div(room, stride[i]) + 1;  // the last must start inside the input or its left padding
+    if (at_least((windows - 1) * stride[i], *whole + padding[i]) == Truth::yes) windows = windows - 1;
+    size = windows;
+  }
+  out.set(0, c.dtype(kX), std::move(y));
+  return {};
+}
+
+Count aten_window(const Call& c) {
+  Count window = 1;
+  for (const std::int64_t size : each_axis(c.integers("kernel_size"), axes_of(c), 1)) window *= size;
+  return window;
+}
+
+Status cost_aten_max(const Call& c, Cost& cost) {
+  cost[Work::compare] = numel(c.out_shape()) * (aten_window(c) - 1);
+  if (cost[Work::compare].is(0)) cost.moves("a window of one element: moves data only");
+  return {};
+}
+
+Status cost_aten_average(const Call& c, Cost& cost) {
+  cost[Work::add] = numel(c.out_shape()) * (aten_window(c) - 1);
+  cost[Work::div] = numel(c.out_shape());
+  return {};
+}
+
+Status aten_adaptive(const Call& c, Outputs& out) {
+  const Shape& x = c.shape(kX);
+  const auto sizes = c.integers("output_size");
+  const std::size_t axes = axes_of(c);
+  if (!c.ranked(kX) || sizes.size() != axes || x.size() <= axes) return {};
+  Shape y = x;
+  for (std::size_t i = 0; i < axes; ++i) y[x.size() - axes + i] = sizes[i];
+  out.set(0, c.dtype(kX), std::move(y));
+  return {};
+}
+
+/// Windows share an edge where the sizes do not divide: each is ceil(in/out) + 1 at most. Where they divide, exact.
+Count adaptive_terms(const Call& c, Cost& cost) {
+  const Shape &x = c.shape(kX), &y = c.out_shape();
+  Count terms = 1;
+  for (std::size_t i = 0; i < y.size() && i < x.size(); ++i) {
+    const Dim rest = modulo(x[i], y[i]);
+    if (rest.is(0)) {
+      terms *= x[i];
+      continue;
+    }
+    terms *= y[i] * (floor_div(x[i], y[i]) + 2);
+    cost.trust = Trust::bound;
+    cost.because = "windows of different sizes: each is counted as the largest";
+  }
+  return terms;
+}
+
+Status cost_adaptive_average(const Call& c, Cost& cost) {
+  const Count y = numel(c.out_shape());
+  cost[Work::add] = adaptive_terms(c, cost) - y;
+  cost[Work::div] = y;
+  return {};
+}
+
+Status cost_adaptive_max(const Call& c, Cost& cost) {
+  cost[Work::compare] = adaptive_terms(c, cost) - numel(c.out_shape());
+  if (cost[Work::compare].is(0) && cost.because.empty()) cost.moves("windows of one element: moves data only");
+  return {};
+}
+
 // Blocked layouts. -------------------------------------------------------------------------------------------------
 
 /// Channels in blocks of 8 or of 16, as the machine has it. The optimiser that writes these operators only does so
@@ -209,20 +304,32 @@ std::vector<Rule> pool_family() {
   const std::string quantised = "x x_scale x_zero y_scale y_zero";
   std::vector<Rule> rules = {
       {"max_pool", "x", "Largest element of each window", "compare = |y| * (|k| - 1), padding counted",
-       docs + "MaxPool.html", infer_pool, cost_max, layouts("MaxPool", {kNhwc, kNchwc}) + microsoft({"NhwcMaxPool"})},
+       docs + "MaxPool.html", infer_pool, cost_max,
+       layouts("MaxPool", {kNhwc, kNchwc}) + microsoft({"NhwcMaxPool"}) +
+           aten({"max_pool1d", "max_pool2d", "max_pool3d"}, aten_pool, {}, {}, cost_aten_max) +
+           aten({"max_pool1d_with_indices", "max_pool2d_with_indices", "max_pool3d_with_indices"}, {}, {}, {},
+                cost_aten_max)},
       {"masked_max_pool", "x mask", "Largest element of each window where a mask allows it",
        "compare = |y| * (|k| - 1); logic = |x|", contrib_doc("MaxpoolWithMask"), infer_pool, cost_masked_max,
        microsoft({"MaxpoolWithMask"})},
       {"average_pool", "x", "Mean of each window", "add = |y| * (|k| - 1), padding counted; div = |y|",
-       docs + "AveragePool.html", infer_pool, cost_average, layouts("AveragePool", {kNhwc, kNchwc})},
+       docs + "AveragePool.html", infer_pool, cost_average,
+       layouts("AveragePool", {kNhwc, kNchwc}) +
+           aten({"avg_pool1d", "avg_pool2d", "avg_pool3d"}, aten_pool, {}, {}, cost_aten_average)},
       {"lp_pool", "x", "Lp norm of each window",
        "add = |y| * (|k| - 1); p = 2: mul = |y|*|k|, sqrt = |y|; p = 1: logic = |y|*|k|; other: logic = |y|*|k| and "
        "log, mul, exp = |y| * (|k| + 1)",
        docs + "LpPool.html", infer_pool, cost_lp, layouts("LpPool", {kNhwc})},
       {"global_max_pool", "x", "Largest element of each channel", "compare = |x| - |y|", docs + "GlobalMaxPool.html",
-       infer_global_pool, cost_max, layouts("GlobalMaxPool", {kNhwc, kNchwc})},
+       infer_global_pool, cost_max,
+       layouts("GlobalMaxPool", {kNhwc, kNchwc}) +
+           aten({"adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d"}, {}, {}, {}, cost_adaptive_max)},
       {"global_average_pool", "x", "Mean of each channel", "add = |x| - |y|; div = |y|",
-       docs + "GlobalAveragePool.html", infer_global_pool, cost_average, layouts("GlobalAveragePool", {kNhwc, kNchwc})},
+       docs + "GlobalAveragePool.html", infer_global_pool, cost_average,
+       layouts("GlobalAveragePool", {kNhwc, kNchwc}) +
+           aten({"adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "_adaptive_avg_pool2d",
+                 "_adaptive_avg_pool3d"},
+                aten_adaptive, {}, {}, cost_adaptive_average)},
       {"global_lp_pool", "x", "Lp norm of each channel",
        "add = |x| - |y|; p = 2: mul = |x|, sqrt = |y|; p = 1: logic = |x|; other: logic = |x| and log, mul, exp = |x| "
        "+ |y|",

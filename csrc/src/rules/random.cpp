@@ -2,6 +2,7 @@
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include <string>
 
+#include "rules/aten.hpp"
 #include "rules/elements.hpp"
 #include "rules/families.hpp"
 #include "rules/support.hpp"
@@ -165,29 +166,27 @@ std::vector<Rule> random_family() {
   const std::string range = "; range mul, low end add";
   return {
       {"random_normal", "", "Random numbers from a normal distribution", philox + pair, docs + "RandomNormal.html",
-       infer_random, cost_normal, onnx({"RandomNormal"})},
+       infer_random, cost_normal, onnx({"RandomNormal"}) + aten({"randn", "normal", "randn_like"})},
       {"random_normal_like", "#x", "Random numbers from a normal distribution, in the shape of a tensor", philox + pair,
        docs + "RandomNormalLike.html", infer_random_like, cost_normal, onnx({"RandomNormalLike"})},
       {"random_uniform", "", "Random numbers evenly spread", philox + range, docs + "RandomUniform.html", infer_random,
-       cost_uniform, onnx({"RandomUniform"})},
+       cost_uniform, onnx({"RandomUniform"}) + aten({"rand", "rand_like", "uniform", "randint", "randint_like"})},
       {"random_uniform_like", "#x", "Random numbers evenly spread, in the shape of a tensor", philox + range,
        docs + "RandomUniformLike.html", infer_random_like, cost_uniform, onnx({"RandomUniformLike"})},
       {"bernoulli", "x", "Zeros and ones with given probabilities", philox + "; compare = |y|", docs + "Bernoulli.html",
-       infer_random_like, cost_bernoulli, onnx({"Bernoulli"})},
+       infer_random_like, cost_bernoulli, onnx({"Bernoulli"}) + aten({"bernoulli"})},
       {"multinomial", "x", "Classes drawn by their log-probabilities",
        philox + "; compare = |x| - rows + |y| * classes; add = 2|x| - rows; exp = |x|; mul = |y|",
        docs + "Multinomial.html", infer_multinomial, cost_multinomial, onnx({"Multinomial"})},
-      {"dropout",
-       "x bias residual #ratio #training",
-       "Elements dropped at random in training; nothing at inference",
-       "bias and residual: add = |x| each; training: " + philox + ", compare = |x|, mul = 2|x|",
-       docs + "Dropout.html",
-       infer_dropout,
-       cost_dropout,
-       {{"onnx::Dropout", "x #ratio #training"},
-        {"com.microsoft::BitmaskDropout", "x #ratio #training"},
-        {"com.microsoft::BiasDropout", {}},
-        {"com.microsoft::BitmaskBiasDropout", {}}}},
+      {"dropout", "x bias residual #ratio #training", "Elements dropped at random in training; nothing at inference",
+       "bias and residual: add = |x| each; training: " + philox + ", compare = |x|, mul = 2|x|", docs + "Dropout.html",
+       infer_dropout, cost_dropout,
+       aten({"dropout", "feature_dropout", "alpha_dropout", "native_dropout"}, aten_same, "x", {},
+            cost_free("the identity at inference: no data moved")) +
+           std::vector<Binding>{{"onnx::Dropout", "x #ratio #training"},
+                                {"com.microsoft::BitmaskDropout", "x #ratio #training"},
+                                {"com.microsoft::BiasDropout", {}},
+                                {"com.microsoft::BitmaskBiasDropout", {}}}},
   };
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <string>
 
+#include "rules/aten.hpp"
 #include "rules/elementwise.hpp"
 #include "rules/families.hpp"
 #include "rules/work.hpp"
@@ -176,6 +177,19 @@ CostFn cost_reduce(Steps steps, bool mean) {
   };
 }
 
+// As torch calls it: which axes go shows in the sizes.
+CostFn cost_aten(Steps steps, bool mean) {
+  return [steps = std::move(steps), mean](const Call& c, Cost& cost) -> Status {
+    const Count n = numel(c.shape(kX)), rows = numel(c.out_shape());
+    add_each(cost, steps.before, n);
+    cost[steps.fold] += folding(n, rows);
+    add_each(cost, steps.after, rows);
+    if (mean) cost[Work::div] += rows;
+    if (n == rows || n.is(0)) cost.moves("rows of one element at most");
+    return {};
+  };
+}
+
 // log(sum(exp(x - max))) + max.
 Status cost_log_sum_exp(const Call& c, Cost& cost) {
   const Count n = numel(c.shape(kX)), rows = numel(c.out_shape());
@@ -193,16 +207,63 @@ struct Reduction {
   const char* formula;
   Recipe recipe;
   Steps steps;
+  std::vector<Binding> torch{};
 };
+
+std::vector<Binding> of_torch(const Reduction& r) {
+  std::vector<Binding> spelled = r.torch;
+  for (Binding& binding : spelled) binding.cost = cost_aten(r.steps, r.recipe.mean);
+  return spelled;
+}
+
+// Variance, or its root: centring and squares.
+Status cost_variance(const Call& c, Cost& cost) {
+  const Count n = numel(c.shape(kX)), rows = numel(c.out_shape());
+  cost[Work::add] = 3 * n - 2 * rows;
+  cost[Work::mul] = n;
+  cost[Work::div] = 2 * rows;
+  if (c.op().starts_with("std")) cost[Work::sqrt] = rows;
+  return {};
+}
 
 std::vector<Reduction> reductions() {
   using enum Work;
   return {
-      {"reduce_sum", "ReduceSum", "Sum", "add = |x| - |y|", {nullptr, sum}, {{}, add, {}}},
-      {"reduce_mean", "ReduceMean", "Mean", "add = |x| - |y|; div = |y|", {nullptr, sum, true}, {{}, add, {}}},
-      {"reduce_max", "ReduceMax", "Largest", "compare = |x| - |y|", {nullptr, Scalar::max}, {{}, compare, {}}},
-      {"reduce_min", "ReduceMin", "Smallest", "compare = |x| - |y|", {nullptr, Scalar::min}, {{}, compare, {}}},
-      {"reduce_prod", "ReduceProd", "Product", "mul = |x| - |y|", {nullptr, product}, {{}, mul, {}}},
+      {"reduce_sum",
+       "ReduceSum",
+       "Sum",
+       "add = |x| - |y|",
+       {nullptr, sum},
+       {{}, add, {}},
+       aten({"sum", "nansum"}, aten_reduced)},
+      {"reduce_mean",
+       "ReduceMean",
+       "Mean",
+       "add = |x| - |y|; div = |y|",
+       {nullptr, sum, true},
+       {{}, add, {}},
+       aten({"mean"}, aten_reduced_same)},
+      {"reduce_max",
+       "ReduceMax",
+       "Largest",
+       "compare = |x| - |y|",
+       {nullptr, Scalar::max},
+       {{}, compare, {}},
+       aten({"amax", "max", "any"})},
+      {"reduce_min",
+       "ReduceMin",
+       "Smallest",
+       "compare = |x| - |y|",
+       {nullptr, Scalar::min},
+       {{}, compare, {}},
+       aten({"amin", "min", "all"})},
+      {"reduce_prod",
+       "ReduceProd",
+       "Product",
+       "mul = |x| - |y|",
+       {nullptr, product},
+       {{}, mul, {}},
+       aten({"prod"}, aten_reduced)},
       {"reduce_l1",
        "ReduceL1",
        "Sum of magnitudes",
@@ -214,7 +275,8 @@ std::vector<Reduction> reductions() {
        "Root of the sum of squares",
        "mul = |x|; add = |x| - |y|; sqrt = |y|",
        {},
-       {{{mul, 1}}, add, {{sqrt, 1}}}},
+       {{{mul, 1}}, add, {{sqrt, 1}}},
+       aten({"linalg_vector_norm", "norm", "frobenius_norm"})},
       {"reduce_sum_square",
        "ReduceSumSquare",
        "Sum of squares",
@@ -236,11 +298,19 @@ std::vector<Rule> reduction_rules() {
   std::vector<Rule> rules;
   for (const Reduction& r : reductions()) {
     rules.push_back({r.name, "x #axes", std::string(r.summary) + " over axes", r.formula, onnx_page(r.op),
-                     infer_reduce(r.recipe), cost_reduce(r.steps, r.recipe.mean), onnx({r.op})});
+                     infer_reduce(r.recipe), cost_reduce(r.steps, r.recipe.mean), onnx({r.op}) + of_torch(r)});
   }
   rules.push_back({"reduce_log_sum_exp", "x #axes", "Logarithm of the sum of exponentials over axes",
                    "compare = |x| - |y|; add = 2|x|; exp = |x|; log = |y|", onnx_page("ReduceLogSumExp"),
-                   infer_reduce({}), cost_log_sum_exp, onnx({"ReduceLogSumExp"})});
+                   infer_reduce({}), cost_log_sum_exp, onnx({"ReduceLogSumExp"}) + aten({"logsumexp"})});
+  rules.push_back({"variance",
+                   "x",
+                   "Variance, or standard deviation, over axes",
+                   "mul = |x|; add = 3|x| - 2|y|; div = 2|y|; the deviation: sqrt = |y|",
+                   "https://docs.pytorch.org/docs/stable/generated/torch.var.html",
+                   {},
+                   cost_variance,
+                   aten({"var", "std", "var_mean", "std_mean"})});
   rules.push_back({"reduce_sum_integer", "x", "Sum of small integers over axes", "add = |x| - |y|",
                    contrib_doc("ReduceSumInteger"), infer_reduce({}), cost_reduce({{}, Work::add, {}}, false),
                    microsoft({"ReduceSumInteger"})});

@@ -4,6 +4,7 @@
 #include <numeric>
 #include <string>
 
+#include "rules/aten.hpp"
 #include "rules/reduce.hpp"
 #include "rules/work.hpp"
 
@@ -23,6 +24,21 @@ std::optional<std::vector<double>> numbers_of(const Contents& contents) {
 }
 
 Scalar position(std::size_t i) { return Scalar::integer(static_cast<std::int64_t>(i)); }
+
+Status aten_folded(const Call& c, Cost& cost) {
+  cost[Work::compare] = folding(numel(c.shape(0)), numel(c.out_shape()));
+  if (cost[Work::compare].is(0)) cost.moves("rows of one element at most");
+  return {};
+}
+
+template <Work W>
+Status aten_running(const Call& c, Cost& cost) {
+  const Shape& x = c.shape(0);
+  const auto axis = axis_in(c.integer("dim", 0), x.size());
+  if (axis) cost[W] = folding(numel(x), numel(without(x, *axis)));
+  if (cost[W].is(0)) cost.moves("rows of one element at most");
+  return {};
+}
 
 // ArgMax, ArgMin. --------------------------------------------------------------------------------------------------
 
@@ -188,21 +204,68 @@ Status cost_top_k(const Call& c, Cost& cost) {
   return {};
 }
 
+/// Comparisons of a merge sort.
+Status cost_sort(const Call& c, Cost& cost) {
+  const Shape& x = c.shape(0);
+  const auto axis = axis_in(c.integer("dim", -1), std::max<std::size_t>(x.size(), 1));
+  const auto length = axis && *axis < x.size() ? x[*axis].constant() : std::optional<std::int64_t>(1);
+  if (!length) {
+    cost.trust = Trust::unknown;
+    cost.because = "how many comparisons a sort takes depends on a size that is not known";
+    return {};
+  }
+  std::int64_t levels = 0;
+  while (levels < 62 && (std::int64_t{1} << levels) < *length) ++levels;
+  cost[Work::compare] = numel(x) * levels;
+  if (levels == 0) {
+    cost.moves("rows of one element at most");
+  } else {
+    cost.trust = Trust::bound;
+    cost.because = "the most that a merge sort takes";
+  }
+  return {};
+}
+
+Status cost_histogram(const Call& c, Cost& cost) {
+  const Count n = numel(c.shape(0));
+  cost[Work::add] = n;
+  if (c.op() == "histc") cost[Work::div] = cost[Work::convert] = n;
+  return {};
+}
+
 }  // namespace
 
 std::vector<Rule> running_rules() {
   return {
+      {"sort",
+       "x",
+       "Elements in order along an axis, and where they were",
+       "compare = |x| * ceil(log2 n) for rows of n, a bound",
+       "https://docs.pytorch.org/docs/stable/generated/torch.sort.html",
+       {},
+       cost_sort,
+       aten({"sort", "argsort", "msort"}, {}, "x")},
+      {"histogram",
+       "x weights",
+       "How many elements fall where",
+       "add = |x|; histc: div = convert = |x| more",
+       "https://docs.pytorch.org/docs/stable/generated/torch.bincount.html",
+       {},
+       cost_histogram,
+       aten({"bincount", "histc"})},
       {"arg_max", "x", "Position of the largest along an axis", "compare = |x| - |y|", onnx_page("ArgMax"), infer_arg,
-       cost_arg, onnx({"ArgMax"})},
+       cost_arg, onnx({"ArgMax"}) + aten({"argmax"}, {}, {}, {}, aten_folded)},
       {"arg_min", "x", "Position of the smallest along an axis", "compare = |x| - |y|", onnx_page("ArgMin"), infer_arg,
-       cost_arg, onnx({"ArgMin"})},
+       cost_arg, onnx({"ArgMin"}) + aten({"argmin"}, {}, {}, {}, aten_folded)},
       {"cum_sum", "x #axis", "Running sum along an axis", "r rows of n: add = r*(n - 1); exclusive: r*(n - 2)",
-       onnx_page("CumSum"), infer_running, cost_running(Work::add), onnx({"CumSum"})},
+       onnx_page("CumSum"), infer_running, cost_running(Work::add),
+       onnx({"CumSum"}) + aten({"cumsum"}, {}, "x", {}, aten_running<Work::add>)},
       {"cum_prod", "x #axis", "Running product along an axis", "r rows of n: mul = r*(n - 1); exclusive: r*(n - 2)",
-       onnx_page("CumProd"), infer_running, cost_running(Work::mul), onnx({"CumProd"})},
+       onnx_page("CumProd"), infer_running, cost_running(Work::mul),
+       onnx({"CumProd"}) + aten({"cumprod"}, {}, "x", {}, aten_running<Work::mul>)},
       {"top_k", "x #k", "The k largest or smallest along an axis, and where they are",
        "r rows of n: compare = r*(k*n - k*(k + 1)/2), of many (a constant k): |x| * (2 + 2*ceil(log2(k + 1))); a bound",
-       onnx_page("TopK"), infer_top_k, cost_top_k, onnx({"TopK"})},
+       onnx_page("TopK"), infer_top_k, cost_top_k, onnx({"TopK"}) + aten({"topk"}, {}, {}, "dim=axis")},
   };
 }
 

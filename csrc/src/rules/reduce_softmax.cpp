@@ -2,6 +2,7 @@
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include <string>
 
+#include "rules/aten.hpp"
 #include "rules/reduce.hpp"
 #include "rules/work.hpp"
 
@@ -18,7 +19,7 @@ struct Rows {
 Status rows_of(const Call& c, Rows& out) {
   const Shape& x = c.shape(0);
   if (!c.ranked(0)) return {};
-  const bool joined = c.dialect() != "onnx" || c.version() < 13;
+  const bool joined = c.dialect() == "com.microsoft" || (c.dialect() == "onnx" && c.version() < 13);
   const std::int64_t given = c.integer("axis", joined ? 1 : -1);
   const auto axis = axis_in(given, x.size());
   if (joined && (axis || given == static_cast<std::int64_t>(x.size()))) {
@@ -38,11 +39,18 @@ Status infer_rows(const Call& c, Outputs& out) {
   return rows_of(c, rows);
 }
 
+// In the dtype that is asked for.
+Status aten_stated(const Call& c, Outputs& out) {
+  const DType stated = dtype_named(c.text("dtype", ""));
+  out.set(0, stated != DType::unknown ? stated : real_of(c.dtype(0)), c.shape(0));
+  return {};
+}
+
 Status cost_softmax(const Call& c, Cost& cost) {
   Rows rows;
   if (Status status = rows_of(c, rows); !status) return status;
   work::softmax(cost, rows.count, rows.length);
-  if (c.dialect() != "onnx") cost[Work::add] += numel(c.shape(0));  // BiasSoftmax
+  if (c.dialect() == "com.microsoft") cost[Work::add] += numel(c.shape(0));  // BiasSoftmax
   return {};
 }
 
@@ -133,12 +141,12 @@ std::vector<Rule> softmax_rules() {
   return {
       {"softmax", "x", "Exponentials that sum to 1 along an axis (before version 13, over all axes from there on)",
        "r rows: compare = |x| - r; add = 2|x| - r; exp = div = |x|", onnx_page("Softmax"), infer_rows, cost_softmax,
-       onnx({"Softmax"})},
+       onnx({"Softmax"}) + aten({"softmax", "_softmax", "_safe_softmax"}, aten_stated, {}, "dim=axis")},
       {"bias_softmax", "x bias", "Softmax after a bias, over all axes from one on",
        "r rows: compare = |x| - r; add = 3|x| - r; exp = div = |x|", contrib_doc("BiasSoftmax"), infer_rows,
        cost_softmax, microsoft({"BiasSoftmax"})},
       {"log_softmax", "x", "Logarithm of softmax", log_softmax_work, onnx_page("LogSoftmax"), infer_rows,
-       cost_log_softmax, onnx({"LogSoftmax"})},
+       cost_log_softmax, onnx({"LogSoftmax"}) + aten({"log_softmax", "_log_softmax"}, aten_stated, {}, "dim=axis")},
       {"hardmax", "x", "1 at the largest along an axis, 0 elsewhere", "r rows: compare = |x| - r", onnx_page("Hardmax"),
        infer_rows, cost_hardmax, onnx({"Hardmax"})},
       {"nll_loss", "scores target weight", "Negative log likelihood", loss + "; reads t of the scores",

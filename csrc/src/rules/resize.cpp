@@ -5,6 +5,7 @@
 #include <numeric>
 #include <string>
 
+#include "rules/aten.hpp"
 #include "rules/elements.hpp"
 #include "rules/families.hpp"
 #include "rules/support.hpp"
@@ -174,10 +175,9 @@ Count stretched(const Call& c, std::int64_t taps, const Dim& in, const Dim& out)
   return larger(c, taps, ceil_div(Count(taps) * in, out));
 }
 
-Status cost_resize(const Call& c, Cost& cost) {
+void resize_work(const Call& c, Cost& cost, sample::Mode mode) {
   const Shape& x = c.shape(kX);
   const Shape& y = c.out_shape();
-  const sample::Mode mode = sample::mode_of(c.text("mode", "nearest"));
   const bool smooth = c.integer("antialias", 0) != 0 && mode != sample::Mode::nearest;
   std::vector<Count> taps;
   Count positions = 1;
@@ -209,6 +209,18 @@ Status cost_resize(const Call& c, Cost& cost) {
   } else if (mode != sample::Mode::nearest) {
     sample::blend(cost, taps, positions, numel(y));
   }
+}
+
+Status cost_resize(const Call& c, Cost& cost) {
+  resize_work(c, cost, sample::mode_of(c.text("mode", "nearest")));
+  return {};
+}
+
+/// torch has the mode in the name: "upsample_bilinear2d".
+Status cost_upsample(const Call& c, Cost& cost) {
+  const bool cubic = c.op().find("cubic") != std::string_view::npos,
+             linear = c.op().find("linear") != std::string_view::npos;
+  resize_work(c, cost, cubic ? sample::Mode::cubic : linear ? sample::Mode::linear : sample::Mode::nearest);
   return {};
 }
 
@@ -226,7 +238,12 @@ std::vector<Rule> resize_family() {
        "add 14; then k = product of 2 (linear) or 4 (cubic) pixels an axis: mul = k|y| and k a position, add = "
        "(k-1)|y|; "
        "nearest: no more",
-       "https://onnx.ai/onnx/operators/onnx__Resize.html", infer_resize, cost_resize, std::move(spelled)},
+       "https://onnx.ai/onnx/operators/onnx__Resize.html", infer_resize, cost_resize,
+       std::move(spelled) +
+           aten({"upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "_upsample_nearest_exact1d",
+                 "_upsample_nearest_exact2d", "_upsample_nearest_exact3d", "upsample_linear1d", "upsample_bilinear2d",
+                 "upsample_trilinear3d", "upsample_bicubic2d"},
+                {}, "x", {}, cost_upsample)},
   };
   for (Rule& rule : sample_rules()) rules.push_back(std::move(rule));
   return rules;

@@ -3,6 +3,7 @@
 #include <array>
 #include <string>
 
+#include "aten.hpp"
 #include "families.hpp"
 #include "support.hpp"
 #include "work.hpp"
@@ -198,6 +199,95 @@ Status cost_attentive(const Call& c, Cost& cost) {
   return {};
 }
 
+// As torch calls them: x, the first states, then the weights of every layer and direction in one list.
+// -----------------
+
+/// The weights of the call, by position from the first.
+struct Weights {
+  std::size_t first = 0, count = 0, each = 0;  ///< `each`: of one layer and direction
+  std::int64_t layers = 1, directions = 1;
+  bool biased = false, projected = false;
+};
+
+Weights weights_of(const Call& c) {
+  Weights w;
+  w.layers = c.integer("num_layers", 1);
+  w.directions = c.integer("bidirectional", 0) != 0 ? 2 : 1;
+  w.biased = c.integer("has_biases", 1) != 0;
+  // The first state is a list of an lstm's, one tensor of the others'; packed sequences have their sizes before.
+  const auto params = static_cast<std::size_t>(c.integer("params.count", 0));
+  w.count = params != 0 ? params : c.inputs() > 2 ? c.inputs() - 2 : 0;
+  w.first = c.inputs() - w.count;
+  const auto parts = static_cast<std::size_t>(w.layers * w.directions);
+  w.each = parts != 0 ? w.count / parts : 0;
+  w.projected = w.each == (w.biased ? 5U : 3U);
+  return w;
+}
+
+/// Sequences of a batch one after the other, and how many there are at every step.
+bool packed(const Call& c) { return c.at(1).dtype == DType::i64; }
+
+Status aten_recurrent(const Call& c, Outputs& out) {
+  const Weights w = weights_of(c);
+  const Shape& x = c.shape(0);
+  if (w.each < 2 || packed(c) || !c.ranked(0) || (x.size() != 3 && x.size() != 2)) return {};
+  const Shape& last = c.shape_at(w.first + w.each - 1);  // a bias, w_hh or w_hr: [H..], [gates H, H], [P, H]
+  const Shape& hidden = c.shape_at(w.first + 1);         // w_hh: its last axis is what goes round
+  if (last.empty() || hidden.size() != 2) return {};
+  const Dim& state = hidden[1];
+  const Cell cell = c.op() == "lstm" ? Cell::lstm : c.op() == "gru" ? Cell::gru : Cell::rnn;
+  const Dim cells = quotient(c, hidden[0], gates_of(cell));
+  Shape y = x;
+  y.back() = state * w.directions;
+  out.set(0, c.dtype(0), y);
+  const bool batched = x.size() == 3;
+  const Dim batch = batched ? x[c.integer("batch_first", 0) != 0 ? 0 : 1] : Dim(1);
+  const Dim layers = w.layers * w.directions;
+  out.set(1, c.dtype(0), batched ? Shape{layers, batch, state} : Shape{layers, state});
+  out.set(2, c.dtype(0), batched ? Shape{layers, batch, cells} : Shape{layers, cells});
+  return {};
+}
+
+CostFn cost_aten_recurrent(Cell cell) {
+  return [cell](const Call& c, Cost& cost) -> Status {
+    const Weights w = weights_of(c);
+    if (w.each < 2) return bad(std::string(c.op()) + " needs the weights of every layer");
+    const Shape& x = c.shape(0);
+    const Count rows = numel(x, 0, x.empty() ? 0 : x.size() - 1);  // batch elements times steps
+    for (std::size_t part = 0; part * w.each < w.count; ++part) {
+      const std::size_t at = w.first + part * w.each;
+      const Shape& in = c.shape_at(at);
+      const Shape& round = c.shape_at(at + 1);
+      if (in.size() != 2 || round.size() != 2) return bad(std::string(c.op()) + ": weights are matrices");
+      cost[Work::mac] += rows * (numel(in) + numel(round));
+      if (w.projected) cost[Work::mac] += rows * numel(c.shape_at(at + w.each - 1));
+      const int gates = gates_of(cell);
+      const Dim hidden = quotient(c, round[0], gates);
+      const Count e = rows * hidden;
+      cost[Work::add] += gates * e;  // x W + h R
+      if (w.biased) cost[Work::add] += gates * e + (cell == Cell::gru ? e : Count(0)) + gates * hidden;
+      switch (cell) {
+        case Cell::rnn:
+          work::activation(cost, c.op() == "rnn_relu" ? "Relu" : "Tanh", e);
+          break;
+        case Cell::gru:
+          work::activation(cost, "Sigmoid", 2 * e);
+          work::activation(cost, "Tanh", e);
+          cost[Work::mul] += 3 * e;
+          cost[Work::add] += 2 * e;
+          break;
+        case Cell::lstm:
+          work::activation(cost, "Sigmoid", 3 * e);
+          work::activation(cost, "Tanh", 2 * e);
+          cost[Work::mul] += 3 * e;
+          cost[Work::add] += e;
+          break;
+      }
+    }
+    return {};
+  };
+}
+
 const char* const kLstmFormula =
     "T steps of batch B, D directions, E = D T B H: mac = T B (|W| + |R|); add = 4 E + 4 E with a bias (and 4 D H "
     "once) "
@@ -209,35 +299,25 @@ const char* const kLstmFormula =
 
 std::vector<Rule> rnn_family() {
   return {
-      {"rnn",
-       kSlots,
-       "Simple recurrent layer",
+      {"rnn", kSlots, "Simple recurrent layer",
        "T steps of batch B, D directions, E = D T B H: mac = T B (|W| + |R|); add = E + E with a bias (and D H once); "
        "tanh on "
        "E, or the stated function; clip: compare = 2 E; lengths that are not known: a bound",
-       "https://onnx.ai/onnx/operators/onnx__RNN.html",
-       infer_recurrent,
-       cost_recurrent(Cell::rnn),
-       {{"onnx::RNN", "x w r b lengths h0"}}},
-      {"gru",
-       kSlots,
-       "Gated recurrent layer",
+       "https://onnx.ai/onnx/operators/onnx__RNN.html", infer_recurrent, cost_recurrent(Cell::rnn),
+       std::vector<Binding>{{"onnx::RNN", "x w r b lengths h0"}} +
+           aten({"rnn_tanh", "rnn_relu"}, aten_recurrent, "x", {}, cost_aten_recurrent(Cell::rnn))},
+      {"gru", kSlots, "Gated recurrent layer",
        "T steps of batch B, D directions, E = D T B H: mac = T B (|W| + |R|); add = 3 E + 3 E with a bias (and 3 D H "
        "once; with "
        "linear_before_reset 4 E and 2 D H) + 2 E; mul = 3 E; sigmoid on 2 E, tanh on E, or the stated functions; clip: "
        "compare = 6 E; lengths that are not known: a bound",
-       "https://onnx.ai/onnx/operators/onnx__GRU.html",
-       infer_recurrent,
-       cost_recurrent(Cell::gru),
-       {{"onnx::GRU", "x w r b lengths h0"}}},
-      {"lstm",
-       kSlots,
-       "Long short-term memory layer",
-       kLstmFormula,
-       "https://onnx.ai/onnx/operators/onnx__LSTM.html",
-       infer_recurrent,
-       cost_recurrent(Cell::lstm),
-       {{"onnx::LSTM", "x w r b lengths h0 c0 p"}}},
+       "https://onnx.ai/onnx/operators/onnx__GRU.html", infer_recurrent, cost_recurrent(Cell::gru),
+       std::vector<Binding>{{"onnx::GRU", "x w r b lengths h0"}} +
+           aten({"gru"}, aten_recurrent, "x", {}, cost_aten_recurrent(Cell::gru))},
+      {"lstm", kSlots, "Long short-term memory layer", kLstmFormula, "https://onnx.ai/onnx/operators/onnx__LSTM.html",
+       infer_recurrent, cost_recurrent(Cell::lstm),
+       std::vector<Binding>{{"onnx::LSTM", "x w r b lengths h0 c0 p"}} +
+           aten({"lstm"}, aten_recurrent, "x", {}, cost_aten_recurrent(Cell::lstm))},
       {"dynamic_quantize_lstm",
        kSlots,
        "LSTM with 8-bit weights and inputs quantised on the fly",

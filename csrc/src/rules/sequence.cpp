@@ -445,9 +445,9 @@ std::vector<Rule> sequence_family() {
           "no work; reads |x|, writes |x|", "SplitToSequence", infer_split, cost_split),
       row("concat_from_sequence", "xs", "The elements of a sequence joined along an axis",
           "no work; reads |y|, writes |y|", "ConcatFromSequence", infer_concat, cost_concat),
-      list_row("optional", "x...", "A value that may be missing", "Optional", infer_optional),
+      list_row("optional", "x?", "A value that may be missing", "Optional", infer_optional),
       list_row("optional_get", "x", "The value of an optional", "OptionalGetElement", infer_get),
-      list_row("optional_has", "x...", "Whether an optional holds a value", "OptionalHasElement", infer_has),
+      list_row("optional_has", "x?", "Whether an optional holds a value", "OptionalHasElement", infer_has),
   };
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "decode.hpp"
+#include "rules/aten.hpp"
 #include "rules/elements.hpp"
 #include "rules/families.hpp"
 #include "rules/support.hpp"
@@ -350,17 +351,24 @@ std::vector<Rule> shape_family() {
       {"constant", "", "A tensor of the model", "no work; stored in the model", onnx_page("Constant"), infer_constant,
        cost_free("a constant of the model"), onnx({"Constant"})},
       {"constant_of_shape", "#shape", "A tensor filled with one value", "no work; writes |y|",
-       onnx_page("ConstantOfShape"), infer_constant_of_shape, cost_fill, onnx({"ConstantOfShape"})},
+       onnx_page("ConstantOfShape"), infer_constant_of_shape, cost_fill,
+       onnx({"ConstantOfShape"}) +
+           aten({"zeros", "ones", "full", "empty", "new_zeros", "new_ones", "new_full", "new_empty", "zeros_like",
+                 "ones_like", "full_like", "empty_like", "fill", "zero", "scalar_tensor", "empty_strided",
+                 "new_empty_strided", "empty_permuted"},
+                {}, {}, {}, cost_fill)},
       {"eye_like", "#x", "Ones on a diagonal", "no work; writes |y|", onnx_page("EyeLike"), infer_eye_like, cost_fill,
-       onnx({"EyeLike"})},
+       onnx({"EyeLike"}) + aten({"eye"}, {}, {}, {}, cost_fill)},
       {"range", "#start #limit #delta", "Evenly spaced numbers", "add = |y|; mul = |y|", onnx_page("Range"),
-       infer_range, cost_range, onnx({"Range"}) + microsoft({"Range"})},
+       infer_range, cost_range,
+       onnx({"Range"}) + microsoft({"Range"}) + aten({"arange", "linspace"}, {}, {}, {}, cost_range)},
       {"nonzero", "x", "Positions of the elements that are not zero", "compare = |x|", onnx_page("NonZero"),
-       infer_nonzero, cost_nonzero, onnx({"NonZero"})},
+       infer_nonzero, cost_nonzero, onnx({"NonZero"}) + aten({"nonzero", "argwhere"})},
       {"unique", "x", "The distinct elements", "compare = |x| * ceil(log2 |x|), a bound", onnx_page("Unique"),
        infer_unique, cost_unique, onnx({"Unique"}) + microsoft({"Unique"})},
       {"trilu", "x #k", "The upper or lower triangle", "no work; reads |x|, writes |y|", onnx_page("Trilu"),
-       infer_trilu, cost_moves("moves data only"), onnx({"Trilu"}) + microsoft({"Trilu"})},
+       infer_trilu, cost_moves("moves data only"),
+       onnx({"Trilu"}) + microsoft({"Trilu"}) + aten({"triu", "tril"}, aten_same, "x")},
   };
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "rules/aten.hpp"
 #include "rules/elements.hpp"
 #include "rules/families.hpp"
 #include "rules/support.hpp"
@@ -297,19 +298,37 @@ std::vector<Rule> view_family() {
   const std::string moves = "no work; reads |x|, writes |y|";
   return {
       {"reshape", "x #shape", "The same elements in another shape", none, onnx_page("Reshape"), infer_reshape,
-       cost_free(kView), onnx({"Reshape"})},
+       cost_free(kView),
+       onnx({"Reshape"}) + aten({"view", "reshape", "flatten", "unflatten", "view_as", "reshape_as", "_unsafe_view",
+                                 "ravel", "_reshape_alias", "resize"},
+                                {}, "x like")},
       {"squeeze", "x #axes", "Axes of size 1 dropped", none, onnx_page("Squeeze"), infer_squeeze, cost_free(kView),
-       onnx({"Squeeze"})},
+       onnx({"Squeeze"}) + aten({"squeeze"}, {}, "x")},
       {"unsqueeze", "x #axes", "Axes of size 1 added", none, onnx_page("Unsqueeze"), infer_unsqueeze, cost_free(kView),
-       onnx({"Unsqueeze"}) + microsoft({"ExpandDims"})},
+       onnx({"Unsqueeze"}) + microsoft({"ExpandDims"}) +
+           aten({"unsqueeze", "atleast_1d", "atleast_2d", "atleast_3d"}, {}, "x")},
       {"flatten", "x", "Two axes made of all", none, onnx_page("Flatten"), infer_flatten, cost_free(kView),
        onnx({"Flatten"})},
       {"identity", "x", "The same value", none, onnx_page("Identity"), infer_identity, cost_free(kView),
-       onnx({"Identity"})},
+       onnx({"Identity"}) + aten({"detach", "alias", "lift_fresh", "lift", "as_strided", "unfold", "diagonal", "real",
+                                  "imag", "view_as_real", "view_as_complex", "positive", "resolve_conj", "resolve_neg",
+                                  "conj", "set", "requires_grad", "_conj"})},
       {"transpose", "x", "Axes in another order", moves + "; a view where the order of elements stays",
-       onnx_page("Transpose"), infer_transpose, cost_transpose, onnx({"Transpose"})},
+       onnx_page("Transpose"), infer_transpose, cost_transpose,
+       onnx({"Transpose"}) + aten({"transpose", "permute", "t", "movedim", "moveaxis", "swapaxes", "swapdims", "mT",
+                                   "mH", "numpy_T", "matrix_H", "adjoint"},
+                                  {}, {}, {}, cost_free(kView))},
       {"expand", "x #shape", "Broadcast to a shape", moves, onnx_page("Expand"), infer_expand,
-       cost_moves("moves data only"), onnx({"Expand"})},
+       cost_moves("moves data only"),
+       onnx({"Expand"}) + aten({"expand", "expand_as", "broadcast_to"}, {}, "x like", {}, cost_free(kView))},
+      {"copy",
+       "x from",
+       "The same elements in memory of their own",
+       "none: moves data only",
+       "https://docs.pytorch.org/docs/stable/generated/torch.clone.html",
+       {},
+       cost_moves("moves data only"),
+       aten({"clone", "contiguous", "copy", "_copy_from"})},
   };
 }
 

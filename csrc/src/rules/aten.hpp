@@ -1,0 +1,39 @@
+// What the families share for torch's spellings: names, and shape rules of calls by torch's conventions.
+// Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "macsim/rule.hpp"
+
+namespace macsim::rules {
+
+/// Spellings in ATen, without overloads. Tensors fill the slots in the order of torch's schema, from the first on;
+/// attributes have the schema's names. Without a shape rule torch tells the results.
+std::vector<Binding> aten(std::initializer_list<std::string_view> names, InferFn infer = {}, std::string slots = {},
+                          std::string attrs = {}, CostFn cost = {});
+
+/// The dtype that two tensors meet in: of another kind the higher kind, of the same the wider. A tensor without axes
+/// yields to one with axes of the same kind, and a number to both.
+DType promoted(const Type& a, const Type& b);
+/// The dtype of a function that has no integer results: torch's default where x is of whole numbers.
+DType real_of(DType x);
+
+/// Output 0 is as slot 0.
+Status aten_same(const Call& c, Outputs& out);
+/// The same, of a function that has no integer results.
+Status aten_real(const Call& c, Outputs& out);
+/// Slots 0 and 1 broadcast against each other, either perhaps a number (the attribute `number`, "other").
+Status aten_pair(const Call& c, Outputs& out);
+Status aten_ratio(const Call& c, Outputs& out);    ///< the same, without integer results
+Status aten_compare(const Call& c, Outputs& out);  ///< the same, of booleans
+/// Axes `dim` (all when left out) go, or become 1 with `keepdim`; sums of whole numbers are of 64 bits.
+Status aten_reduced(const Call& c, Outputs& out);
+Status aten_reduced_same(const Call& c, Outputs& out);  ///< the same, in the input's dtype
+/// A window's numbers, one for every axis or one for all.
+std::vector<std::int64_t> each_axis(Span<std::int64_t> given, std::size_t axes, std::int64_t otherwise);
+
+}  // namespace macsim::rules

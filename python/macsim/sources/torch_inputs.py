@@ -1,0 +1,115 @@
+# From what a user gives, a tensor, a shape, a nest of them, to tensors without storage that stand for it.
+# Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+"""Examples for a torch program: tensors without storage, made from tensors or from shapes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from macsim.errors import RequestError
+from macsim.sources.torch_ops import DTYPES
+from macsim.sources.torch_trace import META, Recorder, small
+
+__all__ = ["Examples"]
+
+_BY_NAME = {name: dtype for dtype, name in reversed(DTYPES.items())}
+_WHOLE = ("_ids", "ids", "_indices", "labels", "tokens")  # names of inputs that are indices, in the field's usage
+
+
+class Examples:
+    """The arguments of a call, each tensor in it announced to the recorder as an input."""
+
+    def __init__(self, recorder: Recorder, default: torch.dtype, dtypes: Mapping[str, Any] | None) -> None:
+        self.recorder = recorder
+        self.default = default
+        self.dtypes = {name: dtype_named(dtype, name) for name, dtype in (dtypes or {}).items()}
+        self.used: set[str] = set()
+
+    def of(self, name: str, given: Any) -> Any:
+        """Return what stands for ``given``: its tensors without storage, in the same nest."""
+        if isinstance(given, torch.Tensor):
+            return self._tensor(name, given)
+        if _is_shape(given):
+            return self._shape(name, given)
+        if isinstance(given, Mapping):
+            made = {key: self.of(f"{name}.{key}" if name else str(key), value) for key, value in given.items()}
+            if isinstance(given, dict):
+                return made if type(given) is dict else _rebuilt(given, made)
+            return _rebuilt(given, made)
+        if isinstance(given, tuple) and hasattr(given, "_fields"):
+            return type(given)(*(self.of(f"{name}.{field}", getattr(given, field)) for field in given._fields))
+        if isinstance(given, list | tuple):
+            return type(given)(self.of(f"{name}[{i}]", value) for i, value in enumerate(given))
+        return given
+
+    def _tensor(self, name: str, given: torch.Tensor) -> torch.Tensor:
+        if small(given):
+            made = given.detach().clone()
+            self.recorder.tape.input(made, name)
+            self.recorder.know(made)
+            return made
+        if given.layout != torch.strided:
+            made = torch.empty(given.shape, dtype=given.dtype, device=META)
+        else:
+            made = torch.empty_strided(given.shape, given.stride(), dtype=given.dtype, device=META)
+        self.recorder.tape.input(made, name)
+        return made
+
+    def _shape(self, name: str, shape: Sequence[Any]) -> torch.Tensor:
+        last = name.rpartition(".")[2].partition("[")[0]
+        dtype = self.dtypes.get(name, self.dtypes.get(last))
+        self.used |= {name, last}
+        if dtype is None:
+            whole = last.endswith(_WHOLE) or last == "attention_mask"
+            dtype = torch.int64 if whole else self.default
+        for size in shape:
+            if size < 0:
+                raise RequestError(f"the shape of {name!r} has a negative size: {tuple(shape)}")
+        made = torch.empty(tuple(shape), dtype=dtype, device=META)
+        self.recorder.tape.input(made, name)
+        return made
+
+
+def _is_shape(given: Any) -> bool:
+    return (
+        isinstance(given, tuple | list)
+        and not hasattr(given, "_fields")
+        and all(isinstance(size, int) and not isinstance(size, bool) for size in given)
+        and (isinstance(given, tuple | torch.Size))
+    )
+
+
+def _rebuilt(given: Any, made: dict[Any, Any]) -> Any:
+    """Return a mapping of the same class: transformers' BatchEncoding and the like."""
+    try:
+        return type(given)(made)
+    except TypeError:
+        return made
+
+
+def dtype_named(dtype: Any, name: str) -> torch.dtype:
+    """Return a torch dtype from one, or from the name of one."""
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    found = _BY_NAME.get(str(dtype)) or getattr(torch, str(dtype).removeprefix("torch."), None)
+    if not isinstance(found, torch.dtype):
+        raise RequestError(f"the dtype of {name!r} is given as {dtype!r}; write 'i64', 'f16', 'int64' or torch.int64")
+    return found
+
+
+def named_arguments(call: Any, positional: Sequence[Any], named: Mapping[str, Any]) -> list[str]:
+    """Return names for positional arguments: the parameters' of the call, where it has them."""
+    try:
+        parameters = [
+            one.name
+            for one in inspect.signature(call).parameters.values()
+            if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)
+        ]
+    except (TypeError, ValueError):
+        parameters = []
+    names = [name for name in parameters if name not in named]
+    return [names[i] if i < len(names) else f"input{i}" for i in range(len(positional))]

@@ -1,0 +1,105 @@
+# What a count needs of nn.Module: where in the tree a call is, and that the tree is left as it was found.
+# Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+"""Paths of modules while they run, and their state before and after."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+
+__all__ = ["left_as_found", "module_paths", "unwrapped", "watching"]
+
+
+def unwrapped(model: Any) -> Any:
+    """Return the module inside a compiled or a distributed one."""
+    while True:
+        if isinstance(model, nn.Module) and "_orig_mod" in model._modules:
+            model = model._modules["_orig_mod"]
+        elif isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            model = model.module
+        elif hasattr(model, "_torchdynamo_orig_callable"):
+            model = model._torchdynamo_orig_callable
+        else:
+            return model
+
+
+def module_paths(model: nn.Module) -> dict[nn.Module, str]:
+    """Return the first path of every module, by which its calls are grouped."""
+    paths: dict[nn.Module, str] = {}
+    waiting: list[tuple[str, nn.Module]] = [("", model)]
+    while waiting:
+        path, module = waiting.pop()
+        if module in paths:
+            continue
+        paths[module] = path
+        prefix = f"{path}." if path else ""
+        waiting += [(prefix + name, child) for name, child in reversed(module._modules.items()) if child is not None]
+    return paths
+
+
+@contextmanager
+def left_as_found(modules: list[nn.Module]) -> Iterator[None]:
+    """Run in evaluation mode, and put back every attribute, parameter, buffer and flag of the modules."""
+    kept = [(vars(m), vars(m).copy(), m._parameters.copy(), m._buffers.copy(), m._modules.copy()) for m in modules]
+    for state, *_ in kept:
+        state["training"] = False
+    try:
+        yield
+    finally:
+        for state, before, parameters, buffers, children in kept:
+            for name in [name for name in state if name not in before]:
+                del state[name]
+            state.update(before)
+            for now, then in ((before["_parameters"], parameters), (before["_buffers"], buffers),
+                              (before["_modules"], children)):  # fmt: skip
+                if now != then or list(now) != list(then):
+                    now.clear()
+                    now.update(then)
+
+
+# Module.__call__ is exchanged while at least one count is under way; threads that count nothing pass through.
+_lock = threading.Lock()
+_counts = 0
+_original: Callable[..., Any] | None = None
+_thread = threading.local()
+
+
+def _called(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    original = _original
+    assert original is not None
+    watcher = getattr(_thread, "watcher", None)
+    if watcher is None:
+        return original(module, *args, **kwargs)
+    before = watcher(module)
+    failed = True
+    try:
+        out = original(module, *args, **kwargs)
+        failed = False
+        return out
+    finally:
+        watcher.back(before, failed)
+
+
+@contextmanager
+def watching(watcher: Any) -> Iterator[None]:
+    """Tell ``watcher(module)`` of every module that this thread calls, and ``watcher.back`` when it is over."""
+    global _counts, _original  # noqa: PLW0603 - the class has one __call__
+    outer = getattr(_thread, "watcher", None)
+    with _lock:
+        if _counts == 0:
+            _original = nn.Module.__call__
+            nn.Module.__call__ = _called  # type: ignore[method-assign]
+        _counts += 1
+    _thread.watcher = watcher
+    try:
+        yield
+    finally:
+        _thread.watcher = outer
+        with _lock:
+            _counts -= 1
+            if _counts == 0:
+                nn.Module.__call__ = _original  # type: ignore[method-assign]

@@ -1,0 +1,143 @@
+# How calls of ATen operators are read: which argument is an input, which a size, which only says where.
+# Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+"""How calls of torch's operators are read, from their schemas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from macsim import _core
+
+__all__ = ["DTYPES", "Operator", "operator_of"]
+
+DTYPES: dict[torch.dtype, str] = {
+    torch.float64: "f64",
+    torch.float32: "f32",
+    torch.float16: "f16",
+    torch.bfloat16: "bf16",
+    torch.int64: "i64",
+    torch.int32: "i32",
+    torch.int16: "i16",
+    torch.int8: "i8",
+    torch.uint8: "u8",
+    torch.bool: "bool",
+    torch.complex64: "c64",
+    torch.complex128: "c128",
+} | {
+    getattr(torch, name): ours
+    for name, ours in (
+        ("uint64", "u64"),
+        ("uint32", "u32"),
+        ("uint16", "u16"),
+        ("float8_e4m3fn", "f8e4m3fn"),
+        ("float8_e4m3fnuz", "f8e4m3fnuz"),
+        ("float8_e5m2", "f8e5m2"),
+        ("float8_e5m2fnuz", "f8e5m2fnuz"),
+        ("float8_e8m0fnu", "f8e8m0"),
+        ("float4_e2m1fn_x2", "u8"),
+        ("quint8", "u8"),
+        ("qint8", "i8"),
+        ("qint32", "i32"),
+    )
+    if hasattr(torch, name)
+}
+
+# Arguments that say where a result lies, or which numbers are drawn.
+_WHERE = frozenset({"device", "layout", "pin_memory", "memory_format", "generator", "non_blocking"})
+# In-place operators that change the shape of their tensor: torch itself must run them.
+_RESHAPING = frozenset({"resize_", "resize_as_", "t_", "transpose_", "swapdims_", "swapaxes_", "squeeze_", "unsqueeze_",
+                        "as_strided_", "set_", "rename_", "swapdims_"})  # fmt: skip
+# What torch can do on tensors without storage in no time, strides and all.
+_NATIVE = frozenset({"view", "reshape", "transpose", "permute", "expand", "slice", "select", "unsqueeze", "squeeze", "t",
+                     "unbind", "chunk", "split", "split_with_sizes", "narrow", "detach", "alias", "as_strided", "unfold",
+                     "flatten", "unflatten", "expand_as", "view_as", "movedim", "swapaxes", "swapdims", "mT", "mH",
+                     "diagonal", "contiguous", "numpy_T", "matrix_H", "adjoint", "tensor_split", "real",
+                     "imag", "view_as_real", "view_as_complex", "ravel", "reshape_as", "moveaxis", "hsplit", "vsplit",
+                     "_unsafe_view", "lift_fresh", "unsafe_chunk", "unsafe_split", "_reshape_alias", "positive",
+                     "resolve_conj", "resolve_neg", "conj", "atleast_1d", "atleast_2d", "atleast_3d"})  # fmt: skip
+
+
+@dataclass(slots=True)
+class Operator:
+    """How calls of one operator are read.
+
+    Attributes
+    ----------
+    plan : _core.Plan
+        The same for the core.
+    known : bool
+        A row answers to it.
+    infers : bool
+        The row tells the results' shapes.
+    native : bool
+        A view: torch tells the results' shapes in no time.
+    writes : int or None
+        The position of the argument that it changes in place and gives back.
+    reshapes : bool
+        It changes the shape of that argument.
+    random : bool
+        Its results are drawn.
+    fast : bool
+        Calls go straight to the core.
+    """
+
+    plan: _core.Plan
+    known: bool
+    infers: bool
+    native: bool
+    writes: int | str | None
+    reshapes: bool
+    random: bool
+    fast: bool
+
+
+def _use(kind: str, name: str) -> str:
+    if name in _WHERE or kind in ("Generator", "Device", "Layout", "MemoryFormat", "Stream"):
+        return "nothing"
+    bare = kind.removeprefix("Optional[").removesuffix("]") if kind.startswith("Optional[") else kind
+    if bare == "Tensor":
+        return "tensor"
+    if bare in ("List[Tensor]", "List[Optional[Tensor]]"):
+        return "tensors"
+    if bare in ("int", "List[int]", "List[Optional[int]]"):
+        return "sizes"
+    return "value"
+
+
+def operator_of(func: Any, tape: _core.Tape) -> Operator:
+    """Return how calls of ``func``, an ``OpOverload``, are read."""
+    schema = func._schema
+    packet = schema.name.partition("::")[2]
+    dialect = schema.name.partition("::")[0]
+    writes: int | str | None = None
+    parameters = []
+    for position, argument in enumerate(schema.arguments):
+        written = argument.alias_info is not None and argument.alias_info.is_write
+        use = _use(str(argument.type), argument.name)
+        if written:
+            writes = argument.name if argument.kwarg_only else position if writes is None else writes
+        if argument.kwarg_only and written:
+            use = "nothing"  # out=: it is only written to
+        parameters.append((argument.name, use, argument.default_value if argument.has_default_value() else None))
+    returns = [str(one.type) for one in schema.returns]
+    outputs = len(returns) if returns and all(one == "Tensor" for one in returns) else 0
+    name = packet
+    if writes is not None and name.endswith("_") and not name.endswith("__"):
+        name = name[:-1]
+    plan = tape.plan(dialect, name, parameters, outputs)
+    native = dialect == "aten" and packet in _NATIVE
+    reshapes = packet in _RESHAPING
+    return Operator(
+        plan=plan,
+        known=plan.known,
+        infers=plan.infers,
+        native=native,
+        writes=writes,
+        reshapes=reshapes,
+        random=torch.Tag.nondeterministic_seeded in func.tags,
+        fast=plan.infers and not native and writes is None,
+    )

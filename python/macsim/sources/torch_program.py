@@ -1,0 +1,144 @@
+# Counts a module or a function of torch by running it over tensors without storage.
+# Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+"""Counts torch programs: a module, a function, a graph of either, with the shapes of its inputs."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import nn
+
+from macsim import _core
+from macsim.custom import Registry
+from macsim.errors import MacsimError, RequestError, TraceError
+from macsim.sources.torch_inputs import Examples, named_arguments
+from macsim.sources.torch_modules import left_as_found, module_paths, unwrapped, watching
+from macsim.sources.torch_trace import Recorder, small, torch_facts
+
+__all__ = ["is_program", "trace"]
+
+
+def is_program(model: Any) -> bool:
+    """Whether it is something that torch runs."""
+    return isinstance(model, nn.Module | torch.jit.ScriptFunction) or (callable(model) and not isinstance(model, type))
+
+
+def trace(
+    model: Any,
+    inputs: Sequence[Any],
+    kwargs: Mapping[str, Any] | None,
+    shapes: Mapping[str, Any] | Sequence[Any] | None,
+    dtypes: Mapping[str, Any] | None,
+    method: str | None,
+    registry: Registry,
+) -> _core.Ledger:
+    """Run a program over tensors without storage, and return what it called."""
+    program = unwrapped(model)
+    module = program if isinstance(program, nn.Module) else getattr(program, "__self__", None)
+    modules = module if isinstance(module, nn.Module) else None
+    call = _entry(program, method)
+    tape = _core.Tape(registry.table, type(program).__name__ if modules is program else _name_of(program), torch_facts())
+    paths = module_paths(modules) if modules is not None else {}
+    recorder = Recorder(tape, paths)
+    default = _announce(recorder, modules)
+    signature = program.forward if modules is program and method is None else call
+    positional, named = _arguments(signature, inputs, kwargs, shapes)
+    examples = Examples(recorder, default, dtypes)
+    names = named_arguments(signature, positional, named)
+    with ExitStack() as stack:
+        stack.enter_context(left_as_found(list(paths)))
+        stack.enter_context(torch.inference_mode())
+        stack.enter_context(watching(recorder))
+        args = tuple(examples.of(name, one) for name, one in zip(names, positional, strict=True))
+        keywords = {name: examples.of(name, one) for name, one in named.items()}
+        stack.enter_context(torch.compiler.set_stance("force_eager"))
+        stack.enter_context(recorder)
+        results = _run(recorder, call, args, keywords)
+    return tape.finish(_tensors(results))
+
+
+def _run(recorder: Recorder, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    try:
+        return call(*args, **kwargs)
+    except MacsimError:
+        raise
+    except Exception as error:
+        where = recorder.failed_in
+        raise TraceError(f"the program raised {type(error).__name__}: {error}", where) from error
+
+
+def _entry(program: Any, method: str | None) -> Callable[..., Any]:
+    if method is None:
+        if not callable(program):
+            raise RequestError(f"{type(program).__name__} cannot be called")
+        return program
+    found = getattr(program, method, None)
+    if not callable(found):
+        raise RequestError(f"{type(program).__name__} has no method {method!r}")
+    return found
+
+
+def _name_of(program: Any) -> str:
+    return getattr(program, "__qualname__", type(program).__name__).replace("<locals>.", "")
+
+
+def _announce(recorder: Recorder, module: nn.Module | None) -> torch.dtype:
+    """Tell the tape of every parameter and buffer, each once; return the dtype of the first parameter."""
+    default = None
+    if module is not None:
+        seen: set[int] = set()
+        for part, path in recorder.paths.items():
+            prefix = f"{path}." if path else ""
+            for buffer, tensors in ((False, part._parameters), (True, part._buffers)):
+                for name, tensor in tensors.items():
+                    if tensor is None or id(tensor) in seen:
+                        continue
+                    seen.add(id(tensor))
+                    recorder.tape.stored(tensor, prefix + name, buffer, True)
+                    if buffer and small(tensor):
+                        recorder.know(tensor, ours=False)
+                    if default is None and not buffer and tensor.is_floating_point():
+                        default = tensor.dtype
+    return default or torch.get_default_dtype()
+
+
+def _arguments(
+    call: Callable[..., Any],
+    inputs: Sequence[Any],
+    kwargs: Mapping[str, Any] | None,
+    shapes: Mapping[str, Any] | Sequence[Any] | None,
+) -> tuple[list[Any], dict[str, Any]]:
+    positional, named = list(inputs), dict(kwargs or {})
+    if len(positional) == 1 and isinstance(positional[0], Mapping) and not named and _takes_names(call, positional[0]):
+        named, positional = dict(positional[0]), []
+    if shapes is None:
+        return positional, named
+    if not isinstance(shapes, Mapping):
+        return [*positional, tuple(shapes)], named
+    for name, shape in shapes.items():
+        if name in named:
+            raise RequestError(f"{name!r} is given twice: as an input and as a shape")
+        named[name] = tuple(shape) if isinstance(shape, list) else shape
+    return positional, named
+
+
+def _takes_names(call: Callable[..., Any], given: Mapping[str, Any]) -> bool:
+    """Whether the keys of a mapping are the names of parameters: transformers' way to call a model."""
+    try:
+        parameters = inspect.signature(call).parameters
+    except (TypeError, ValueError):
+        return False
+    known = [name for name in given if name in parameters]
+    return bool(known) and (len(known) == len(given) or any(p.kind == p.VAR_KEYWORD for p in parameters.values()))
+
+
+def _tensors(results: Any) -> Any:
+    """Return the tensors of a result in a list, whatever they are in."""
+    from torch.utils._pytree import tree_leaves
+
+    values = list(results.values()) if isinstance(results, Mapping) else results
+    return [one for one in tree_leaves(values) if isinstance(one, torch.Tensor)]

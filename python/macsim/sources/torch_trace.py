@@ -1,0 +1,291 @@
+# Runs a torch program over tensors without storage and hands every ATen call to the core.
+# Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+"""Runs torch programs over tensors without storage, and records every operator that they call.
+
+In inference mode composite operators reach a dispatch mode whole: `linear` and `scaled_dot_product_attention` arrive
+as such, whatever the device, the training flag or the attention backend.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map
+
+from macsim.errors import TraceError
+from macsim.sources.torch_ops import DTYPES, Operator, operator_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from macsim import _core
+
+__all__ = ["Recorder", "small", "torch_facts"]
+
+META = torch.device("meta")
+CPU = torch.device("cpu")
+MOST_VALUES = 65536  # elements of a tensor whose contents are followed
+_LOOKS = frozenset({"item", "_local_scalar_dense", "is_nonzero", "equal", "allclose"})
+
+
+def _make(sizes: tuple[int, ...], strides: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    return torch.empty_strided(sizes, strides, dtype=dtype, device=META)
+
+
+class Recorder(TorchDispatchMode):
+    """Records calls on a tape. Tensors are torch's own, on the meta device; small known ones keep their contents."""
+
+    def __init__(self, tape: _core.Tape, paths: dict[Any, str]) -> None:
+        super().__init__()
+        self.tape = tape
+        self.paths = paths
+        self.scope = tape.scope("")
+        self._scopes: dict[str, int] = {"": self.scope}
+        self._path = ""
+        self._operators: dict[Any, Operator] = {}
+        self._twins: dict[int, torch.Tensor] = {}  # of tensors with storage, by identity
+        self._known: dict[int, bool] = {}  # tensors whose contents may be looked at; whether they are ours
+        self._call = tape.call
+        self._expanding: list[Any] = []
+        self._failed: str | None = None
+
+    # Scopes -----------------------------------------------------------------------------------------------------------
+
+    def __call__(self, module: Any) -> tuple[str, int]:
+        """Enter a module: its calls are in its scope."""
+        before = (self._path, self.scope)
+        path = self.paths.get(module)
+        if path is None:
+            path = f"{self._path}.{type(module).__name__}" if self._path else type(module).__name__
+        scope = self._scopes.get(path)
+        if scope is None:
+            scope = self._scopes[path] = self.tape.scope(path)
+        self._path, self.scope = path, scope
+        return before
+
+    def back(self, before: tuple[str, int], failed: bool) -> None:
+        """Leave a module."""
+        if failed and self._failed is None:
+            self._failed = self._path
+        if not failed:
+            self._failed = None
+        self._path, self.scope = before
+
+    @property
+    def failed_in(self) -> str:
+        """The path of the innermost module that raised."""
+        return self._failed or ""
+
+    # Calls ------------------------------------------------------------------------------------------------------------
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        operator = self._operators.get(func)
+        if operator is None:
+            operator = self._operators[func] = operator_of(func, self.tape)
+        if operator.fast:
+            out = self._call(operator.plan, args, kwargs, self.scope)
+            if out is not None:
+                return out
+        return self._slow(func, operator, args, kwargs or {})
+
+    def know(self, tensor: torch.Tensor, ours: bool = True) -> None:
+        """Follow the contents of a tensor; one of the user's is never written to."""
+        self._known[id(tensor)] = ours
+        self.tape.know(tensor, True)
+
+    def _forget(self, tensor: torch.Tensor) -> None:
+        if self._known.pop(id(tensor), None) is not None:
+            self.tape.know(tensor, False)
+
+    def _slow(self, func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        name = func._schema.name.partition("::")[2]
+        if name in _LOOKS:
+            return self._look(func, args, kwargs)
+        tensors: list[torch.Tensor] = []
+        _gather(args, tensors)
+        _gather(kwargs.values(), tensors)
+        for one in tensors:  # small tables that the program made or keeps
+            if not one.is_meta and id(one) not in self._known and not self.tape.knows(one) and small(one):
+                self.know(one, ours=False)
+        if not operator.random and all(id(one) in self._known for one in tensors):
+            out = self._followed(func, operator, args, kwargs, bool(tensors))
+            if out is not NotImplemented:
+                return out
+        if operator.writes is not None and not operator.reshapes:
+            return self._in_place(operator, args, kwargs)
+        if not operator.known and not operator.native:
+            out = self._expanded(func, operator, args, kwargs)
+            if out is not NotImplemented:
+                return out
+        out = func(*args, **kwargs) if operator.native else self._on_meta(func, args, kwargs)
+        self.tape.record(operator.plan, args, kwargs, self.scope, out)
+        return out
+
+    def _in_place(self, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        changed = kwargs[operator.writes] if isinstance(operator.writes, str) else args[operator.writes or 0]
+        for one in changed if isinstance(changed, list | tuple) else [changed]:
+            self._forget(one)
+        self.tape.record(operator.plan, args, kwargs, self.scope, changed)
+        return changed
+
+    # Shapes by torch itself.
+    def _on_meta(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        args, kwargs = tree_map(self._bare, (_indices(args) if func._schema.name == "aten::index" else args, kwargs))
+        if _placed(func) and (kwargs.get("device") is not None or not _gather(args, [])):
+            kwargs = {**kwargs, "device": META}
+        try:
+            return func(*args, **kwargs)
+        except NotImplementedError as error:
+            raise TraceError(
+                f"{func._schema.name}: torch cannot tell the shape of its results without running it ({error})", self._path
+            ) from error
+        except RuntimeError as error:
+            if "meta" not in str(error).lower() and "data-dependent" not in str(error).lower():
+                raise
+            raise TraceError(
+                f"{func._schema.name}: the shape of its results depends on data that is not known ({error})", self._path
+            ) from error
+
+    def _bare(self, value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            if value.is_meta and type(value) in (torch.Tensor, torch.nn.Parameter):
+                return value
+            twin = self._twins.get(id(value))
+            if twin is None:
+                twin = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=META)
+                self._twins[id(value)] = twin
+                self._twins[id(twin)] = value  # both stay alive
+            return twin
+        return META if isinstance(value, torch.device) else value
+
+    # Contents that follow from known contents.
+    def _followed(
+        self, func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any], takes: bool
+    ) -> Any:
+        if not takes and not _is_factory(func):
+            return NotImplemented
+        changed = None
+        if operator.writes is not None:
+            changed = kwargs.get(operator.writes) if isinstance(operator.writes, str) else args[operator.writes]
+            if not isinstance(changed, torch.Tensor) or not self._known.get(id(changed), False):
+                return NotImplemented  # the user's own: it is left as it is
+        elif not operator.native:
+            try:
+                trial = self._on_meta(func, args, kwargs)
+            except Exception:  # noqa: BLE001 - it may depend on the contents, which are known
+                trial = None
+            if trial is not None and any(one.numel() > MOST_VALUES for one in _gather([trial], [])):
+                return NotImplemented
+        real = tree_map(lambda value: CPU if isinstance(value, torch.device) else value, (args, kwargs))
+        if _placed(func) and not takes:
+            real[1]["device"] = CPU
+        out = func(*real[0], **real[1])
+        results = _gather([out], [])
+        if any(one.is_meta for one in results):
+            return NotImplemented
+        self.tape.record(operator.plan, args, kwargs, self.scope, changed if changed is not None else out)
+        for one in results:
+            self.know(one)
+        return changed if changed is not None else out
+
+    def _look(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        tensors = _gather(args, [])
+        if all(id(one) in self._known for one in tensors):
+            return func(*args, **kwargs)
+        raise TraceError(
+            "the program looks at the contents of a tensor that is not known, to decide what to do next; give example "
+            "inputs (tensors with their contents) rather than shapes, or take the decision out of the model",
+            self._path,
+        )
+
+    # Operators without a row are counted by what they are made of.
+    def _expanded(self, func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if func in self._expanding:
+            return NotImplemented
+        self._expanding.append(func)
+        before = self.tape.calls
+        try:
+            with self:
+                if func._can_decompose():
+                    return func.decompose(*args, **kwargs)
+                recipe = _recipes().get(func)
+                if recipe is None:
+                    return NotImplemented
+                return recipe(*args, **kwargs)
+        except (NotImplementedError, TypeError):
+            if self.tape.calls != before:
+                raise
+            return NotImplemented
+        finally:
+            self._expanding.pop()
+
+
+_table: dict[Any, Any] = {}
+_table_lock = threading.Lock()
+
+
+def _recipes() -> dict[Any, Any]:
+    """Torch's own decompositions, loaded on first use."""
+    if not _table:
+        with _table_lock:
+            if not _table:
+                from torch._decomp import decomposition_table
+
+                _table.update(decomposition_table)
+    return _table
+
+
+def _gather(values: Any, into: list[torch.Tensor]) -> list[torch.Tensor]:
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            into.append(value)
+        elif isinstance(value, list | tuple):
+            _gather(value, into)
+    return into
+
+
+def small(tensor: torch.Tensor) -> bool:
+    """Whether the contents may be read: small tables of the model's, never its weights."""
+    return (
+        tensor.device.type == "cpu"
+        and not tensor.is_floating_point()
+        and not tensor.is_complex()
+        and not tensor.is_sparse
+        and tensor.numel() <= MOST_VALUES
+    )
+
+
+def _placed(func: Any) -> bool:
+    """Whether it is told by name where its results lie."""
+    return any(one.name == "device" and one.kwarg_only for one in func._schema.arguments)
+
+
+def _is_factory(func: Any) -> bool:
+    return any(one.name == "device" for one in func._schema.arguments) or func._schema.name == "aten::lift_fresh"
+
+
+def _indices(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Turn known masks among the indices into positions, whose number is then known too."""
+    if len(args) < 2 or not any(
+        isinstance(one, torch.Tensor) and one.dtype == torch.bool and not one.is_meta for one in args[1]
+    ):
+        return args
+    indices: list[Any] = []
+    for one in args[1]:
+        if isinstance(one, torch.Tensor) and one.dtype == torch.bool and not one.is_meta:
+            indices += one.nonzero(as_tuple=True)
+        else:
+            indices.append(one)
+    return (args[0], indices, *args[2:])
+
+
+def torch_facts() -> dict[str, Any]:
+    """What the core has to know of torch."""
+    return {"tensor": torch.Tensor, "make": _make, "dtypes": DTYPES, "expr_of": _no_symbol, "size_of": _no_symbol}
+
+
+def _no_symbol(size: Any) -> Any:
+    raise TraceError(f"a size is neither a number nor a symbol of ours: {size!r}")
