@@ -159,7 +159,8 @@ struct Binding {
 };
 
 /// The row. Slots are canonical input names in order, "x w b". A leading '#' marks a host-side number (a shape, axes,
-/// a ratio): not traffic, not a parameter. A trailing "..." marks the last as repeated, 0 times or more: "xs...".
+/// a ratio): not traffic, not a parameter. A trailing "..." marks the last as repeated: "xs...". A node without any
+/// input is refused when the first is data: "x?" says that it may be left out.
 struct Rule {
   std::string name;  ///< "conv"; unique
   std::string slots;
