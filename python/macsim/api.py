@@ -212,8 +212,8 @@ def _count_torch(
 
     if values:
         raise RequestError("values= is for ONNX models; give a torch program tensors as inputs")
-    ledger = trace(model, inputs, kwargs, shapes, dtypes, method, rules if registry is None else registry)
-    report = Report(ledger, ledger.model)
+    ledger, modules = trace(model, inputs, kwargs, shapes, dtypes, method, rules if registry is None else registry)
+    report = Report(ledger, ledger.model, modules=modules)
     if dims:
         report = report.bind(dims)
     return _checked(report, strict)

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
     from rich.console import RenderableType
+    from rich.tree import Tree
 
     from macsim._core import Diagnostic, Ledger, Model, Tensor, Total, Unbound
+    from macsim.modules import Called
 
 __all__ = ["Report"]
 
@@ -47,10 +49,17 @@ class Report:
     ['batch']
     """
 
-    def __init__(self, ledger: Ledger, model: Model, sizes: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        model: Model,
+        sizes: Mapping[str, int] | None = None,
+        modules: Mapping[str, Called] | None = None,
+    ) -> None:
         self._ledger = ledger
         self.model = model
         self._sizes = dict(sizes or {})
+        self._modules = dict(modules or {})
 
     # Totals -----------------------------------------------------------------------------------------------------------
 
@@ -197,7 +206,7 @@ class Report:
         for name, size in given.items():
             if self._sizes.get(name, size) != size:
                 raise RequestError(f"{name!r} is already bound to {self._sizes[name]}")
-        return Report(self._ledger.bind(given), self.model, {**self._sizes, **given})
+        return Report(self._ledger.bind(given), self.model, {**self._sizes, **given}, self._modules)
 
     at = bind
 
@@ -311,6 +320,29 @@ class Report:
         from macsim.show import report_table
 
         return report_table(self, by, depth, top, sort)
+
+    def tree(self, depth: int | None = None) -> Tree:
+        """Return the modules as a tree that rich can print: MACs and parameters of each with all that is inside it.
+
+        Parameters
+        ----------
+        depth : int, optional
+            How many levels of modules; by default all.
+
+        Returns
+        -------
+        rich.tree.Tree
+
+        Examples
+        --------
+        >>> import macsim
+        >>> report = macsim.count("examples/resnet50.onnx", shapes=(1, 3, 224, 224))
+        >>> [branch.label.plain.split()[0] for branch in report.tree(depth=1).children][:2]
+        ['conv1', 'bn1']
+        """
+        from macsim.tree import report_tree
+
+        return report_tree(self, depth)
 
     def to_dict(self, *, rows: bool = True) -> dict[str, Any]:
         """Return the report as plain data: the schema ``macsim.report/1`` of the docs. Expressions are texts.

@@ -5,13 +5,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
 
-__all__ = ["left_as_found", "module_paths", "unwrapped", "watching"]
+__all__ = ["left_as_found", "module_paths", "named_parameters", "unwrapped", "watching"]
 
 
 def unwrapped(model: Any) -> Any:
@@ -39,6 +39,16 @@ def module_paths(model: nn.Module) -> dict[nn.Module, str]:
         prefix = f"{path}." if path else ""
         waiting += [(prefix + name, child) for name, child in reversed(module._modules.items()) if child is not None]
     return paths
+
+
+def named_parameters(paths: Mapping[nn.Module, str]) -> Iterator[tuple[str, int]]:
+    """Yield the path and the number of elements of every parameter, each once."""
+    seen: set[int] = set()
+    for module, path in paths.items():
+        for name, tensor in module._parameters.items():
+            if tensor is not None and id(tensor) not in seen:
+                seen.add(id(tensor))
+                yield f"{path}.{name}" if path else name, tensor.numel()
 
 
 @contextmanager

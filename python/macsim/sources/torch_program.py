@@ -15,8 +15,9 @@ from torch import nn
 from macsim import _core
 from macsim.custom import Registry
 from macsim.errors import MacsimError, RequestError, TraceError
+from macsim.modules import Called, note_parameters
 from macsim.sources.torch_inputs import Examples, named_arguments
-from macsim.sources.torch_modules import left_as_found, module_paths, unwrapped, watching
+from macsim.sources.torch_modules import left_as_found, module_paths, named_parameters, unwrapped, watching
 from macsim.sources.torch_trace import Recorder, small, torch_facts
 
 __all__ = ["is_program", "trace"]
@@ -35,8 +36,8 @@ def trace(
     dtypes: Mapping[str, Any] | None,
     method: str | None,
     registry: Registry,
-) -> _core.Ledger:
-    """Run a program over tensors without storage, and return what it called."""
+) -> tuple[_core.Ledger, dict[str, Called]]:
+    """Run a program over tensors without storage, and return what it called, and its modules by path."""
     program = unwrapped(model)
     module = program if isinstance(program, nn.Module) else getattr(program, "__self__", None)
     modules = module if isinstance(module, nn.Module) else None
@@ -58,7 +59,9 @@ def trace(
         stack.enter_context(torch.compiler.set_stance("force_eager"))
         stack.enter_context(recorder)
         results = _run(recorder, call, args, keywords)
-    return tape.finish(_tensors(results))
+    if modules is not None:
+        note_parameters(recorder.modules, named_parameters(paths))
+    return tape.finish(_tensors(results)), recorder.modules
 
 
 def _run(recorder: Recorder, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

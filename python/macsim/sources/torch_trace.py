@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 from macsim.errors import TraceError
+from macsim.modules import Called
 from macsim.sources.torch_ops import DTYPES, Operator, operator_of
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Recorder(TorchDispatchMode):
         self.paths = paths
         self.scope = tape.scope("")
         self._scopes: dict[str, int] = {"": self.scope}
+        self.modules = {path: Called(type(module).__name__) for module, path in paths.items()}
         self._path = ""
         self._operators: dict[Any, Operator] = {}
         self._twins: dict[int, torch.Tensor] = {}  # of tensors with storage, by identity
@@ -63,6 +65,10 @@ class Recorder(TorchDispatchMode):
         scope = self._scopes.get(path)
         if scope is None:
             scope = self._scopes[path] = self.tape.scope(path)
+        called = self.modules.get(path)
+        if called is None:
+            called = self.modules[path] = Called(type(module).__name__)
+        called.calls += 1
         self._path, self.scope = path, scope
         return before
 
