@@ -224,7 +224,8 @@ const Contents* Walk::contents(std::uint32_t frame, ValueId id) {
   if (in.known[id] != kNone) return in.contents[in.known[id]].get();
   const Stored* from = stored(frame, id);
   if (from == nullptr || from->encoding == Encoding::none) return nullptr;
-  if (model_->unchanged != nullptr && !model_->unchanged(model_->bytes.get())) {
+  if (model_->unchanged != nullptr && !unchanged_) unchanged_ = model_->unchanged(model_->bytes.get());
+  if (unchanged_ == false) {
     remark(Code::changed_file,
            "the contents of '" + std::string(in.graph->values[id].name) + "' are not read any more");
     return nullptr;
@@ -291,6 +292,16 @@ void Outputs::know(std::size_t i, ContentsPtr contents) {
   if (id == kNone) return;
   frame.known[id] = static_cast<std::uint32_t>(frame.contents.size());
   frame.contents.push_back(std::move(contents));
+}
+
+void Outputs::pass(std::size_t i, std::size_t slot) {
+  const std::int32_t at = walk_.position(slot);
+  const ValueId from = at < 0 ? kNone : walk_.input_id(static_cast<std::size_t>(at));
+  if (from == kNone || i >= walk_.here_.node->outputs) return;
+  const Contents* known = walk_.contents(walk_.here_.frame, from);
+  const ValueId to = walk_.here_.edges[walk_.here_.node->inputs + i];
+  if (known == nullptr || known->items.size() > kMostItems || to == kNone) return;
+  walk_.frame().known[to] = walk_.frame().known[from];
 }
 
 Dim Outputs::symbol(std::string_view what, std::string_view why) { return walk_.symbol(what, why); }

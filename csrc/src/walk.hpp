@@ -6,6 +6,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -65,6 +66,7 @@ struct Analysis {
   std::vector<Trust> trust;
   std::vector<std::string_view> because;
   std::vector<std::array<DType, 4>> dtypes;
+  std::map<std::size_t, Count> times;  ///< of rows of the builder's that run more than once
   std::deque<std::string> kept;  ///< texts of rules that are not literals
   Count parameters, weight_bytes;
   std::map<std::string, std::string, std::less<>> symbols;  ///< every symbol and what it stands for
@@ -115,6 +117,7 @@ class Walk {
   void grow();               ///< as many values and stored tensors as the model's graph has now
   void step(std::uint32_t frame, NodeId id, bool typed = false);  ///< typed: its outputs' types are there already
   void use(std::uint32_t stored) { used_[stored] = true; }
+  void note_times();  ///< of the last row: the outermost frame's may change
   void finish_diagnostics();
   void note_symbols(const Type& type, std::string_view value);
   void leave() noexcept { here_ = Place(); }  ///< what follows is about the whole model
@@ -220,6 +223,7 @@ class Walk {
   bool trust_claims_ = true;                        ///< false: a given shape contradicts the file
   std::size_t steps_ = 0, most_steps_ = 0, depth_ = 0;
   std::uint64_t symbols_made_ = 0;
+  std::optional<bool> unchanged_;  ///< what the file said when contents were first wanted
   Told told_;
   struct Hash {
     std::size_t operator()(const Expr& e) const noexcept { return e.hash(); }

@@ -133,6 +133,8 @@ class Outputs {
   /// The elements, when they are known. More than kMostItems are dropped. Their number must be the shape's.
   void know(std::size_t i, Contents contents);
   void know(std::size_t i, ContentsPtr contents);
+  /// The elements of an input, in the same order, when they are known.
+  void pass(std::size_t i, std::size_t slot);
   /// A new named size for something that depends on data: "<node>.<what>". Listed in the report as one to bind; if the
   /// user already bound it, the number. `why` says what it counts, in a few words.
   Dim symbol(std::string_view what, std::string_view why);

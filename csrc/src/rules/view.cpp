@@ -18,7 +18,7 @@ enum : std::size_t { kX = 0, kShape = 1, kAxes = 1 };
 
 // The same elements in the same order.
 void pass_elements(const Call& c, Outputs& out) {
-  if (const Contents* known = elements_of(c, kX)) out.know(0, *known);
+  if (elements_of(c, kX) != nullptr) out.pass(0, kX);
 }
 
 Status refused(const Call& c, Outputs& out, std::string why) {
