@@ -195,6 +195,7 @@ ValueId Builder::infer(std::size_t outputs) {
     drop();
     return kNone;
   }
+  parts_->walk.note_times();
   return first;
 }
 
@@ -202,7 +203,15 @@ ValueId Builder::given(std::vector<Type> outputs) {
   const ValueId first = parts_->place(outputs.size());
   for (std::size_t i = 0; i < outputs.size(); ++i) parts_->walk.top().types[first + i] = std::move(outputs[i]);
   parts_->walk.step(0, static_cast<NodeId>(parts_->graph().nodes.size() - 1), true);
+  parts_->walk.note_times();
   return first;
+}
+
+void Builder::within(const Count& times, Trust floor, std::string_view because) {
+  Frame& top = parts_->walk.top();
+  top.times = times;
+  top.floor = floor;
+  top.because = keep(because);
 }
 
 void Builder::drop() {
@@ -225,6 +234,7 @@ void Builder::remark(Code code, std::string text) {
 std::size_t Builder::calls() const noexcept { return parts_->graph().nodes.size(); }
 
 Report Builder::finish(const std::vector<ValueId>& outputs) {
+  within(1, Trust::exact, {});
   parts_->graph().outputs = outputs;
   parts_->walk.finish_diagnostics();
   return report_of(parts_->walk);

@@ -84,7 +84,9 @@ std::array<DType, 3> Report::mac_dtypes(std::size_t i) const {
   return {dtypes[1], dtypes[2], dtypes[3]};
 }
 Count Report::times(std::size_t i) const {
-  return data_->found->frames[data_->found->frame[i]].times.bind(data_->bound);
+  const Analysis& found = *data_->found;
+  const auto at = found.times.find(i);
+  return (at != found.times.end() ? at->second : found.frames[found.frame[i]].times).bind(data_->bound);
 }
 const Count& Report::at(Column column, std::size_t i) const {
   const auto& values = data_->columns[static_cast<std::size_t>(column)];

@@ -501,6 +501,11 @@ void Walk::use(const Stored* stored) {
   }
 }
 
+void Walk::note_times() {
+  const Count& times = frames_.front().times;
+  if (!times.is(1) && rows_.size() != 0) found_->times.emplace(rows_.size() - 1, times);
+}
+
 void Walk::push(Cost& cost, bool unknown) {
   const Frame& in = frame();
   if (unknown) cost.work.fill(Count::undefined());

@@ -53,6 +53,9 @@ class Builder {
   ValueId infer(std::size_t outputs);
   /// Counts the node, whose outputs have these types.
   ValueId given(std::vector<Type> outputs);
+  /// Calls from now on run so many times each, and are not better than this, for this reason: those of a loop's body,
+  /// or of a branch that may not run.
+  void within(const Count& times, Trust floor, std::string_view because);
   /// Throws away what was started.
   void drop();
 
