@@ -179,9 +179,16 @@ enum : std::size_t { kTorchMask = 3 };
 
 Status aten_attention(const Call& c, Outputs& out) {
   const Shape &q = c.shape(kQ), &v = c.shape(kV);
-  if (!c.ranked(kQ) || !c.ranked(kV) || q.size() < 2 || v.empty() || c.outputs() != 1) return {};
-  Shape y = q;
-  y.back() = v.back();
+  const Shape& k = c.shape(kK);
+  if (!c.ranked(kQ) || !c.ranked(kK) || !c.ranked(kV) || c.outputs() != 1) return {};
+  if (q.size() < 2 || k.size() < 2 || v.size() < 2) return {};
+  Shape y(q.begin(), q.end() - 2), with_keys;
+  if (c.integer("enable_gqa", 0) == 0) {  // batches that differ are repeated
+    if (Status s = broadcast(c, y, Shape(k.begin(), k.end() - 2), with_keys); !s) return s;
+    if (Status s = broadcast(c, with_keys, Shape(v.begin(), v.end() - 2), y); !s) return s;
+  }
+  y.push_back(q[q.size() - 2]);
+  y.push_back(v.back());
   out.set(0, c.dtype(kQ), std::move(y));
   return {};
 }
@@ -191,6 +198,7 @@ Status cost_aten_attention(const Call& c, Cost& cost) {
   if (q.size() < 2 || k.size() < 2 || v.empty()) return bad("attention needs queries and keys of 2 axes or more");
   Attend a;
   a.batch = numel(q, 0, q.size() - 2);  // heads are among the batches
+  if (const Shape& y = c.out_shape(); c.outputs() == 1 && y.size() >= 2) a.batch = numel(y, 0, y.size() - 2);
   a.heads = 1;
   a.queries = q[q.size() - 2];
   a.keys = k[k.size() - 2];

@@ -175,7 +175,8 @@ Status cost_einsum(const Call& c, Cost& cost) {
   }
   for (std::size_t i = 1; i < equation.operands.size(); ++i) {
     unite(running, equation.operands[i]);
-    cost[Work::mac] += points(sizes, running);
+    const Count macs = points(sizes, running);
+    cost[Work::mac] += class_of(c.at(0).dtype) == DTypeClass::complex ? 4 * macs : macs;
     std::string needed = equation.result;
     for (std::size_t later = i + 1; later < equation.operands.size(); ++later) unite(needed, equation.operands[later]);
     running.erase(
@@ -190,7 +191,7 @@ Status cost_einsum(const Call& c, Cost& cost) {
 std::vector<Rule> einsum_rules() {
   return {
       {"einsum", "xs...", "Einstein summation of any number of operands",
-       "mac = product of the sizes of all letters; more than two operands: pair by pair from the left, summed as soon "
+       "mac = product of the sizes of all letters (complex: 4 times); more than two operands: pair by pair from the left, summed as soon "
        "as a letter is not needed any more; one operand: add = that product - |y|",
        "https://onnx.ai/onnx/operators/onnx__Einsum.html", infer_einsum, cost_einsum,
        onnx({"Einsum"}) + aten({"einsum"}, infer_einsum)}};

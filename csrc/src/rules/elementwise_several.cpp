@@ -172,6 +172,26 @@ Status aten_filled(const Call& c, Outputs& out) {
   return {};
 }
 
+// Bounds that are tensors broadcast x too; bounds of another kind of numbers: torch tells.
+Status aten_clamped(const Call& c, Outputs& out) {
+  Type y = c.in(kX);
+  if (!y.ranked) return {};
+  for (const std::size_t bound : {kMin, kMax}) {
+    if (!c.has(bound)) continue;
+    if (!c.ranked(bound)) return {};
+    Shape wider;
+    if (Status status = broadcast(c, y.shape, c.shape(bound), wider); !status) return status;
+    y = Type::of(promoted(y, c.in(bound)), std::move(wider));
+  }
+  const bool whole = !is_float(y.dtype);
+  for (const std::string_view bound : {"min", "max"}) {
+    const Attr* given = c.attr(bound);
+    if (whole && given != nullptr && given->kind == Attr::Kind::real) return {};
+  }
+  out.set(0, y.dtype, std::move(y.shape));
+  return {};
+}
+
 Status infer_prelu(const Call& c, Outputs& out) {
   out.set(0, c.dtype(0), c.shape(0));
   return {};
@@ -256,9 +276,9 @@ std::vector<Rule> several_rules() {
       {"where", "condition x y", "One of two, element by element", "logic = |y|", onnx_page("Where"), infer_where,
        cost_each({{logic, 1}}),
        onnx({"Where"}) + aten({"where"}, aten_where) + aten({"masked_fill"}, aten_filled, "x condition")},
-      {"clip", "x #min #max", "Kept between two bounds", "compare = |x| for each bound that is given",
+      {"clip", "x #min #max", "Kept between two bounds", "compare = |y| for each bound that is given",
        onnx_page("Clip"), infer_clip, cost_clip,
-       onnx({"Clip"}) + aten({"clamp", "clip", "clamp_min", "clamp_max"}, aten_same, "x min max")},
+       onnx({"Clip"}) + aten({"clamp", "clip", "clamp_min", "clamp_max"}, aten_clamped, "x min max")},
       {"prelu", "x slope", "x, or slope*x below 0", "compare = mul = |x|", onnx_page("PRelu"), infer_prelu,
        cost_each({{compare, 1}, {mul, 1}}), onnx({"PRelu"}) + aten({"prelu"}, aten_same)},
       {"cast", "x", "Another element type", cast, onnx_page("Cast"), infer_cast, cost_cast,

@@ -211,13 +211,37 @@ Status aten_batch_norm(const Call& c, Outputs& out) {
   return aten_same(c, out);
 }
 
-// Evaluation, whatever the module's flag: scale and shift may be left out.
+/// By known means and variances: alpha and beta once a channel, as in cost_batch_norm; without a bias beta is a product.
+void by_statistics(Cost& cost, const Count& x, const Count& channels, bool biased) {
+  cost[Work::mul] = x + channels;
+  cost[Work::add] = x + channels;
+  if (biased) cost[Work::add] += channels;
+  cost[Work::sqrt] = cost[Work::div] = channels;
+}
+
+// Evaluation, whatever the module's flag, unless it keeps no means. Scale and bias may be left out.
 Status cost_aten_batch_norm(const Call& c, Cost& cost) {
   const Shape& x = c.shape(kX);
   const Count channels = x.size() > 1 ? Count(x[1]) : Count(1);
-  cost[Work::mul] = numel(x) + channels;
-  cost[Work::add] = numel(x) + 2 * channels;
-  cost[Work::sqrt] = cost[Work::div] = channels;
+  if (c.has(kMean)) {
+    by_statistics(cost, numel(x), channels, c.has(kBias));
+    return {};
+  }
+  even_rows(cost, channels, numel(x), quotient(c, numel(x), channels));
+  if (!c.has(kBias)) cost[Work::add] -= numel(x);
+  return {};
+}
+
+Status cost_aten_instance_norm(const Call& c, Cost& cost) {
+  const Shape& x = c.shape(kX);
+  if (x.size() < 2) return bad("an instance normalisation needs a batch and channels, and has " + text(x));
+  const Count rows = x[0] * x[1];
+  if (c.integer("use_input_stats", 1) == 0) {
+    by_statistics(cost, numel(x), rows, c.has(kBias));
+    return {};
+  }
+  even_rows(cost, rows, numel(x), numel(x, 2));
+  if (!c.has(kBias)) cost[Work::add] -= numel(x);
   return {};
 }
 
@@ -275,7 +299,7 @@ std::vector<Rule> norm_family() {
                 aten_batch_norm, {}, {}, cost_aten_batch_norm)},
       {"instance_norm", "x scale bias", "Normalisation of each channel of each image", layer + "bias add n",
        docs + "InstanceNormalization.html", infer_same, cost_instance_norm,
-       with_nhwc("InstanceNormalization") + aten({"instance_norm"}, aten_same)},
+       with_nhwc("InstanceNormalization") + aten({"instance_norm"}, aten_same, {}, {}, cost_aten_instance_norm)},
       {"group_norm", "x scale bias", "Normalisation of groups of channels",
        layer + "scale by channel mul n (by group: none), bias add n; silu: exp, add, div, mul n",
        docs + "GroupNormalization.html", infer_same, cost_group_norm,

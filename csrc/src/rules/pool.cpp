@@ -3,6 +3,7 @@
 #include "rules/pool.hpp"
 
 #include <algorithm>
+#include <numeric>
 #include <string>
 
 #include "rules/aten.hpp"
@@ -226,7 +227,8 @@ Status aten_adaptive(const Call& c, Outputs& out) {
   return {};
 }
 
-/// Windows share an edge where the sizes do not divide: each is ceil(in/out) + 1 at most. Where they divide, exact.
+/// Windows share edges where the sizes do not divide: from floor(i in/out) to ceil((i + 1) in/out), together in + out -
+/// gcd(in, out). Of sizes that are not known, each is floor(in/out) + 2 at most.
 Count adaptive_terms(const Call& c, Cost& cost) {
   const Shape &x = c.shape(kX), &y = c.out_shape();
   Count terms = 1;
@@ -234,6 +236,11 @@ Count adaptive_terms(const Call& c, Cost& cost) {
     const Dim rest = modulo(x[i], y[i]);
     if (rest.is(0)) {
       terms *= x[i];
+      continue;
+    }
+    const auto in = x[i].constant(), windows = y[i].constant();
+    if (in && windows) {
+      terms *= *in + *windows - std::gcd(*in, *windows);
       continue;
     }
     terms *= y[i] * (floor_div(x[i], y[i]) + 2);

@@ -166,6 +166,9 @@ void coordinates(const Call& c, Cost& cost, const Count& n) {
   const bool old = c.op() == "Upsample" || (c.dialect() == "onnx" && c.version() < 11);
   const std::string_view mode = c.text("coordinate_transformation_mode", old ? "asymmetric" : "half_pixel");
   cost[Work::mul] += n;
+  // torch: "upsample_nearest2d" is asymmetric, "_upsample_nearest_exact2d" is not.
+  const bool whole = c.op().starts_with("upsample_nearest") || c.integer("align_corners", 0) != 0;
+  if (c.dialect() == "aten" && whole) return;
   if (mode.find("half_pixel") != std::string_view::npos) cost[Work::add] += 2 * n;
   if (mode == "half_pixel_symmetric" || mode == "tf_crop_and_resize") cost[Work::add] += n;
 }

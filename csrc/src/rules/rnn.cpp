@@ -265,7 +265,9 @@ CostFn cost_aten_recurrent(Cell cell) {
       const Dim hidden = quotient(c, round[0], gates);
       const Count e = rows * hidden;
       cost[Work::add] += gates * e;  // x W + h R
-      if (w.biased) cost[Work::add] += gates * e + (cell == Cell::gru ? e : Count(0)) + gates * hidden;
+      // The two biases are added up once for all steps, but for the hidden gate of a GRU: it resets between them.
+      const bool late = cell == Cell::gru;
+      if (w.biased) cost[Work::add] += (late ? gates + 1 : gates) * e + (late ? gates - 1 : gates) * hidden;
       switch (cell) {
         case Cell::rnn:
           work::activation(cost, c.op() == "rnn_relu" ? "Relu" : "Tanh", e);
