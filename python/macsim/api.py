@@ -12,6 +12,7 @@ from macsim import _core
 from macsim.custom import Registry, rules
 from macsim.errors import ReadError, RequestError, UnknownWorkError
 from macsim.report import Report
+from macsim.sources.torch_files import is_torch_file, read_program
 
 if TYPE_CHECKING:
     from macsim._core import Expr, Model
@@ -176,10 +177,14 @@ def count(
     >>> macsim.count("examples/resnet50.onnx", shapes=("batch", 3, 224, 224)).macs
     Expr('4089184256*batch')
     """
+    if is_torch_file(model):
+        model = read_program(model)  # type: ignore[arg-type]
     if _is_torch(model):
         return _count_torch(model, inputs, kwargs, shapes, dims, values, dtypes, method, strict, registry)
     if inputs or kwargs or dtypes or method:
-        raise RequestError("inputs, kwargs, dtypes and method are for torch programs; give an ONNX model shapes= or values=")
+        raise RequestError(
+            "inputs, kwargs, dtypes and method are for torch programs; give an ONNX model shapes= or values="
+        )
     return analyze(load(model), shapes=shapes, dims=dims, values=values, strict=strict, registry=registry)
 
 
@@ -187,9 +192,13 @@ def _is_torch(model: object) -> bool:
     """Whether it is a module or a function of torch's; torch is not imported to find out."""
     import sys
 
-    if isinstance(model, str | bytes | os.PathLike | bytearray | memoryview | _core.Model) or "torch" not in sys.modules:
+    if "torch" not in sys.modules or isinstance(model, str | bytes | os.PathLike | bytearray | memoryview):
         return False
-    if hasattr(model, "SerializeToString") or type(model).__module__.partition(".")[0] == "onnx_ir":
+    if (
+        isinstance(model, _core.Model)
+        or hasattr(model, "SerializeToString")
+        or type(model).__module__.partition(".")[0] == "onnx_ir"
+    ):
         return False
     from macsim.sources.torch_program import is_program
 
@@ -208,11 +217,18 @@ def _count_torch(
     strict: bool,
     registry: Registry | None,
 ) -> Report:
+    from macsim.sources.torch_graphs import is_graph, walk
     from macsim.sources.torch_program import trace
 
     if values:
         raise RequestError("values= is for ONNX models; give a torch program tensors as inputs")
-    ledger, modules = trace(model, inputs, kwargs, shapes, dtypes, method, rules if registry is None else registry)
+    table = rules if registry is None else registry
+    if is_graph(model) and not (inputs and callable(getattr(model, "forward", None))):
+        if dtypes or method:
+            raise RequestError("dtypes and method are for modules; a graph states its dtypes, and is called as it is")
+        ledger, modules = walk(model, inputs, kwargs, shapes, table)
+    else:
+        ledger, modules = trace(model, inputs, kwargs, shapes, dtypes, method, table)
     report = Report(ledger, ledger.model, modules=modules)
     if dims:
         report = report.bind(dims)

@@ -1,0 +1,45 @@
+# Torch programs in files: exported programs and TorchScript.
+# Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+"""Reads torch programs from files, without running code that a file holds."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from macsim.errors import ReadError
+
+__all__ = ["INSTALL", "is_torch_file", "read_program"]
+
+INSTALL = "pip install 'macsim[torch]'"
+SUFFIXES = (".pt2", ".pt", ".pth", ".ckpt", ".torchscript")
+
+
+def is_torch_file(path: Any) -> bool:
+    """Whether a path looks like that of a torch program."""
+    return isinstance(path, str | os.PathLike) and os.fsdecode(path).lower().endswith(SUFFIXES)
+
+
+def read_program(path: str | os.PathLike[str]) -> Any:
+    """Return the exported program or the TorchScript module that a file holds."""
+    name = os.fsdecode(path)
+    if not os.path.isfile(name):
+        raise ReadError(f"{name}: there is no such file", "MS101")
+    try:
+        import torch
+    except ImportError as error:
+        raise ReadError(f"{name} is a file of torch's, and torch is not installed: {INSTALL}", "MS101") from error
+    if name.lower().endswith(".pt2"):
+        try:
+            return torch.export.load(name)
+        except Exception as error:  # torch raises what it meets
+            raise ReadError(
+                f"{name} is no exported program that this torch ({torch.__version__}) reads: {error}"
+            ) from error
+    try:
+        return torch.jit.load(name, map_location="meta")  # type: ignore[no-untyped-call]
+    except Exception as error:  # torch raises what it meets
+        raise ReadError(
+            f"{name} is neither an exported program nor TorchScript. A file of weights says nothing of the work: build "
+            "the module and give that, or save it with torch.export.save"
+        ) from error

@@ -1,0 +1,556 @@
+# Counts graphs that torch already made: exported programs, and fx graphs whose nodes know their results.
+# Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+"""Counts `torch.export.ExportedProgram` and `torch.fx.GraphModule` from their nodes; nothing is run."""
+
+from __future__ import annotations
+
+import operator as python_operators
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import fx
+from torch._ops import HigherOrderOperator, OpOverload
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from macsim import _core
+from macsim.custom import Registry
+from macsim.errors import TraceError
+from macsim.groups import rough
+from macsim.modules import Called, note_parameters
+from macsim.sources.torch_ops import DTYPES, Operator, operator_of
+from macsim.sources.torch_sizes import Sizes
+
+__all__ = ["is_graph", "walk"]
+
+LARGER_BRANCH, UNKNOWN_TRIPS = 401, 402  # codes of diagnostics
+
+
+class Value:
+    """A tensor of a graph, as the tape knows it: by its type alone."""
+
+    __slots__ = ("dtype", "shape")
+
+    def __init__(self, dtype: torch.dtype, shape: tuple[Any, ...]) -> None:
+        self.dtype = dtype
+        self.shape = shape
+
+
+def _no_tensor(*_: Any) -> Any:
+    raise TraceError("results of graphs are those that the graph states")
+
+
+FACTS = {"tensor": Value, "make": _no_tensor, "dtypes": DTYPES, "expr_of": lambda size: size, "size_of": lambda e: e}
+
+
+def is_graph(model: Any) -> bool:
+    """Whether it is a graph of ATen calls whose nodes know the shapes of their results."""
+    if isinstance(model, torch.export.ExportedProgram):
+        return True
+    if not isinstance(model, fx.GraphModule):
+        return False
+    calls = [node for node in model.graph.nodes if node.op not in ("placeholder", "get_attr", "output")]
+    inputs = [node for node in model.graph.nodes if node.op == "placeholder"]
+    return (
+        all(node.op == "call_function" for node in calls)
+        and any(isinstance(node.target, OpOverload) for node in calls)
+        and not any(_is_torch_function(node.target) for node in calls)
+        and all("val" in node.meta for node in inputs + calls)
+    )
+
+
+def _is_torch_function(target: Any) -> bool:
+    """Whether it is something like `torch.nn.functional.relu`, of which ATen calls are yet to be made."""
+    if isinstance(target, OpOverload | HigherOrderOperator):
+        return False
+    module = getattr(target, "__module__", None) or ""
+    return module.partition(".")[0] == "torch" and not getattr(target, "__name__", "").startswith("sym_")
+
+
+def walk(
+    model: Any,
+    inputs: Sequence[Any],
+    kwargs: Mapping[str, Any] | None,
+    shapes: Mapping[str, Any] | Sequence[Any] | None,
+    registry: Registry,
+) -> tuple[_core.Ledger, dict[str, Called]]:
+    """Count a graph from its nodes. Given inputs and shapes take the place of the sizes that it leaves open."""
+    walker = Walker(model, registry)
+    exported = isinstance(model, torch.export.ExportedProgram)
+    nodes = [node for node in model.graph.nodes if node.op == "placeholder"]
+    stored = _stored(model) if exported else {}
+    walker.sizes.fit(_user_inputs(model, nodes) if exported else _named(nodes), inputs, kwargs, shapes)
+    arguments = []
+    parameters: list[tuple[str, int]] = []
+    same: dict[Any, Value] = {}
+    for node in nodes:
+        value = walker.value_of(node.meta.get("val"))
+        held = stored.get(node.name)
+        if held is None:
+            for one in _values(value):
+                walker.tape.input(one, str(node.target))
+        elif isinstance(value, Value):
+            kind, name = held
+            key = _identity(model, name)
+            if key in same:
+                value = same[key]
+            else:
+                same[key] = value
+                walker.tape.stored(value, name, kind != "PARAMETER", True)
+                if kind == "PARAMETER":
+                    parameters.append((name, _elements(value)))
+        arguments.append(value)
+    module = model.graph_module if exported else model
+    if not exported:
+        parameters = [(name, one.numel()) for name, one in module.named_parameters()]
+    results = walker.graph(module, arguments)
+    note_parameters(walker.modules, parameters)
+    return walker.tape.finish(_values(_user_results(model, results) if exported else results)), walker.modules
+
+
+# Exported programs. ---------------------------------------------------------------------------------------------------
+
+
+def _stored(exported: torch.export.ExportedProgram) -> dict[str, tuple[str, str]]:
+    """Return the kind and the qualified name of every tensor of the model's, by the placeholder's name."""
+    return {
+        spec.arg.name: (spec.kind.name, spec.target)
+        for spec in exported.graph_signature.input_specs
+        if spec.target is not None and spec.kind.name in ("PARAMETER", "BUFFER", "CONSTANT_TENSOR")
+    }
+
+
+def _user_inputs(exported: torch.export.ExportedProgram, nodes: list[fx.Node]) -> dict[str, Any]:
+    named = {node.name: node for node in nodes}
+    specs = [one for one in exported.graph_signature.input_specs if one.kind.name == "USER_INPUT"]
+    return {one.arg.name: named[one.arg.name].meta.get("val") for one in specs if one.arg.name in named}
+
+
+def _named(nodes: list[fx.Node]) -> dict[str, Any]:
+    return {str(node.target): node.meta.get("val") for node in nodes}
+
+
+def _user_results(exported: torch.export.ExportedProgram, results: Any) -> list[Any]:
+    kinds = [spec.kind.name for spec in exported.graph_signature.output_specs]
+    flat = list(results) if isinstance(results, list | tuple) else [results]
+    return [one for one, kind in zip(flat, kinds, strict=False) if kind == "USER_OUTPUT"]
+
+
+def _identity(exported: torch.export.ExportedProgram, name: str) -> Any:
+    """Tell tensors of the model apart: tied weights have one identity."""
+    tensor = exported.state_dict.get(name)
+    if not isinstance(tensor, torch.Tensor):
+        return name
+    try:
+        storage = tensor.untyped_storage().data_ptr()
+    except (RuntimeError, NotImplementedError):
+        storage = 0
+    if not storage:
+        return id(tensor)
+    return storage, tensor.storage_offset(), tuple(tensor.shape), tuple(tensor.stride()), tensor.dtype
+
+
+def _elements(value: Value) -> int:
+    count = 1
+    for size in value.shape:
+        count *= size if isinstance(size, int) else 0
+    return count
+
+
+def _values(nest: Any) -> list[Value]:
+    return [one for one in tree_leaves(nest) if isinstance(one, Value)]
+
+
+# The walk. ------------------------------------------------------------------------------------------------------------
+
+
+class Walker:
+    """Records the calls of a graph on a tape, and those of the graphs inside it."""
+
+    def __init__(self, model: Any, registry: Registry, like: Walker | None = None) -> None:
+        exported = isinstance(model, torch.export.ExportedProgram)
+        self.model = model
+        self.registry = registry
+        self.tape = _core.Tape(registry.table, _name_of(model), FACTS)
+        self.sizes = like.sizes if like else Sizes(model.range_constraints if exported else {})
+        self.modules: dict[str, Called] = {}
+        self._seen: set[str] = set()
+        self._operators: dict[Any, Operator] = {}
+        self._plans: dict[str, _core.Plan] = {}
+        self._times: Any = 1
+        self._floor = ("exact", "")
+        self._loops = 0
+
+    # Values. ----------------------------------------------------------------------------------------------------------
+
+    def value_of(self, val: Any) -> Any:
+        """Return what stands for what a node says of its result: tensors by their types, sizes by expressions."""
+        if isinstance(val, torch.Tensor):
+            return Value(val.dtype, tuple(self.sizes.size(size) for size in val.shape))
+        if isinstance(val, torch.SymInt):
+            return self.sizes.size(val)
+        if isinstance(val, torch.SymFloat | torch.SymBool):
+            return None
+        if isinstance(val, list | tuple):
+            return [self.value_of(one) for one in val]
+        return val
+
+    # Graphs. ----------------------------------------------------------------------------------------------------------
+
+    def graph(self, module: fx.GraphModule, arguments: Sequence[Any], scope: str = "") -> Any:
+        """Record the calls of a graph on these arguments, and return its results."""
+        made: dict[fx.Node, Any] = {}
+        given = iter(arguments)
+        for node in module.graph.nodes:
+            if node.op == "placeholder":
+                made[node] = next(given)
+            elif node.op == "get_attr":
+                made[node] = self._attribute(module, node)
+            elif node.op == "output":
+                return self._filled(node.args[0], made)
+            elif node.op == "call_function":
+                made[node] = self._call(node, made, scope)
+            else:
+                raise TraceError(f"{node.op} {node.target}: the graph calls something that is no operator", scope)
+        return ()
+
+    def _attribute(self, module: fx.GraphModule, node: fx.Node) -> Any:
+        found: Any = module
+        for part in str(node.target).split("."):
+            found = getattr(found, part)
+        if not isinstance(found, torch.Tensor):
+            return found
+        value = self.value_of(found)
+        buffer = not isinstance(found, torch.nn.Parameter)
+        self.tape.stored(value, str(node.target), buffer, True)
+        return value
+
+    def _filled(self, nest: Any, made: dict[fx.Node, Any]) -> Any:
+        return fx.node.map_arg(nest, lambda node: made[node])
+
+    def _call(self, node: fx.Node, made: dict[fx.Node, Any], outer: str) -> Any:
+        target: Any = node.target
+        scope = self._scope(node, outer)
+        if isinstance(target, HigherOrderOperator):
+            return self._higher(node, target, self._filled(node.args, made), self._filled(node.kwargs, made), scope)
+        if target is python_operators.getitem:
+            held, at = self._filled(node.args, made)
+            return held[at] if isinstance(held, list | tuple) else self.value_of(node.meta.get("val"))
+        result = self.value_of(node.meta.get("val"))
+        if not isinstance(target, OpOverload) or not _values(result):
+            return result  # arithmetic of sizes, assertions
+        args, kwargs = _plain(self._filled(node.args, made)), _plain(self._filled(node.kwargs, made))
+        operator = self.operator(target)
+        if operator.writes is not None and not operator.reshapes:
+            changed = kwargs[operator.writes] if isinstance(operator.writes, str) else args[operator.writes]
+            self.tape.record(operator.plan, args, kwargs, self._number(scope), changed)
+            return changed
+        if not operator.known and not operator.native:
+            results = Expansion(self, scope).run(node, made)
+            if results is not NotImplemented:
+                return results
+        self.tape.record(operator.plan, args, kwargs, self._number(scope), result)
+        return result
+
+    def operator(self, target: OpOverload) -> Operator:
+        """Return how calls of an operator are read."""
+        found = self._operators.get(target)
+        if found is None:
+            found = self._operators[target] = operator_of(_SAME.get(target, target), self.tape)
+        return found
+
+    # Scopes. ----------------------------------------------------------------------------------------------------------
+
+    def _number(self, scope: str) -> int:
+        return self.tape.scope(scope)
+
+    def _scope(self, node: fx.Node, outer: str) -> str:
+        stack = node.meta.get("nn_module_stack")
+        if not stack:
+            return outer
+        path = outer
+        for key, (where, kind) in stack.items():
+            if key.startswith("_empty_nn_module_stack"):
+                continue
+            path = _path(where)
+            called = self.modules.setdefault(path, Called(_class_name(kind)))
+            called.kind = called.kind or _class_name(kind)
+            if key not in self._seen:
+                self._seen.add(key)
+                called.calls += 1
+        return path
+
+    # Operators that run graphs. ---------------------------------------------------------------------------------------
+
+    def _higher(self, node: fx.Node, target: Any, args: Any, kwargs: Any, scope: str) -> Any:
+        name = target.name() if callable(getattr(target, "name", None)) else str(target)
+        do: Callable[..., Any] | None = getattr(self, f"_run_{name.rpartition('::')[2]}", None)
+        if do is not None:
+            return self._as_stated(do(scope, node, *args, **kwargs), node, scope)
+        if name in _WRAPS:
+            at = next((i for i, one in enumerate(args) if isinstance(one, fx.GraphModule)), None)
+            if at is not None:
+                inner = args[at]
+                places = sum(1 for one in inner.graph.nodes if one.op == "placeholder")
+                return self._as_stated(self.graph(inner, args[len(args) - places :], scope), node, scope)
+        return self._unknown(name, node, args, kwargs, scope)
+
+    def _unknown(self, name: str, node: fx.Node, args: Any, kwargs: Any, scope: str) -> Any:
+        plan = self._plans.get(name)
+        if plan is None:
+            plan = self._plans[name] = self.tape.plan("higher_order", name, [("inputs", "tensors", None)], 0)
+        result = self.value_of(node.meta.get("val"))
+        self.tape.record(plan, (_values((args, kwargs)),), {}, self._number(scope), result)
+        return result
+
+    def _as_stated(self, results: Any, node: fx.Node, scope: str) -> Any:
+        """Give results the types that the node states, where they are others: those of all iterations, of a branch."""
+        stated = self.value_of(node.meta.get("val"))
+        flat = list(results) if isinstance(results, list | tuple) else [results]
+        wanted = list(stated) if isinstance(stated, list) else [stated]
+        for i, (has, wants) in enumerate(zip(flat, wanted, strict=False)):
+            if isinstance(has, Value) and isinstance(wants, Value) and has.shape != wants.shape:
+                flat[i] = self._seen_as(has, wants, scope)
+        return flat if isinstance(stated, list) else flat[0] if flat else None
+
+    def _seen_as(self, value: Value, wanted: Value, scope: str) -> Value:
+        plan = self.operator(torch.ops.aten.view.default).plan
+        self.tape.record(plan, (value, list(wanted.shape)), {}, self._number(scope), wanted)
+        return wanted
+
+    @contextmanager
+    def _within(self, times: Any, trust: str = "exact", because: str = "") -> Iterator[None]:
+        before = (self._times, self._floor)
+        self._times = self._times * times
+        if _TRUSTS.index(trust) > _TRUSTS.index(self._floor[0]):
+            self._floor = (trust, because)
+        self.tape.within(self._times, *self._floor)
+        try:
+            yield
+        finally:
+            self._times, self._floor = before
+            self.tape.within(self._times, *self._floor)
+
+    def _run_cond(self, scope: str, node: fx.Node, condition: Any, then: Any, other: Any, operands: Any = ()) -> Any:
+        if isinstance(condition, bool):
+            return self.graph(then if condition else other, operands, scope)
+        then_macs, then_flops, then_sure = self._tried(then, operands)
+        other_macs, other_flops, other_sure = self._tried(other, operands)
+        first, sure = _first_is_larger(then_macs, other_macs)
+        if then_macs == other_macs:
+            first, sure = _first_is_larger(then_flops, other_flops)
+        sure = sure and then_sure and other_sure
+        which, larger, smaller = ("true", then_macs, other_macs) if first else ("false", other_macs, then_macs)
+        self.tape.remark(
+            LARGER_BRANCH,
+            f"{node.name}: the condition is not known; the {which} branch is counted ({larger} MACs against {smaller})",
+        )
+        because = "the larger branch of a cond whose condition is not known"
+        with self._within(1, "bound" if sure else "estimate", because):
+            return self.graph(then if first else other, operands, scope)
+
+    def _tried(self, branch: fx.GraphModule, operands: Any) -> tuple[Any, Any, bool]:
+        """Count a branch on a tape of its own; whether all of it is known."""
+        trial = Walker(self.model, self.registry, like=self)
+        twins: dict[int, Value] = {}
+
+        def announced(one: Any) -> Any:
+            if not isinstance(one, Value):
+                return one
+            twin = twins.get(id(one))
+            if twin is None:
+                twin = twins[id(one)] = Value(one.dtype, one.shape)
+                trial.tape.input(twin, "")
+            return twin
+
+        results = trial.graph(branch, tree_map(announced, list(operands)))
+        total = trial.tape.finish(_values(results)).total()
+        return total.macs, total.flops, total.trust in ("exact", "bound")
+
+    def _run_while_loop(
+        self, scope: str, node: fx.Node, condition: Any, body: Any, carried: Any, additional: Any = ()
+    ) -> Any:
+        trips = self._trips(node, scope)
+        arguments = [*carried, *additional]
+        with self._within(trips + 1):
+            self.graph(condition, arguments, scope)
+        with self._within(trips):
+            return self.graph(body, arguments, scope)
+
+    def _trips(self, node: fx.Node, scope: str) -> Any:
+        name = f"{scope}.{node.name}.trips" if scope else f"{node.name}.trips"
+        self.tape.remark(
+            UNKNOWN_TRIPS, f"{node.name}: how often the loop runs is not known; the symbol {name} stands for it"
+        )
+        return _core.Expr(f"`{name}`")
+
+    def _run_scan(self, scope: str, node: fx.Node, body: Any, init: Any, xs: Any, additional: Any = ()) -> Any:
+        return self._each(scope, node, body, list(init), list(xs), list(additional))
+
+    def _run_map_impl(self, scope: str, node: fx.Node, body: Any, xs: Any, additional: Any = ()) -> Any:
+        return self._each(scope, node, body, [], list(xs), list(additional))
+
+    def _each(self, scope: str, node: fx.Node, body: Any, carried: list[Any], xs: list[Any], rest: list[Any]) -> Any:
+        trips = next((x.shape[0] for x in xs if isinstance(x, Value) and x.shape), None)
+        if trips is None:
+            trips = self._trips(node, scope)
+        select = self.operator(torch.ops.aten.select.int).plan
+        with self._within(trips):
+            parts = []
+            for x in xs:
+                part = Value(x.dtype, x.shape[1:])
+                self.tape.record(select, (x, 0, 0), {}, self._number(scope), part)
+                parts.append(part)
+            return self.graph(body, [*carried, *parts, *rest], scope)
+
+
+_SAME: dict[OpOverload, OpOverload] = {  # calls that are read as those of another operator
+    torch.ops.aten.lift_fresh_copy.default: torch.ops.aten.clone.default,
+}
+_TRUSTS = ("exact", "bound", "estimate")
+_WRAPS = frozenset({
+    "wrap", "wrap_with_set_grad_enabled", "wrap_with_autocast", "wrap_activation_checkpoint", "strict_mode",
+    "tag_activation_checkpoint", "invoke_subgraph", "dynamo_bypassing_wrapper",
+})  # fmt: skip
+
+
+def _first_is_larger(a: Any, b: Any) -> tuple[bool, bool]:
+    """Whether the first of two amounts is the larger one, and whether that holds for all sizes."""
+    if isinstance(a, int) and isinstance(b, int):
+        return a >= b, True
+    larger = _core.max(a, b)
+    if larger in (a, b):
+        return larger == a, True
+    first, second = rough([a, b])
+    return first >= second, False
+
+
+def _plain(nest: Any) -> Any:
+    """Return arguments in tuples and lists of Python's: those of fx are its own."""
+    if isinstance(nest, dict):
+        return {key: _plain(one) for key, one in nest.items()}
+    if isinstance(nest, tuple):
+        return tuple(_plain(one) for one in nest)
+    if isinstance(nest, list):
+        return [_plain(one) for one in nest]
+    return nest
+
+
+def _path(where: str) -> str:
+    """Return the path of a module from how a stack spells it: ``L['self'].layers.0`` or ``layers.0``."""
+    text = where.replace("['", ".").replace("']", "").replace('["', ".").replace('"]', "")
+    for prefix in ("L.self", "self"):
+        if text == prefix or text.startswith(prefix + "."):
+            text = text[len(prefix) :]
+    return ".".join(part.partition("@")[0] for part in text.replace("_modules.", "").split(".") if part)
+
+
+def _class_name(kind: Any) -> str:
+    name = kind.__qualname__ if isinstance(kind, type) else str(kind)
+    return name.rpartition(".")[2]
+
+
+def _name_of(model: Any) -> str:
+    if not isinstance(model, torch.export.ExportedProgram):
+        return type(model).__name__.removesuffix(".<lambda>")
+    for node in model.graph.nodes:
+        for key, (where, kind) in (node.meta.get("nn_module_stack") or {}).items():
+            if not key.startswith("_empty_nn_module_stack") and not _path(where):
+                return _class_name(kind)
+    return "exported"
+
+
+# Operators without a row. ---------------------------------------------------------------------------------------------
+
+
+class Expansion(TorchDispatchMode):
+    """Records what an operator without a row is made of, on the graph's own stand-ins for tensors."""
+
+    def __init__(self, walker: Walker, scope: str) -> None:
+        super().__init__()
+        self.walker = walker
+        self.scope = walker._number(scope)
+        self.values: dict[int, Value] = {}
+        self.alive: list[torch.Tensor] = []
+        self.inside: list[Any] = []
+
+    def run(self, node: fx.Node, made: dict[fx.Node, Any]) -> Any:
+        """Return the results of a node; NotImplemented when it is made of nothing that is known."""
+
+        def example(one: fx.Node) -> Any:
+            val = one.meta.get("val")
+            if isinstance(val, torch.Tensor) and isinstance(made[one], Value):
+                self._name(val, made[one])
+            return val
+
+        args, kwargs = fx.node.map_arg((node.args, node.kwargs), example)
+        fakes = [one for one in tree_leaves((args, kwargs, node.meta.get("val"))) if hasattr(one, "fake_mode")]
+        target: Any = node.target
+        if not fakes:
+            return NotImplemented
+        before = self.walker.tape.calls
+        try:
+            with torch.inference_mode(), fakes[0].fake_mode, self:
+                out = self._parts(target, args, kwargs)
+        except Exception as error:
+            if self.walker.tape.calls != before:
+                raise TraceError(f"{target}: what it is made of cannot be followed ({error})") from error
+            return NotImplemented
+        if out is NotImplemented:
+            return NotImplemented
+        return self._seen(out)
+
+    def _name(self, tensor: torch.Tensor, value: Value) -> None:
+        self.values[id(tensor)] = value
+        self.alive.append(tensor)
+
+    def _seen(self, nest: Any) -> Any:
+        if isinstance(nest, torch.Tensor):
+            value = self.values.get(id(nest))
+            if value is None:
+                value = self.walker.value_of(nest)
+                self._name(nest, value)
+            return value
+        if isinstance(nest, torch.SymInt):
+            return self.walker.sizes.size(nest)
+        if isinstance(nest, list | tuple):
+            return (
+                type(nest)(self._seen(one) for one in nest)
+                if type(nest) in (list, tuple)
+                else list(map(self._seen, nest))
+            )
+        return nest
+
+    def _parts(self, func: Any, args: Any, kwargs: Any) -> Any:
+        if func in self.inside:
+            return NotImplemented
+        self.inside.append(func)
+        try:
+            if func._can_decompose():
+                return func.decompose(*args, **kwargs)
+            from torch._decomp import decomposition_table
+
+            recipe = decomposition_table.get(func)
+            return NotImplemented if recipe is None else recipe(*args, **kwargs)
+        finally:
+            self.inside.pop()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if not isinstance(func, OpOverload):
+            return func(*args, **kwargs)
+        operator = self.walker.operator(func)
+        if not operator.known and not operator.native:
+            with self:
+                out = self._parts(func, args, kwargs)
+            if out is not NotImplemented:
+                return out
+        out = func(*args, **kwargs)
+        if not any(isinstance(one, torch.Tensor) for one in tree_leaves(out)):
+            return out
+        plain = (tuple(map(self._seen, args)), {key: self._seen(one) for key, one in kwargs.items()})
+        results = self._seen(out)
+        self.walker.tape.record(operator.plan, *plain, self.scope, results)
+        return out

@@ -1,0 +1,165 @@
+# Sizes of torch's graphs, sympy expressions over its own symbols, as expressions of ours.
+# Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+"""From torch's symbolic sizes to expressions of the core."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from macsim import _core
+from macsim.errors import RequestError
+
+__all__ = ["Sizes"]
+
+
+class Sizes:
+    """What torch's symbols are called here, or which sizes take their place."""
+
+    def __init__(self, ranges: Mapping[Any, Any]) -> None:
+        self.given: dict[str, Any] = {}
+        self.ranges = {str(symbol): bounds for symbol, bounds in ranges.items()}
+        self._known: dict[Any, Any] = {}
+
+    def size(self, size: Any) -> Any:
+        """Return a size as an int or an expression."""
+        if not isinstance(size, torch.SymInt):
+            return int(size)
+        inside = size.node.expr
+        found = self._known.get(inside)
+        if found is None:
+            found = self._known[inside] = _number(self.expr(inside))
+        return found
+
+    def expr(self, e: Any) -> Any:
+        """Return a sympy expression over integers as one of ours; what has no counterpart is a symbol of its own."""
+        if e.is_Integer:
+            return int(e)
+        if e.is_Symbol:
+            return self.given.get(e.name, _core.Expr(f"`{e.name}`"))
+        parts = list(e.args)
+        name = type(e).__name__
+        if name == "Add" and not any(one.is_Rational and not one.is_Integer for one in e.atoms()):
+            return sum(map(self.expr, parts[1:]), self.expr(parts[0]))
+        if name in ("Add", "Mul"):
+            top, bottom = e.as_numer_denom()
+            if not bottom.is_Integer or int(bottom) != 1:
+                return self.expr(top) // self.expr(bottom)
+            product = self.expr(parts[0])
+            for one in parts[1:]:
+                product = product * self.expr(one)
+            return product
+        if name in ("Pow", "PowByNatural") and parts[1].is_Integer and int(parts[1]) >= 0:
+            return self.expr(parts[0]) ** int(parts[1])
+        if name in ("FloorDiv", "CleanDiv"):
+            return self.expr(parts[0]) // self.expr(parts[1])
+        if name in ("Mod", "PythonMod"):
+            return self.expr(parts[0]) % self.expr(parts[1])
+        if name == "ModularIndexing":
+            return (self.expr(parts[0]) // self.expr(parts[1])) % self.expr(parts[2])
+        if name in ("Max", "Min"):
+            return (_core.max if name == "Max" else _core.min)(*map(self.expr, parts))
+        if name in ("FloorToInt", "TruncToInt", "CeilToInt") and type(parts[0]).__name__ == "IntTrueDiv":
+            above, below = map(self.expr, parts[0].args)
+            return _core.ceil_div(above, below) if name == "CeilToInt" else above // below
+        if name in ("Identity", "ToFloat"):
+            return self.expr(parts[0])
+        return _core.Expr(f"`{e}`".replace(" ", ""))
+
+    # Sizes that the user gives. ---------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        stated: Mapping[str, Any],
+        inputs: Sequence[Any],
+        kwargs: Mapping[str, Any] | None,
+        shapes: Mapping[str, Any] | Sequence[Any] | None,
+    ) -> None:
+        """Take over what is given for the inputs of a graph: each size must be open, or what the graph says."""
+        tensors = {name: val for name, val in stated.items() if isinstance(val, torch.Tensor)}
+        given = dict(_leaves(inputs, list(tensors)))
+        named = dict(kwargs or {})
+        if shapes is not None:
+            if isinstance(shapes, Mapping):
+                named.update(shapes)
+            elif len(tensors) == 1:
+                named[next(iter(tensors))] = shapes
+            else:
+                raise RequestError(f"the graph has {len(tensors)} inputs ({', '.join(tensors)}): name the shape")
+        for name, one in named.items():
+            if name not in tensors:
+                near = difflib.get_close_matches(name, tensors, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(tensors) or 'none'}"
+                raise RequestError(f"the graph has no input {name!r}; {hint}")
+            given[name] = one
+        compound = []
+        for name, one in given.items():
+            val, shape = tensors[name], tuple(one.shape if isinstance(one, torch.Tensor) else one)
+            if len(shape) != val.dim():
+                raise RequestError(f"{name!r} has {val.dim()} dimensions in the graph, not {len(shape)}: {shape}")
+            for axis, (has, wants) in enumerate(zip(val.shape, shape, strict=True)):
+                if wants is None:
+                    continue
+                size = _core.Expr(wants) if isinstance(wants, str) else wants
+                inside = has.node.expr if isinstance(has, torch.SymInt) else None
+                if inside is not None and inside.is_Symbol:
+                    self._take(inside.name, size, f"dimension {axis} of {name!r}")
+                else:
+                    compound.append((name, axis, has, size))
+        self._known.clear()
+        for name, axis, has, size in compound:
+            is_ = self.size(has)
+            if _core.Expr(is_) != _core.Expr(size):
+                raise RequestError(
+                    f"dimension {axis} of {name!r} is {is_} in the graph, not {size}; export it with that dimension "
+                    "dynamic, or count the module itself"
+                )
+
+    def _take(self, symbol: str, size: Any, where: str) -> None:
+        before = self.given.get(symbol)
+        if before is not None and _core.Expr(before) != _core.Expr(size):
+            raise RequestError(
+                f"{where} is given as {size}, but the graph has it equal to one that is given as {before}"
+            )
+        bounds = self.ranges.get(symbol)
+        if isinstance(size, int) and bounds is not None and not bounds.lower <= size <= bounds.upper:
+            raise RequestError(f"{where} is given as {size}, but the graph holds from {bounds.lower} to {bounds.upper}")
+        self.given[symbol] = size
+
+
+def _number(size: Any) -> Any:
+    if isinstance(size, int):
+        return size
+    try:
+        return int(size)
+    except (TypeError, ValueError):
+        return size
+
+
+def _leaves(inputs: Sequence[Any], names: list[str]) -> list[tuple[str, Any]]:
+    """Return tensors and shapes out of a nest of them, each with the name of the input that it is for."""
+    found: list[Any] = []
+    waiting = list(reversed(inputs))
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, torch.Tensor) or _is_shape(one):
+            found.append(one)
+        elif isinstance(one, Mapping):
+            waiting += reversed(list(one.values()))
+        elif isinstance(one, list | tuple):
+            waiting += reversed(one)
+    if len(found) > len(names):
+        raise RequestError(
+            f"{len(found)} inputs are given, but the graph has {len(names)}: {', '.join(names) or 'none'}"
+        )
+    return list(zip(names, found, strict=False))
+
+
+def _is_shape(one: Any) -> bool:
+    return isinstance(one, tuple) and all(
+        size is None or isinstance(size, str | _core.Expr) or (isinstance(size, int) and not isinstance(size, bool))
+        for size in one
+    )
