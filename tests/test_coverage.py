@@ -11,7 +11,7 @@ from typing import Any
 
 import onnx.defs
 import pytest
-from truth import Case
+from truth import Case, Program
 
 import macsim
 from macsim import _core
@@ -124,20 +124,23 @@ def test_every_row_is_described() -> None:
 IN_MODELS = {"if", "loop", "scan", "sequence_map", "search", "flex_attention"}
 
 
-def truth_rows() -> Iterator[Case]:
+def truth_rows() -> Iterator[Case | Program]:
     """Every case that a truth table of tests/rules is run with."""
     for path in sorted(Path(__file__).parent.glob("rules/test_*.py")):
         for test in vars(importlib.import_module(path.stem)).values():
             for mark in getattr(test, "pytestmark", []):
                 if mark.name == "parametrize":
-                    yield from (row for row in mark.args[1] if isinstance(row, Case))
+                    yield from (row for row in mark.args[1] if isinstance(row, Case | Program))
 
 
 def test_every_row_has_a_truth() -> None:
     covered = set()
     for row in truth_rows():
-        version = row.version or (1 if row.domain else onnx.defs.onnx_opset_version())
-        found = table().find(f"{row.domain or 'onnx'}::{row.op}", version)
+        if isinstance(row, Program):
+            found = table().find(f"aten::{row.op}", 1)
+        else:
+            version = row.version or (1 if row.domain else onnx.defs.onnx_opset_version())
+            found = table().find(f"{row.domain or 'onnx'}::{row.op}", version)
         assert found is not None, str(row)
         covered.add(found["name"])
     missing = sorted({rule["name"] for rule in _core.rules()} - covered - IN_MODELS)

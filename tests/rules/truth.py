@@ -6,6 +6,7 @@ Shapes are tuples of ints and names. `values` gives the contents of an input (th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -177,3 +178,54 @@ def check(c: Case) -> None:
             assert getattr(row, column) == _expr(want), (column, getattr(row, column), want)
     if not work and row.trust == "exact":
         assert row.because, "a zero needs a stated reason"
+
+
+# Programs of torch. ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Program:
+    """A truth row of an ATen spelling: what torch is told to do, and the one row of work that it must give.
+
+    `op` is the spelling ("linear") that must appear once, and `call` the function that makes torch use it. All else
+    that torch does on the way must be free.
+    """
+
+    op: str
+    call: Callable[..., Any]
+    inputs: list[T]
+    outputs: list[T]
+    work: dict[str, Any] = field(default_factory=dict)
+    trust: str = "exact"
+
+    def __str__(self) -> str:
+        return self.op
+
+
+def program(
+    op: str, call: Callable[..., Any], inputs: list[T], outputs: list[T] | T, trust: str = "exact", **work: int
+) -> Program:
+    """A truth row of an ATen spelling. `work` lists every kind of work that is not zero."""
+    return Program(op, call, inputs, outputs if isinstance(outputs, list) else [outputs], work, trust)
+
+
+def check_program(p: Program) -> None:
+    """Counts the row's program over tensors without storage and compares types, work and trust with what it states."""
+    from torch import empty
+
+    from macsim.sources.torch_ops import DTYPES
+
+    of_name = {name: dtype for dtype, name in reversed(DTYPES.items())}
+    tensors = [empty(one.shape or (), dtype=of_name[one.dtype], device="meta") for one in p.inputs]
+    report = macsim.count(p.call, *tensors)
+    got = [(tensor.dtype, tensor.shape) for tensor in report.outputs]
+    assert got == [(tensor.dtype, tensor.shape) for tensor in p.outputs]
+    rows = [row for row in report.rows if row.op == f"aten::{p.op}"]
+    assert len(rows) == 1, [row.op for row in report.rows]
+    work = {kind: amount for kind, amount in rows[0].work.items() if amount != 0}
+    assert work == p.work, (work, p.work)
+    assert rows[0].trust == p.trust, (rows[0].trust, rows[0].because)
+    if not work and p.trust == "exact":
+        assert rows[0].because, "a zero needs a stated reason"
+    for row in report.rows:
+        assert row is rows[0] or row.op == rows[0].op or not any(row.work.values()), (row.op, row.work)

@@ -189,12 +189,12 @@ Status cost_einsum(const Call& c, Cost& cost) {
 }  // namespace
 
 std::vector<Rule> einsum_rules() {
-  return {
-      {"einsum", "xs...", "Einstein summation of any number of operands",
-       "mac = product of the sizes of all letters (complex: 4 times); more than two operands: pair by pair from the left, summed as soon "
-       "as a letter is not needed any more; one operand: add = that product - |y|",
-       "https://onnx.ai/onnx/operators/onnx__Einsum.html", infer_einsum, cost_einsum,
-       onnx({"Einsum"}) + aten({"einsum"}, infer_einsum)}};
+  return {{"einsum", "xs...", "Einstein summation of any number of operands",
+           "mac = product of the sizes of all letters (complex: 4 times); more than two operands: pair by pair from "
+           "the left, summed as soon "
+           "as a letter is not needed any more; one operand: add = that product - |y|",
+           "https://onnx.ai/onnx/operators/onnx__Einsum.html", infer_einsum, cost_einsum,
+           onnx({"Einsum"}) + aten({"einsum"}, infer_einsum)}};
 }
 
 }  // namespace macsim::rules

@@ -29,6 +29,8 @@ __all__ = ["Recorder", "small", "torch_facts"]
 META = torch.device("meta")
 CPU = torch.device("cpu")
 MOST_VALUES = 65536  # elements of a tensor whose contents are followed
+# Lengths of packed sequences stay where they are: torch reads them on the way to a shape.
+_READS = frozenset({"_pack_padded_sequence", "_pad_packed_sequence", "lstm", "gru", "rnn_tanh", "rnn_relu"})
 _LOOKS = frozenset({"item", "_local_scalar_dense", "is_nonzero", "equal", "allclose"})
 
 
@@ -128,6 +130,10 @@ class Recorder(TorchDispatchMode):
                 return out
         out = func(*args, **kwargs) if operator.native else self._on_meta(func, args, kwargs)
         self.tape.record(operator.plan, args, kwargs, self.scope, out)
+        if name in _READS:
+            for one in _gather([out], []):
+                if not one.is_meta:
+                    self.know(one)
         return out
 
     def _in_place(self, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -139,7 +145,9 @@ class Recorder(TorchDispatchMode):
 
     # Shapes by torch itself.
     def _on_meta(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        args, kwargs = tree_map(self._bare, (_indices(args) if func._schema.name == "aten::index" else args, kwargs))
+        name = func._schema.name.partition("::")[2]
+        bare = self._without_lengths if name in _READS else self._bare
+        args, kwargs = tree_map(bare, (_indices(args) if name == "index" else args, kwargs))
         if _placed(func) and (kwargs.get("device") is not None or not _gather(args, [])):
             kwargs = {**kwargs, "device": META}
         try:
@@ -154,6 +162,10 @@ class Recorder(TorchDispatchMode):
             raise TraceError(
                 f"{func._schema.name}: the shape of its results depends on data that is not known ({error})", self._path
             ) from error
+
+    def _without_lengths(self, value: Any) -> Any:
+        lengths = isinstance(value, torch.Tensor) and value.dtype == torch.int64 and not value.is_meta
+        return value if lengths else self._bare(value)
 
     def _bare(self, value: Any) -> Any:
         if isinstance(value, torch.Tensor):
