@@ -71,7 +71,8 @@ def left_as_found(modules: list[nn.Module]) -> Iterator[None]:
                     now.update(then)
 
 
-# Module.__call__ is exchanged while at least one count is under way; threads that count nothing pass through.
+# Module._call_impl, to which every call comes, is exchanged while at least one count is under way; threads that count
+# nothing pass through. (Exchanging __call__ itself would make Python go through every class of modules there is.)
 _lock = threading.Lock()
 _counts = 0
 _original: Callable[..., Any] | None = None
@@ -97,12 +98,12 @@ def _called(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
 @contextmanager
 def watching(watcher: Any) -> Iterator[None]:
     """Tell ``watcher(module)`` of every module that this thread calls, and ``watcher.back`` when it is over."""
-    global _counts, _original  # noqa: PLW0603 - the class has one __call__
+    global _counts, _original  # noqa: PLW0603 - the class has one
     outer = getattr(_thread, "watcher", None)
     with _lock:
         if _counts == 0:
-            _original = nn.Module.__call__
-            nn.Module.__call__ = _called  # type: ignore[method-assign]
+            _original = nn.Module._call_impl
+            nn.Module._call_impl = _called  # type: ignore[method-assign, assignment]
         _counts += 1
     _thread.watcher = watcher
     try:
@@ -112,4 +113,4 @@ def watching(watcher: Any) -> Iterator[None]:
         with _lock:
             _counts -= 1
             if _counts == 0:
-                nn.Module.__call__ = _original  # type: ignore[method-assign]
+                nn.Module._call_impl = _original  # type: ignore[method-assign, assignment]

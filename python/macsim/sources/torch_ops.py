@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -83,6 +84,8 @@ class Operator:
         Its results are drawn.
     fast : bool
         Calls go straight to the core.
+    in_place : bool
+        So do calls that change their first argument, when its contents are not followed.
     """
 
     plan: _core.Plan
@@ -93,6 +96,7 @@ class Operator:
     reshapes: bool
     random: bool
     fast: bool
+    in_place: bool
 
 
 def _use(kind: str, name: str) -> str:
@@ -108,11 +112,24 @@ def _use(kind: str, name: str) -> str:
     return "value"
 
 
-def operator_of(func: Any, tape: _core.Tape) -> Operator:
-    """Return how calls of ``func``, an ``OpOverload``, are read."""
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What the schema says, the same for every count."""
+
+    dialect: str
+    name: str
+    parameters: list[tuple[str, str, Any]]
+    outputs: int
+    native: bool
+    writes: int | str | None
+    reshapes: bool
+    random: bool
+
+
+@cache
+def _reading(func: Any) -> _Reading:
     schema = func._schema
-    packet = schema.name.partition("::")[2]
-    dialect = schema.name.partition("::")[0]
+    dialect, _, packet = schema.name.partition("::")
     writes: int | str | None = None
     parameters = []
     for position, argument in enumerate(schema.arguments):
@@ -124,20 +141,31 @@ def operator_of(func: Any, tape: _core.Tape) -> Operator:
             use = "nothing"  # out=: it is only written to
         parameters.append((argument.name, use, argument.default_value if argument.has_default_value() else None))
     returns = [str(one.type) for one in schema.returns]
-    outputs = len(returns) if returns and all(one == "Tensor" for one in returns) else 0
-    name = packet
-    if writes is not None and name.endswith("_") and not name.endswith("__"):
-        name = name[:-1]
-    plan = tape.plan(dialect, name, parameters, outputs)
-    native = dialect == "aten" and packet in _NATIVE
-    reshapes = packet in _RESHAPING
+    inward = writes is not None and packet.endswith("_") and not packet.endswith("__")
+    return _Reading(
+        dialect=dialect,
+        name=packet[:-1] if inward else packet,
+        parameters=parameters,
+        outputs=len(returns) if returns and all(one == "Tensor" for one in returns) else 0,
+        native=dialect == "aten" and packet in _NATIVE,
+        writes=writes,
+        reshapes=packet in _RESHAPING,
+        random=torch.Tag.nondeterministic_seeded in func.tags,
+    )
+
+
+def operator_of(func: Any, tape: _core.Tape) -> Operator:
+    """Return how calls of ``func``, an ``OpOverload``, are read."""
+    said = _reading(func)
+    plan = tape.plan(said.dialect, said.name, said.parameters, said.outputs)
     return Operator(
         plan=plan,
         known=plan.known,
         infers=plan.infers,
-        native=native,
-        writes=writes,
-        reshapes=reshapes,
-        random=torch.Tag.nondeterministic_seeded in func.tags,
-        fast=plan.infers and not native and writes is None,
+        native=said.native,
+        writes=said.writes,
+        reshapes=said.reshapes,
+        random=said.random,
+        fast=plan.infers and not said.native and said.writes is None,
+        in_place=said.writes == 0 and isinstance(said.writes, int) and not said.reshapes and said.outputs == 1,
     )
