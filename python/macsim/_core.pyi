@@ -368,6 +368,56 @@ class Unbound:
         """What it stands for."""
 
 @final
+class Plan:
+    """How calls of one operator are read."""
+
+    @property
+    def known(self) -> bool:
+        """Whether a row answers to it."""
+    @property
+    def infers(self) -> bool:
+        """Whether the row tells the results' shapes."""
+
+@final
+class Tape:
+    """Calls of a program's operators as they happen, counted as they come; of one thread.
+
+    ``torch`` says what tensors are: the class ``tensor``; ``make(sizes, strides, dtype)``, a tensor without storage;
+    ``dtypes``, their names by object; ``expr_of(size)`` and ``size_of(expr)`` for sizes that are no ints.
+    """
+
+    def __init__(self, rules: RuleTable, name: str, torch: dict[str, Any]) -> None: ...
+    def plan(self, dialect: str, name: str, parameters: list[tuple[str, str, Any]], outputs: int) -> Plan:
+        """Return how calls of an operator are to be read; a parameter is its name, its use and its default."""
+    def call(self, plan: Plan, args: tuple[Any, ...], kwargs: Any, scope: int) -> Any:
+        """Record a call whose results the row can tell, and return them; None when it cannot."""
+    def record(self, plan: Plan, args: tuple[Any, ...], kwargs: Any, scope: int, results: Any) -> None:
+        """Record a call with its results."""
+    def input(self, tensor: Any, name: str) -> None:
+        """Announce an input."""
+    def stored(self, tensor: Any, name: str, buffer: bool, used: bool) -> None:
+        """Announce a tensor of the model."""
+    def know(self, tensor: Any, known: bool) -> None:
+        """Say whether a tensor's contents are known."""
+    def scope(self, path: str) -> int:
+        """Return the number of a scope."""
+    def knows(self, tensor: Any) -> bool:
+        """Return whether the tensor is a value of the model."""
+    def same(self, to: Any, from_: Any) -> None:
+        """Let a tensor be the value that another is."""
+    def remark(self, code: int, text: str) -> None:
+        """Put a remark in the report."""
+    def assume_not_negative(self, expr: SupportsIndex | Expr | str) -> None:
+        """Let binding refuse sizes for which it is below 0."""
+    def within(self, times: SupportsIndex | Expr | str, floor: str, because: str) -> None:
+        """Say how often calls from now on run, and how far they can be trusted at best."""
+    @property
+    def calls(self) -> int:
+        """How many calls were recorded."""
+    def finish(self, results: Any) -> Ledger:
+        """Return the ledger; the tape is then of no more use."""
+
+@final
 class Ledger:
     """What analysis found, by row number: `macsim.Report` is its face."""
 
@@ -398,6 +448,8 @@ class Ledger:
     def inputs(self) -> list[Tensor]: ...
     @property
     def outputs(self) -> list[Tensor]: ...
+    @property
+    def model(self) -> Model: ...
     @property
     def parameters(self) -> _Number: ...
     @property

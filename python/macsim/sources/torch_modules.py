@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import nn
 
 __all__ = ["left_as_found", "module_paths", "named_parameters", "unwrapped", "watching"]
@@ -54,21 +55,40 @@ def named_parameters(paths: Mapping[nn.Module, str]) -> Iterator[tuple[str, int]
 @contextmanager
 def left_as_found(modules: list[nn.Module]) -> Iterator[None]:
     """Run in evaluation mode, and put back every attribute, parameter, buffer and flag of the modules."""
-    kept = [(vars(m), vars(m).copy(), m._parameters.copy(), m._buffers.copy(), m._modules.copy()) for m in modules]
+    scripts = [m for m in modules if isinstance(m, torch.jit.ScriptModule)]
+    plain = [m for m in modules if not isinstance(m, torch.jit.ScriptModule)]
+    kept = [(vars(m), vars(m).copy(), m._parameters.copy(), m._buffers.copy(), m._modules.copy()) for m in plain]
     for state, *_ in kept:
         state["training"] = False
-    try:
-        yield
-    finally:
-        for state, before, parameters, buffers, children in kept:
-            for name in [name for name in state if name not in before]:
-                del state[name]
-            state.update(before)
-            for now, then in ((before["_parameters"], parameters), (before["_buffers"], buffers),
-                              (before["_modules"], children)):  # fmt: skip
-                if now != then or list(now) != list(then):
-                    now.clear()
-                    now.update(then)
+    with _scripts_as_found(scripts):
+        try:
+            yield
+        finally:
+            for state, before, parameters, buffers, children in kept:
+                for name in [name for name in state if name not in before]:
+                    del state[name]
+                state.update(before)
+                for now, then in ((before["_parameters"], parameters), (before["_buffers"], buffers),
+                                  (before["_modules"], children)):  # fmt: skip
+                    if now != then or list(now) != list(then):
+                        now.clear()
+                        now.update(then)
+
+
+@contextmanager
+def _scripts_as_found(modules: list[Any]) -> Iterator[None]:
+    """The same of TorchScript, whose state is not Python's; the interpreter is to learn nothing from the run."""
+    with torch.jit.optimized_execution(False):  # of this thread
+        training = [(m, m.training) for m in modules if hasattr(m, "training")]  # frozen ones have no such flag
+        for module, was in training:
+            if was:
+                module.training = False
+        try:
+            yield
+        finally:
+            for module, was in training:
+                if was:
+                    module.training = True
 
 
 # Module._call_impl, to which every call comes, is exchanged while at least one count is under way; threads that count
@@ -103,7 +123,7 @@ def watching(watcher: Any) -> Iterator[None]:
     with _lock:
         if _counts == 0:
             _original = nn.Module._call_impl
-            nn.Module._call_impl = _called  # type: ignore[method-assign, assignment]
+            nn.Module._call_impl = _called
         _counts += 1
     _thread.watcher = watcher
     try:
@@ -113,4 +133,4 @@ def watching(watcher: Any) -> Iterator[None]:
         with _lock:
             _counts -= 1
             if _counts == 0:
-                nn.Module._call_impl = _original  # type: ignore[method-assign, assignment]
+                nn.Module._call_impl = _original
