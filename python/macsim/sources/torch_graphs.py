@@ -54,11 +54,16 @@ def is_graph(model: Any) -> bool:
     calls = [node for node in model.graph.nodes if node.op not in ("placeholder", "get_attr", "output")]
     inputs = [node for node in model.graph.nodes if node.op == "placeholder"]
     return (
-        all(node.op == "call_function" for node in calls)
+        all(node.op == "call_function" or _is_guard(node) for node in calls)
         and any(isinstance(node.target, OpOverload) for node in calls)
         and not any(_is_torch_function(node.target) for node in calls)
-        and all("val" in node.meta for node in inputs + calls)
+        and all("val" in node.meta or _is_guard(node) for node in inputs + calls)
     )
+
+
+def _is_guard(node: fx.Node) -> bool:
+    """Whether it only checks the inputs of a program that was exported."""
+    return node.op == "call_module" and node.target == "_guards_fn"
 
 
 def _is_torch_function(target: Any) -> bool:
@@ -177,6 +182,7 @@ class Walker:
         self.sizes = like.sizes if like else Sizes(model.range_constraints if exported else {})
         self.modules: dict[str, Called] = {}
         self._seen: set[str] = set()
+        self._stored: dict[int, Value] = {}  # by the identity of the module's tensor
         self._operators: dict[Any, Operator] = {}
         self._plans: dict[str, _core.Plan] = {}
         self._times: Any = 1
@@ -212,7 +218,7 @@ class Walker:
                 return self._filled(node.args[0], made)
             elif node.op == "call_function":
                 made[node] = self._call(node, made, scope)
-            else:
+            elif not _is_guard(node):
                 raise TraceError(f"{node.op} {node.target}: the graph calls something that is no operator", scope)
         return ()
 
@@ -222,7 +228,10 @@ class Walker:
             found = getattr(found, part)
         if not isinstance(found, torch.Tensor):
             return found
-        value = self.value_of(found)
+        if id(found) in self._stored:
+            return self._stored[id(found)]
+        value: Value = self.value_of(found)
+        self._stored[id(found)] = value
         buffer = not isinstance(found, torch.nn.Parameter)
         self.tape.stored(value, str(node.target), buffer, True)
         return value
@@ -454,7 +463,8 @@ def _class_name(kind: Any) -> str:
 
 def _name_of(model: Any) -> str:
     if not isinstance(model, torch.export.ExportedProgram):
-        return type(model).__name__.removesuffix(".<lambda>")
+        name = type(model).__name__
+        return name if name.isidentifier() else "graph"
     for node in model.graph.nodes:
         for key, (where, kind) in (node.meta.get("nn_module_stack") or {}).items():
             if not key.startswith("_empty_nn_module_stack") and not _path(where):
