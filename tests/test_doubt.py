@@ -255,3 +255,13 @@ def test_a_rule_of_ones_own_that_cannot_be_right(infer, cost, says: str) -> None
 def test_a_shape_that_contradicts_the_file_is_told_once() -> None:
     report = macsim.count(node_model("Relu", [(1, 3, 224, 224)]), shapes=(1, 3, 32, 32))
     assert [d.code for d in report.diagnostics] == ["MS203"]
+
+
+def test_a_sum_over_nothing_takes_no_work_when_it_is_bound() -> None:
+    """n terms take n - 1 additions, and none of them none: the same before and after."""
+    node = helper.make_node("ReduceSum", ["x"], ["y"], keepdims=0)
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [])
+    model = helper.make_model(helper.make_graph([node], "g", [x], [y]), opset_imports=[helper.make_opsetid("", 13)])
+    assert macsim.count(model).bind(n=5).work["add"] == 4
+    assert macsim.count(model).bind(n=0).work["add"] == macsim.count(model, dims={"n": 0}).work["add"] == 0

@@ -471,6 +471,7 @@ Result<Report> Report::bind(const Bindings& sizes) const {
     values.reserve(data_->columns[c].size());
     for (const Count& count : data_->columns[c]) {
       values.push_back(count.is_constant() ? count : count.bind(sizes));
+      if (values.back().constant().value_or(0) < 0) values.back() = 0;  // a sum over nothing: n - 1 adds of 0 terms
       if (count.defined() && !values.back().defined()) lost.insert(static_cast<std::uint32_t>(values.size() - 1));
     }
   }

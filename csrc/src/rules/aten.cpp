@@ -9,8 +9,8 @@
 
 namespace macsim::rules {
 
-std::vector<Binding> aten(std::initializer_list<std::string_view> names, InferFn infer, std::string slots,
-                          std::string attrs, CostFn cost) {
+std::vector<Binding> aten(std::initializer_list<std::string_view> names, const InferFn& infer, const std::string& slots,
+                          const std::string& attrs, const CostFn& cost) {
   std::vector<Binding> out;
   for (const std::string_view name : names) {
     Binding binding;
