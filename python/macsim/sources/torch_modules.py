@@ -12,7 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["left_as_found", "module_paths", "named_parameters", "unwrapped", "watching"]
+from macsim.modules import Called, note_parameters
+
+__all__ = ["class_name", "left_as_found", "module_paths", "noted", "unwrapped", "watching"]
 
 
 def unwrapped(model: Any) -> Any:
@@ -52,11 +54,33 @@ def named_parameters(paths: Mapping[nn.Module, str]) -> Iterator[tuple[str, int]
                 yield f"{path}.{name}" if path else name, tensor.numel()
 
 
+def class_name(module: nn.Module) -> str:
+    """Return the name of a module's class, of TorchScript that of the class it was made from."""
+    made_from = getattr(module, "original_name", "") if _is_script(module) else ""
+    return str(made_from) or type(module).__name__
+
+
+def noted(modules: dict[str, Called], paths: Mapping[nn.Module, str]) -> dict[str, Called]:
+    """Return what was called, with the parameters of each. What TorchScript calls is not seen: that is one module."""
+    root = next(iter(paths), None)
+    if root is None:
+        return modules
+    if not _is_script(root):
+        note_parameters(modules, named_parameters(paths))
+        return modules
+    elements = sum(count for _, count in named_parameters(paths))
+    return {"": Called(class_name(root), 1, elements)}
+
+
+def _is_script(module: nn.Module) -> bool:
+    return isinstance(module, torch.jit.ScriptModule)
+
+
 @contextmanager
 def left_as_found(modules: list[nn.Module]) -> Iterator[None]:
     """Run in evaluation mode, and put back every attribute, parameter, buffer and flag of the modules."""
-    scripts = [m for m in modules if isinstance(m, torch.jit.ScriptModule)]
-    plain = [m for m in modules if not isinstance(m, torch.jit.ScriptModule)]
+    scripts = [m for m in modules if _is_script(m)]
+    plain = [m for m in modules if not _is_script(m)]
     kept = [(vars(m), vars(m).copy(), m._parameters.copy(), m._buffers.copy(), m._modules.copy()) for m in plain]
     for state, *_ in kept:
         state["training"] = False
