@@ -31,6 +31,9 @@ examples:
   macsim count model.onnx --value sr=16000            where branches or sizes depend on values
   macsim count model.onnx --by scope --depth 2        by module
   macsim count model.onnx --by node --top 20 --sort written
+  macsim count model.onnx --tree --depth 2            its modules as a tree
+  macsim count models.resnet:build --shape 1,3,224,224    what a function of yours returns
+  macsim count exported.pt2                           what torch.export.save wrote
   macsim count model.onnx --format json -o report.json
 
 exit status: 0 done; 1 with --strict, when the work of some node is unknown; 2 when the model cannot be read or
@@ -74,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
         )
 
     count = command("count", "count a model's MACs, other work, parameters and memory traffic", COUNT_EXAMPLES)
-    count.add_argument("model", metavar="MODEL", help="an .onnx file; external data need not be there")
+    count.add_argument("model", metavar="MODEL", help="an .onnx or .pt2 file, or package.module:factory")
     given = count.add_argument_group("what is given with the model (each may be repeated)")
     given.add_argument(
         "--shape",
@@ -91,9 +94,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="INPUT=VALUE",
         help="contents of an input: a number, a JSON list, @file.npy",
     )
+    given.add_argument(
+        "--dtype", action="append", default=[], metavar="INPUT=DTYPE", help="of a torch program: dtype of an input"
+    )
     shown = count.add_argument_group("what is shown")
     shown.add_argument("--by", choices=KEYS, help="lines of the table (default: op)")
-    shown.add_argument("--depth", type=int, metavar="N", help="of scopes: levels of modules to tell apart")
+    shown.add_argument("--tree", action="store_true", help="the modules as a tree, in place of the table")
+    shown.add_argument("--depth", type=int, metavar="N", help="of scopes and the tree: levels of modules to tell apart")
     shown.add_argument("--top", type=int, metavar="N", help="lines at most; 0 for all (default: 15)")
     shown.add_argument(
         "--sort",
@@ -154,13 +161,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run_count(arguments: argparse.Namespace) -> int:
     """Count a model, print or write the report, and return the exit status."""
-    from macsim.api import analyze, load
-
-    model = load(arguments.model)
-    shapes = dict(shape_of(text, [tensor.name for tensor in model.inputs]) for text in arguments.shape)
-    dims = dict(dim_of(text) for text in arguments.dim)
-    values = dict(value_of(text) for text in arguments.value)
-    report = analyze(model, shapes=shapes, dims=dims, values=values)
+    if arguments.tree and (arguments.by or arguments.format not in (None, "table")):
+        raise UsageError("--tree is text: it goes with neither --by nor --format")
+    report = counted(arguments)
     give(report, arguments)
     if arguments.strict and report.trust == "unknown":
         unknown = ", ".join(sorted({row.op for row in report.rows if row.trust == "unknown"}))
@@ -170,6 +173,35 @@ def run_count(arguments: argparse.Namespace) -> int:
     return GOOD
 
 
+def counted(arguments: argparse.Namespace) -> Report:
+    """Count what the arguments name: a file or a program."""
+    from macsim.api import analyze, count, load
+    from macsim.programs import is_program_name, made
+    from macsim.sources.torch_files import is_torch_file, read_program
+
+    dims = dict(dim_of(text) for text in arguments.dim)
+    values = dict(value_of(text) for text in arguments.value)
+    named = is_program_name(arguments.model)
+    if named or is_torch_file(arguments.model):
+        program = made(arguments.model) if named else read_program(arguments.model)
+        given = [shape_of(text, [""]) for text in arguments.shape]
+        if named and any(None in shape for _, shape in given):
+            raise UsageError("--shape: ? is what a file says; a program says nothing: give a number or a name")
+        return count(
+            program,
+            *(shape for name, shape in given if not name),
+            shapes={name: shape for name, shape in given if name} or None,
+            dims=dims,
+            values=values,
+            dtypes=dict(dtype_of(text) for text in arguments.dtype),
+        )
+    if arguments.dtype:
+        raise UsageError("--dtype is for torch programs: an ONNX model states its dtypes")
+    model = load(arguments.model)
+    shapes = dict(shape_of(text, [tensor.name for tensor in model.inputs]) for text in arguments.shape)
+    return analyze(model, shapes=shapes, dims=dims, values=values)
+
+
 def give(report: Report, arguments: argparse.Namespace) -> None:
     """Print or write a report, as it was asked for."""
     sort = None if arguments.sort == "none" else arguments.sort
@@ -177,13 +209,18 @@ def give(report: Report, arguments: argparse.Namespace) -> None:
     by: Key = arguments.by or "op"
     suffix = os.path.splitext(arguments.output or "")[1].lower()
     form = arguments.format or {".json": "json", ".csv": "csv", ".md": "md"}.get(suffix, "table")
-    if form == "table" and not arguments.output:
-        put(report.table(by, depth=arguments.depth, top=top, sort=sort))
-        return
-    if form == "table":
+    if form == "table" or arguments.tree:
+        what = (
+            report.tree(arguments.depth)
+            if arguments.tree
+            else report.table(by, depth=arguments.depth, top=top, sort=sort)
+        )
+        if not arguments.output:
+            put(what)
+            return
         from macsim.show import plain
 
-        text = plain(report.table(by, depth=arguments.depth, top=top, sort=sort), PIPE_WIDTH) + "\n"
+        text = plain(what, PIPE_WIDTH) + "\n"
     elif form == "json":
         import json
 
@@ -258,6 +295,14 @@ def dim_of(text: str) -> tuple[str, int]:
     if not equals or not name or not size.strip().lstrip("-").isdecimal():
         raise UsageError(f"--dim {text}: write NAME=SIZE, as in batch=8")
     return name, int(size)
+
+
+def dtype_of(text: str) -> tuple[str, str]:
+    """Read ``ids=i64``."""
+    name, equals, dtype = text.partition("=")
+    if not equals or not name or not dtype:
+        raise UsageError(f"--dtype {text}: write INPUT=DTYPE, as in ids=i64")
+    return name, dtype
 
 
 def value_of(text: str) -> tuple[str, Any]:
