@@ -140,6 +140,7 @@ class Tape {
   /// `to` is the same value as `from` from now on.
   void same(const py::object& to, const py::object& from) { name(to, id_of(from.ptr())); }
   void remark(std::uint16_t code, const std::string& text) { builder_.remark(static_cast<Code>(code), text); }
+  void assume_not_negative(const Expr& e) { builder_.assume_not_negative(e); }
   void within(const py::object& times, const std::string& floor, const std::string& because) {
     Expr count;
     if (!to_expr(times, count)) throw py::type_error("times is neither an int nor an Expr");
@@ -422,6 +423,8 @@ void bind_tape(py::module_& m) {
       .def("knows", &Tape::knows, py::arg("tensor"), "Whether the tensor is a value of the model.")
       .def("same", &Tape::same, py::arg("to"), py::arg("from_"), "Let a tensor be the value that another is.")
       .def("remark", &Tape::remark, py::arg("code"), py::arg("text"), "Put a remark in the report.")
+      .def("assume_not_negative", &Tape::assume_not_negative, py::arg("expr"),
+           "Let bind() refuse sizes for which it is below 0: the program would go another way.")
       .def("within", &Tape::within, py::arg("times"), py::arg("floor"), py::arg("because"),
            "Say how often calls from now on run, and how far they can be trusted at best.")
       .def_property_readonly("calls", &Tape::calls, "How many calls were recorded.")

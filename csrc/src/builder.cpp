@@ -231,6 +231,8 @@ void Builder::remark(Code code, std::string text) {
   parts_->walk.remark(code, std::move(text));
 }
 
+void Builder::assume_not_negative(const Expr& e) { (void)parts_->walk.call().assume_not_negative(e); }
+
 std::size_t Builder::calls() const noexcept { return parts_->graph().nodes.size(); }
 
 Report Builder::finish(const std::vector<ValueId>& outputs) {

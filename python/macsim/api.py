@@ -120,6 +120,7 @@ def count(
     dims: Mapping[str, int] | None = None,
     values: Mapping[str, Any] | None = None,
     dtypes: Mapping[str, Any] | None = None,
+    hints: Mapping[str, int] | None = None,
     method: str | None = None,
     strict: bool = False,
     registry: Registry | None = None,
@@ -135,10 +136,13 @@ def count(
     model : path, bytes-like, onnx.ModelProto, onnx_ir.Model, Model, torch.nn.Module or callable
         What to count: see `load`. A module or a function of torch's needs inputs.
     *inputs, kwargs : tensor, shape, or a nest of them
-        Of a torch program: the arguments of its call. A tuple of ints is a shape.
+        Of a torch program: the arguments of its call. A tuple of ints, names and expressions is a shape.
     dtypes : mapping of str to dtype, optional
         Of a torch program: the dtypes of inputs that are given as shapes, by name. By default that of the first
         parameter, and int64 where the name says that it holds indices (``input_ids``).
+    hints : mapping of str to int, optional
+        Of a torch program with symbols in its shapes: the sizes by which it decides, where it branches on one. What is
+        decided so is remarked, and binding sizes for which it would go another way is refused.
     method : str, optional
         Of a torch program: the method to call, by default the program itself.
     shapes : mapping of str to shape, or a shape, optional
@@ -180,10 +184,10 @@ def count(
     if is_torch_file(model):
         model = read_program(model)  # type: ignore[arg-type]
     if _is_torch(model):
-        return _count_torch(model, inputs, kwargs, shapes, dims, values, dtypes, method, strict, registry)
-    if inputs or kwargs or dtypes or method:
+        return _count_torch(model, inputs, kwargs, shapes, dims, values, dtypes, hints, method, strict, registry)
+    if inputs or kwargs or dtypes or method or hints:
         raise RequestError(
-            "inputs, kwargs, dtypes and method are for torch programs; give an ONNX model shapes= or values="
+            "inputs, kwargs, dtypes, hints and method are for torch programs; give an ONNX model shapes= or values="
         )
     return analyze(load(model), shapes=shapes, dims=dims, values=values, strict=strict, registry=registry)
 
@@ -213,6 +217,7 @@ def _count_torch(
     dims: Mapping[str, int] | None,
     values: Mapping[str, Any] | None,
     dtypes: Mapping[str, Any] | None,
+    hints: Mapping[str, int] | None,
     method: str | None,
     strict: bool,
     registry: Registry | None,
@@ -224,11 +229,12 @@ def _count_torch(
         raise RequestError("values= is for ONNX models; give a torch program tensors as inputs")
     table = rules if registry is None else registry
     if is_graph(model) and not (inputs and callable(getattr(model, "forward", None))):
-        if dtypes or method:
-            raise RequestError("dtypes and method are for modules; a graph states its dtypes, and is called as it is")
+        if dtypes or method or hints:
+            raise RequestError("dtypes, hints and method are for programs that run; a graph is counted as it is")
         ledger, modules = walk(model, inputs, kwargs, shapes, table)
     else:
-        ledger, modules = trace(model, inputs, kwargs, shapes, dtypes, method, table)
+        stand_in = {**(hints or {}), **(dims or {})}
+        ledger, modules = trace(model, inputs, kwargs, shapes, dtypes, method, table, stand_in)
     report = Report(ledger, ledger.model, modules=modules)
     if dims:
         report = report.bind(dims)

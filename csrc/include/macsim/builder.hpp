@@ -63,6 +63,8 @@ class Builder {
   ContentsPtr contents(ValueId value) const;
   /// Puts a remark about the whole model in the report.
   void remark(Code code, std::string text);
+  /// The program went on as if this were at least 0: binding refuses sizes for which it is not.
+  void assume_not_negative(const Expr& e);
   std::size_t calls() const noexcept;
 
   /// The report; the builder is then of no more use.

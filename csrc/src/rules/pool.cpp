@@ -234,7 +234,7 @@ Count adaptive_terms(const Call& c, Cost& cost) {
   Count terms = 1;
   for (std::size_t i = 0; i < y.size() && i < x.size(); ++i) {
     const Dim rest = modulo(x[i], y[i]);
-    if (rest.is(0)) {
+    if (rest.is(0) || x[i] == y[i]) {
       terms *= x[i];
       continue;
     }

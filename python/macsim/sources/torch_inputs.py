@@ -12,7 +12,7 @@ import torch
 
 from macsim.errors import RequestError
 from macsim.sources.torch_ops import DTYPES
-from macsim.sources.torch_trace import META, Recorder, small
+from macsim.sources.torch_trace import META, Recorder, is_named_shape, small
 
 __all__ = ["Examples"]
 
@@ -33,7 +33,7 @@ class Examples:
         """Return what stands for ``given``: its tensors without storage, in the same nest."""
         if isinstance(given, torch.Tensor):
             return self._tensor(name, given)
-        if _is_shape(given):
+        if _is_shape(given) or is_named_shape(given):
             return self._shape(name, given)
         if isinstance(given, Mapping):
             made = {key: self.of(f"{name}.{key}" if name else str(key), value) for key, value in given.items()}
@@ -66,10 +66,11 @@ class Examples:
         if dtype is None:
             whole = last.endswith(_WHOLE) or last == "attention_mask"
             dtype = torch.int64 if whole else self.default
-        for size in shape:
-            if size < 0:
+        sizes = [size if isinstance(size, int) else self.recorder.size(size, name) for size in shape]
+        for size in sizes:
+            if isinstance(size, int) and size < 0:
                 raise RequestError(f"the shape of {name!r} has a negative size: {tuple(shape)}")
-        made = torch.empty(tuple(shape), dtype=dtype, device=META)
+        made = torch.empty(sizes, dtype=dtype, device=META)
         self.recorder.tape.input(made, name)
         return made
 

@@ -15,9 +15,11 @@ from torch import nn
 from macsim import _core
 from macsim.custom import Registry
 from macsim.errors import MacsimError, RequestError, TraceError
-from macsim.modules import Called, note_parameters
+from macsim.modules import Called
 from macsim.sources.torch_inputs import Examples, named_arguments
-from macsim.sources.torch_modules import left_as_found, module_paths, named_parameters, unwrapped, watching
+from macsim.sources.torch_modules import class_name, left_as_found, module_paths, noted, unwrapped, watching
+from macsim.sources.torch_symbolic import SymbolicRecorder, has_symbols
+from macsim.sources.torch_symbols import Sizes, expr_of
 from macsim.sources.torch_trace import Recorder, small, torch_facts
 
 __all__ = ["is_program", "trace"]
@@ -36,15 +38,19 @@ def trace(
     dtypes: Mapping[str, Any] | None,
     method: str | None,
     registry: Registry,
+    hints: Mapping[str, int] | None = None,
 ) -> tuple[_core.Ledger, dict[str, Called]]:
-    """Run a program over tensors without storage, and return what it called, and its modules by path."""
+    """Run a program over tensors without storage, and return what it called, and its modules by path.
+
+    ``hints`` are numbers that stand in for symbols where the program decides by their size.
+    """
     program = unwrapped(model)
     module = program if isinstance(program, nn.Module) else getattr(program, "__self__", None)
     modules = module if isinstance(module, nn.Module) else None
     call = _entry(program, method)
-    tape = _core.Tape(registry.table, type(program).__name__ if modules is program else _name_of(program), torch_facts())
     paths = module_paths(modules) if modules is not None else {}
-    recorder = Recorder(tape, paths)
+    name = class_name(modules) if modules is not None and modules is program else _name_of(program)
+    recorder = _recorder(registry, name, paths, has_symbols((inputs, kwargs, _as_shapes(shapes))), hints)
     default = _announce(recorder, modules)
     signature = program.forward if modules is program and method is None else call
     positional, named = _arguments(signature, inputs, kwargs, shapes)
@@ -59,9 +65,24 @@ def trace(
         stack.enter_context(torch.compiler.set_stance("force_eager"))
         stack.enter_context(recorder)
         results = _run(recorder, call, args, keywords)
-    if modules is not None:
-        note_parameters(recorder.modules, named_parameters(paths))
-    return tape.finish(_tensors(results)), recorder.modules
+    return recorder.tape.finish(_tensors(results)), noted(recorder.modules, paths)
+
+
+def _recorder(
+    registry: Registry, name: str, paths: dict[Any, str], symbolic: bool, hints: Mapping[str, int] | None
+) -> Recorder:
+    if not symbolic:
+        return Recorder(_core.Tape(registry.table, name, torch_facts()), paths)
+    sizes = Sizes(hints)
+    sizes.tape = _core.Tape(registry.table, name, torch_facts(expr_of, sizes.size))
+    return SymbolicRecorder(sizes.tape, paths, sizes)
+
+
+def _as_shapes(shapes: Any) -> Any:
+    """Return shapes with tuples for all of them, also for a single one."""
+    if isinstance(shapes, Mapping):
+        return {name: tuple(one) if isinstance(one, list) else one for name, one in shapes.items()}
+    return tuple(shapes) if isinstance(shapes, list) else shapes
 
 
 def _run(recorder: Recorder, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -15,6 +15,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
+from macsim._core import Expr
 from macsim.errors import TraceError
 from macsim.modules import Called
 from macsim.sources.torch_ops import DTYPES, Operator, operator_of
@@ -86,6 +87,10 @@ class Recorder(TorchDispatchMode):
     def failed_in(self) -> str:
         """The path of the innermost module that raised."""
         return self._failed or ""
+
+    def size(self, given: Any, name: str) -> Any:
+        """Return the size that a name or an expression in the shape of an input stands for."""
+        raise TraceError(f"the shape of {name!r} has a symbol, {given!r}, where there are none")
 
     # Calls ------------------------------------------------------------------------------------------------------------
 
@@ -300,9 +305,25 @@ def _indices(args: tuple[Any, ...]) -> tuple[Any, ...]:
     return (args[0], indices, *args[2:])
 
 
-def torch_facts() -> dict[str, Any]:
-    """What the core has to know of torch."""
-    return {"tensor": torch.Tensor, "make": _make, "dtypes": DTYPES, "expr_of": _no_symbol, "size_of": _no_symbol}
+def is_named_shape(given: Any) -> bool:
+    """Whether it is a shape with names or expressions for some sizes."""
+    return (
+        isinstance(given, tuple)
+        and not hasattr(given, "_fields")
+        and any(isinstance(size, str | Expr) for size in given)
+        and all(isinstance(size, int | str | Expr) and not isinstance(size, bool) for size in given)
+    )
+
+
+def torch_facts(expr_of: Any = None, size_of: Any = None) -> dict[str, Any]:
+    """What the core has to know of torch; the last two when there are symbols."""
+    return {
+        "tensor": torch.Tensor,
+        "make": _make,
+        "dtypes": DTYPES,
+        "expr_of": expr_of or _no_symbol,
+        "size_of": size_of or _no_symbol,
+    }
 
 
 def _no_symbol(size: Any) -> Any:

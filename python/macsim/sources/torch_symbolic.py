@@ -1,0 +1,272 @@
+# Runs a torch program over tensors whose sizes are symbols.
+# Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+"""The recorder for programs over tensors of symbolic sizes.
+
+Shape rules of the core work on expressions as they are. What has no such rule is run by torch on tensors without
+storage whose sizes are `torch.SymInt`; what torch decides on the way is looked at afterwards: see `Sizes.settle`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils._pytree import tree_leaves, tree_map
+
+from macsim.errors import MacsimError, TraceError
+from macsim.sources.torch_ops import Operator, operator_of
+from macsim.sources.torch_symbols import NeedsNumberError, Sizes, expr_of, is_symbolic
+from macsim.sources.torch_trace import META, Recorder, _gather, _indices, _placed, is_named_shape
+from macsim.sources.torch_views import VIEWS, copies
+
+if TYPE_CHECKING:
+    from macsim import _core
+
+__all__ = ["SymbolicRecorder", "has_symbols"]
+
+# Operators whose work does not depend on the sizes among their arguments, but on the shapes of their results.
+_BY_RESULT = frozenset({
+    "_pad_circular", "_reshape_alias", "_unsafe_view", "_upsample_nearest_exact1d", "_upsample_nearest_exact2d",
+    "_upsample_nearest_exact3d", "arange", "as_strided", "broadcast_to", "chunk", "constant_pad_nd", "diagonal",
+    "empty", "empty_like", "empty_strided", "expand", "eye", "fill", "full", "full_like", "linspace", "masked_fill",
+    "narrow", "new_empty", "new_empty_strided", "new_full", "new_ones", "new_tensor", "new_zeros", "ones", "ones_like",
+    "pad", "rand", "randint", "randn", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "repeat",
+    "repeat_interleave", "replication_pad1d", "replication_pad2d", "replication_pad3d", "reshape", "resize", "roll",
+    "scalar_tensor", "select", "select_scatter", "slice", "slice_scatter", "split", "split_with_sizes", "tensor_split",
+    "tile", "tril", "triu", "unflatten", "unfold", "unsafe_split", "upsample_bicubic2d", "upsample_bilinear2d",
+    "upsample_linear1d", "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "upsample_trilinear3d",
+    "view", "zero", "zeros", "zeros_like"
+})  # fmt: skip
+# Operators with a number for an argument, whose value does not matter.
+_BY_KIND = frozenset({
+    "add", "clamp", "clamp_max", "clamp_min", "clip", "div", "eq", "floor_divide", "fmod", "ge", "gt", "le", "lt",
+    "maximum", "minimum", "mul", "ne", "remainder", "rsub", "sub", "true_divide", "where"
+})  # fmt: skip
+# Tensors of theirs meet element by element.
+_POINTWISE = _BY_KIND | frozenset({
+    "__and__", "__or__", "__xor__", "addcdiv", "addcmul", "atan2", "bitwise_and", "bitwise_or", "bitwise_xor", "copy",
+    "copysign", "floor_divide", "fmax", "fmin", "hypot", "lerp", "logaddexp", "logical_and", "logical_or",
+    "logical_xor", "masked_fill", "pow"
+})  # fmt: skip
+_FACTORS = frozenset({"matmul", "mm", "bmm", "mv", "linear"})
+
+
+def has_symbols(given: Any) -> bool:
+    """Whether a shape somewhere in a nest of arguments names sizes."""
+    if isinstance(given, Mapping):
+        return any(has_symbols(one) for one in given.values())
+    return isinstance(given, tuple | list) and (is_named_shape(given) or any(has_symbols(one) for one in given))
+
+
+class SymbolicRecorder(Recorder):
+    """Records calls whose tensors may have symbols for sizes."""
+
+    def __init__(self, tape: _core.Tape, paths: dict[Any, str], sizes: Sizes) -> None:
+        super().__init__(tape, paths)
+        self.sizes = sizes
+
+    def size(self, given: Any, name: str) -> Any:
+        """Return the size that a name or an expression in the shape of an input stands for."""
+        return self.sizes.of(given, name)
+
+    def __call__(self, module: Any) -> tuple[str, int]:
+        """Enter a module."""
+        before = super().__call__(module)
+        self.sizes.where = self._path
+        return before
+
+    def back(self, before: tuple[str, int], failed: bool) -> None:
+        """Leave a module."""
+        super().back(before, failed)
+        self.sizes.where = self._path
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        operator = self._operators.get(func)
+        if operator is None:
+            operator = self._operators[func] = operator_of(func, self.tape)
+        name = func._schema.name.partition("::")[2]
+        shown = (args, kwargs)
+        if _any_symbolic(args) or (kwargs and _any_symbolic(kwargs.values())):
+            shown = self._shown(func, name, operator, args, kwargs or {})
+        self._check(name, args)
+        if operator.fast and shown == (args, kwargs):
+            out = self._call(operator.plan, args, kwargs, self.scope)
+            if out is not None:
+                return out
+        elif operator.fast and name in _BY_KIND:
+            out = self._call(operator.plan, *shown, self.scope)
+            if out is not None:
+                return out
+        return self._slow(func, operator, args, kwargs or {}, shown)
+
+    # What the core is told of the arguments: numbers in the place of symbols, where they do not matter.
+    def _shown(
+        self, func: Any, name: str, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if not operator.known or name.removesuffix("_") in _BY_RESULT:
+            return args, kwargs
+        if name.removesuffix("_") in _BY_KIND:
+            plain = tuple(one.node.hint if is_symbolic(one) else one for one in args)
+            return plain, {key: one.node.hint if is_symbolic(one) else one for key, one in kwargs.items()}
+        for parameter, value in [*zip(func._schema.arguments, args, strict=False), *_by_name(func, kwargs)]:
+            if _any_symbolic((value,)):
+                raise TraceError(
+                    f"{func._schema.name}: its {parameter.name!r} is a size that is a symbol ({value!r}), which its "
+                    "rule does not take; give a number for it in the shapes",
+                    self._path,
+                )
+        return args, kwargs
+
+    # What must fit, and the core takes on trust.
+    def _check(self, name: str, args: tuple[Any, ...]) -> None:
+        name = name.removesuffix("_") if not name.endswith("__") else name
+        if name in _POINTWISE:
+            shapes = [one.shape for one in args if isinstance(one, torch.Tensor)]
+            if len(shapes) > 1:
+                self._meet(name, shapes)
+        elif name in _FACTORS and len(args) > 1:
+            a, b = args[0].shape, args[1].shape
+            self._same(name, a[-1], b[-1] if name == "linear" or len(b) == 1 else b[-2])
+            if len(a) > 2 and len(b) > 2:
+                self._meet(name, [a[:-2], b[:-2]])
+        elif name in ("cat", "concat") and isinstance(args[0], list | tuple):
+            shapes = [one.shape for one in args[0] if isinstance(one, torch.Tensor) and one.shape != (0,)]
+            dim = args[1] if len(args) > 1 else 0
+            for shape in shapes[1:]:
+                for axis, (mine, first) in enumerate(zip(shape, shapes[0], strict=False)):
+                    if axis != dim % len(shape):
+                        self._same(name, mine, first)
+
+    def _meet(self, name: str, shapes: list[Any]) -> None:
+        for axis in range(1, max(len(shape) for shape in shapes) + 1):
+            first: Any = 1
+            for shape in shapes:
+                size = shape[-axis] if axis <= len(shape) else 1
+                if isinstance(size, int) and size == 1:
+                    continue
+                if isinstance(first, int) and first == 1:
+                    first = size
+                else:
+                    self._same(name, first, size)
+
+    def _same(self, name: str, a: Any, b: Any) -> None:
+        if a is b or (isinstance(a, int) and isinstance(b, int)):
+            return
+        self.sizes.equal(a, b, name)
+
+    def _slow(
+        self, func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any], shown: Any = None
+    ) -> Any:
+        tensors: list[torch.Tensor] = []
+        _gather(args, tensors)
+        _gather(kwargs.values(), tensors)
+        symbolic = shown is not None and _any_symbolic((*args, *kwargs.values()))
+        if not symbolic and not any(_any_symbolic(one.shape) for one in tensors):
+            return super()._slow(func, operator, args, kwargs)
+        if shown is None:
+            shown = (args, kwargs)
+        if operator.writes is not None and not operator.reshapes:
+            out = kwargs[operator.writes] if isinstance(operator.writes, str) else args[operator.writes or 0]
+            for one in out if isinstance(out, list | tuple) else [out]:
+                self._forget(one)
+            self.tape.record(operator.plan, shown[0], shown[1], self.scope, out)
+            return out
+        if not operator.known and not operator.native:
+            out = self._expanded(func, operator, args, kwargs)
+            if out is not NotImplemented:
+                return out
+        out = self._on_meta(func, args, kwargs)
+        times = copies(self.sizes, args[0]) if func._schema.name == "aten::contiguous" else 1
+        if times != 1:
+            self.tape.within(times, "exact", "")
+        self.tape.record(operator.plan, shown[0], shown[1], self.scope, out)
+        if times != 1:
+            self.tape.within(1, "exact", "")
+        return out
+
+    # Shapes by torch itself, over symbols.
+    def _on_meta(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not _any_symbolic(tree_leaves((args, kwargs))) and not any(
+            _any_symbolic(one.shape) for one in _gather([*args, *kwargs.values()], [])
+        ):
+            return super()._on_meta(func, args, kwargs)
+        args, kwargs = tree_map(self._bare, (_indices(args) if func._schema.name == "aten::index" else args, kwargs))
+        if _placed(func) and (kwargs.get("device") is not None or not _gather(args, [])):
+            kwargs = {**kwargs, "device": META}
+        view = VIEWS.get(func._schema.name.removeprefix("aten::"))
+        if view is not None:
+            out = view(self.sizes, *args, **kwargs)
+            if out is not NotImplemented:
+                return out
+        with self.sizes.waiting() as decisions:
+            try:
+                out = _run(func, args, kwargs)
+            except NeedsNumberError as error:
+                raise TraceError(f"{func._schema.name}: {error.text}", self._path) from error
+            except MacsimError:
+                raise
+            except (NotImplementedError, RuntimeError, TypeError, AttributeError) as error:
+                raise TraceError(
+                    f"{func._schema.name}: torch cannot tell the shape of its results from sizes that are symbols, or "
+                    f"they do not fit ({error})",
+                    self._path,
+                ) from error
+
+        def alike(sizes: Mapping[str, int]) -> bool:
+            return self._alike(func, args, kwargs, out, sizes)
+
+        self.sizes.settle(decisions, alike)
+        return out
+
+    def _bare(self, value: Any) -> Any:
+        if isinstance(value, torch.Tensor) and not value.is_meta and not value.is_inference():
+            with torch.inference_mode(False):  # views of it are to be what views of the tensor are
+                return super()._bare(value)
+        return super()._bare(value)
+
+    # Whether the results have the shapes that they are said to have, for some sizes.
+    def _alike(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, sizes: Mapping[str, int]
+    ) -> bool:
+        def at(value: Any) -> Any:
+            if isinstance(value, torch.Tensor):
+                if not _any_symbolic(value.shape) and not _any_symbolic(value.stride()):
+                    return value
+                shape, strides = ([number(one) for one in many] for many in (value.shape, value.stride()))
+                return torch.empty_strided(shape, strides, dtype=value.dtype, device=META)
+            return number(value)
+
+        def number(value: Any) -> Any:
+            return self.sizes.hint(expr_of(value), sizes) if isinstance(value, torch.SymInt) else value
+
+        try:
+            real_args, real_kwargs = tree_map(at, (args, kwargs))
+            found = _gather([func(*real_args, **real_kwargs)], [])
+            stated = [[number(size) for size in one.shape] for one in _gather([out], [])]
+        except Exception:  # it does not run for these sizes
+            return False
+        return [list(one.shape) for one in found] == stated
+
+
+def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    try:
+        return func(*args, **kwargs)
+    except (NeedsNumberError, NotImplementedError, RuntimeError):
+        from torch._dispatch.python import enable_python_dispatcher
+
+        with enable_python_dispatcher():  # torch's shape rules in Python
+            return func(*args, **kwargs)
+
+
+def _any_symbolic(values: Iterable[Any]) -> bool:
+    for value in values:
+        if is_symbolic(value):
+            return True
+        if isinstance(value, list | tuple) and not isinstance(value, torch.Size) and _any_symbolic(value):
+            return True
+    return False
+
+
+def _by_name(func: Any, kwargs: dict[str, Any]) -> list[tuple[Any, Any]]:
+    return [(one, kwargs[one.name]) for one in func._schema.arguments if one.name in kwargs]

@@ -1,0 +1,233 @@
+# Views of tensors whose sizes are symbols: their shapes, without the questions that torch asks about strides.
+# Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+"""Shapes of views over symbolic sizes.
+
+Torch asks of every size whether it is 1, and more, to see whether a view needs a copy. Counts do not depend on that:
+here only what decides the shape is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from typing import Any
+
+import torch
+
+from macsim import _core
+from macsim._core import Expr
+from macsim.sources.torch_symbols import Sizes, expr_of, name_quoted
+
+__all__ = ["VIEWS", "copies"]
+
+META = torch.device("meta")
+
+
+def _made(sizes: Sizes, shape: Sequence[Any], like: torch.Tensor, strides: Sequence[Any] | None = None) -> torch.Tensor:
+    if strides is None:
+        strides = [sizes.size(step) for step in _steps([expr_of(size) for size in shape])]
+    with torch.inference_mode(like.is_inference()):  # views of parameters are no inference tensors
+        return torch.empty_strided(list(shape), list(strides), dtype=like.dtype, device=META)
+
+
+def _steps(shape: Sequence[Any]) -> list[Any]:
+    """Return the strides of elements that lie in row-major order."""
+    steps: list[Any] = []
+    step: Any = 1
+    for size in reversed(shape):
+        steps.insert(0, step)
+        step = step if isinstance(size, int) and size == 0 else step * size
+    return steps
+
+
+# As ATen's computeStride, for sizes that are no special numbers; None: the elements have to be copied.
+def _strides(sizes: Sizes, x: torch.Tensor, new: Sequence[Any]) -> list[Any] | None:
+    shape, strides = [expr_of(size) for size in x.shape], [expr_of(step) for step in x.stride()]
+    asked = [expr_of(size) for size in new]
+    if not shape or strides == _steps(shape):
+        return _steps(asked)
+    out: list[Any] = [1] * len(asked)
+    at, base = len(asked) - 1, strides[-1]
+    held: Any = 1
+    given: Any = 1
+    for axis in range(len(shape) - 1, -1, -1):
+        held = held * shape[axis]
+        if axis > 0 and (shape[axis - 1] == 1 or strides[axis - 1] == held * base):
+            continue
+        while at >= 0 and (sizes.hint(given, sizes.usual) < sizes.hint(held, sizes.usual) or asked[at] == 1):
+            out[at] = given * base
+            given = given * asked[at]
+            at -= 1
+        if given != held:
+            return None
+        if axis > 0:
+            base, held, given = strides[axis - 1], 1, 1
+    return out if at < 0 else None
+
+
+def _viewed(sizes: Sizes, x: torch.Tensor, shape: Sequence[Any]) -> torch.Tensor:
+    steps = _strides(sizes, x, shape)
+    return _made(sizes, shape, x, None if steps is None else [sizes.size(step) for step in steps])
+
+
+def copies(sizes: Sizes, x: torch.Tensor) -> Any:
+    """Return 1 where ``x.contiguous()`` copies, and 0 where some sizes are 1 and nothing has to be moved."""
+    shape, strides = [expr_of(size) for size in x.shape], [expr_of(step) for step in x.stride()]
+    names = sorted({name for size in shape if not isinstance(size, int) for name in size.symbols})
+    out: Any = 1
+    found: list[set[str]] = []
+    for count in range(1, min(len(names), 3) + 1):
+        for some in combinations(names, count):
+            if any(one <= set(some) for one in found):
+                continue
+            ones = dict.fromkeys(some, 1)
+            if _packed([_at(size, ones) for size in shape], [_at(step, ones) for step in strides]):
+                found.append(set(some))
+                above: Any = 0
+                for name in some:
+                    above = above + (Expr(name_quoted(name)) - 1)
+                out = out * _core.min(1, above)
+    return out
+
+
+def _at(size: Any, sizes: dict[str, int]) -> Any:
+    return size if isinstance(size, int) else size.bind(sizes)
+
+
+def _packed(shape: Sequence[Any], strides: Sequence[Any]) -> bool:
+    return all(size == 1 or step == full for size, step, full in zip(shape, strides, _steps(shape), strict=True))
+
+
+def _product(values: Sequence[Any]) -> Any:
+    out: Any = 1
+    for value in values:
+        out = out * expr_of(value)
+    return out
+
+
+def _filled(sizes: Sizes, given: Sequence[Any], asked: Sequence[Any], what: str) -> list[Any]:
+    """Return the sizes asked for, that which is -1 told by the others."""
+    holes = [i for i, size in enumerate(asked) if isinstance(size, int) and size == -1]
+    if len(holes) > 1 or any(isinstance(size, int) and size < -1 for size in asked):
+        raise RuntimeError(f"invalid shape {list(asked)}")
+    out = list(asked)
+    if holes:
+        left, divisor = [expr_of(size) for size in given], []
+        for size in (expr_of(size) for i, size in enumerate(asked) if i != holes[0]):
+            if size in left and not (isinstance(size, int) and size == 0):
+                left.remove(size)
+                if not isinstance(size, int):  # of no elements nobody can tell the rest
+                    sizes.take(size - 1, f"{what}: {size} was taken to be at least 1")
+            else:
+                divisor.append(size)
+        rest = sizes.divide(_product(left), _product(divisor)) if divisor else _product(left)
+        out[holes[0]] = sizes.size(rest)
+    before, after = _product(given), _product(out)
+    if before != after:
+        if isinstance(before, int) and isinstance(after, int):
+            raise RuntimeError(f"shape {list(asked)} is invalid for input of size {before}")
+        sizes.equal(sizes.size(before), sizes.size(after), f"{what}: the numbers of elements")
+    return out
+
+
+def _reshape(sizes: Sizes, x: torch.Tensor, shape: Sequence[Any]) -> Any:
+    if not isinstance(shape, list | tuple):
+        return NotImplemented  # view(dtype)
+    return _viewed(sizes, x, _filled(sizes, x.shape, shape, "view"))
+
+
+def _reshape_as(sizes: Sizes, x: torch.Tensor, other: torch.Tensor) -> Any:
+    return _reshape(sizes, x, tuple(other.shape))
+
+
+def _flatten(sizes: Sizes, x: torch.Tensor, start: int = 0, end: int = -1) -> Any:
+    rank = max(x.dim(), 1)
+    if not isinstance(start, int) or not -rank <= start < rank or not -rank <= end < rank or x.dim() == 0:
+        return NotImplemented
+    a, b = start % rank, end % rank
+    middle = sizes.size(_product(x.shape[a : b + 1]))
+    return _viewed(sizes, x, [*x.shape[:a], middle, *x.shape[b + 1 :]])
+
+
+def _unflatten(sizes: Sizes, x: torch.Tensor, dim: int, shape: Sequence[Any]) -> Any:
+    if not isinstance(dim, int) or not -x.dim() <= dim < x.dim():
+        return NotImplemented
+    axis = dim % x.dim()
+    middle = _filled(sizes, [x.shape[axis]], shape, "unflatten")
+    return _viewed(sizes, x, [*x.shape[:axis], *middle, *x.shape[axis + 1 :]])
+
+
+def _contiguous(sizes: Sizes, x: torch.Tensor, **_: Any) -> Any:
+    return _made(sizes, x.shape, x)
+
+
+def _expand(sizes: Sizes, x: torch.Tensor, shape: Sequence[Any], **_: Any) -> Any:
+    lead = len(shape) - x.dim()
+    if lead < 0:
+        return NotImplemented
+    out: list[Any] = []
+    strides: list[Any] = []
+    for i, asked in enumerate(shape):
+        own = x.shape[i - lead] if i >= lead else 1
+        stride = x.stride(i - lead) if i >= lead else 0
+        if isinstance(asked, int) and asked == -1:
+            if i < lead:
+                raise RuntimeError("expand: -1 for an axis that is new")
+            asked = own
+        if isinstance(own, int) and own == 1:
+            out.append(asked)
+            strides.append(stride if isinstance(asked, int) and asked == 1 else 0)
+            continue
+        if isinstance(own, int) and isinstance(asked, int) and own != asked:
+            raise RuntimeError(f"expand: {list(x.shape)} does not expand to {list(shape)}")
+        sizes.equal(own, asked, "expand")
+        out.append(own)
+        strides.append(stride)
+    return _made(sizes, out, x, strides)
+
+
+def _expand_as(sizes: Sizes, x: torch.Tensor, other: torch.Tensor) -> Any:
+    return _expand(sizes, x, tuple(other.shape))
+
+
+def _unsqueeze(sizes: Sizes, x: torch.Tensor, dim: int) -> Any:
+    rank = x.dim() + 1
+    if not isinstance(dim, int) or not -rank <= dim < rank:
+        return NotImplemented
+    axis = dim % rank
+    shape, strides = list(x.shape), list(x.stride())
+    stride = shape[axis] * strides[axis] if axis < len(shape) else 1
+    return _made(sizes, [*shape[:axis], 1, *shape[axis:]], x, [*strides[:axis], stride, *strides[axis:]])
+
+
+def _upsample(sizes: Sizes, x: torch.Tensor, size: Sequence[Any] | None, *rest: Any, **named: Any) -> Any:
+    axes = x.dim() - 2
+    if size is None:
+        factors = named.get("scale_factors", rest[-1] if rest else None)
+        if not isinstance(factors, list | tuple) or len(factors) != axes:
+            return NotImplemented
+        size = [torch.sym_int(own * float(factor)) for own, factor in zip(x.shape[2:], factors, strict=True)]
+    if len(size) != axes:
+        return NotImplemented
+    return _made(sizes, [*x.shape[:2], *size], x)
+
+
+_UPSAMPLES = ("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "_upsample_nearest_exact1d",
+              "_upsample_nearest_exact2d", "_upsample_nearest_exact3d", "upsample_linear1d", "upsample_bilinear2d",
+              "upsample_trilinear3d", "upsample_bicubic2d")  # fmt: skip
+_BY_NAME: dict[str, Callable[..., Any]] = {
+    "view": _reshape,
+    "reshape": _reshape,
+    "_unsafe_view": _reshape,
+    "_reshape_alias": lambda sizes, x, shape, strides: _reshape(sizes, x, shape),
+    "view_as": _reshape_as,
+    "reshape_as": _reshape_as,
+    "flatten": _flatten,
+    "ravel": _flatten,
+    "unflatten": _unflatten,
+    "contiguous": _contiguous,
+    "expand": _expand,
+    "expand_as": _expand_as,
+    "unsqueeze": _unsqueeze,
+}
+VIEWS = _BY_NAME | dict.fromkeys(_UPSAMPLES, _upsample)
