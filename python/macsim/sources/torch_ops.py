@@ -51,7 +51,7 @@ DTYPES: dict[torch.dtype, str] = {
 _WHERE = frozenset({"device", "layout", "pin_memory", "memory_format", "generator", "non_blocking"})
 # In-place operators that change the shape of their tensor: torch itself must run them.
 _RESHAPING = frozenset({"resize_", "resize_as_", "t_", "transpose_", "swapdims_", "swapaxes_", "squeeze_", "unsqueeze_",
-                        "as_strided_", "set_", "rename_", "swapdims_"})  # fmt: skip
+                        "as_strided_", "set_", "rename_"})  # fmt: skip
 # What torch can do on tensors without storage in no time, strides and all.
 _NATIVE = frozenset({"view", "reshape", "transpose", "permute", "expand", "slice", "select", "unsqueeze", "squeeze", "t",
                      "unbind", "chunk", "split", "split_with_sizes", "narrow", "detach", "alias", "as_strided", "unfold",
@@ -141,6 +141,8 @@ def _reading(func: Any) -> _Reading:
             use = "nothing"  # out=: it is only written to
         parameters.append((argument.name, use, argument.default_value if argument.has_default_value() else None))
     returns = [str(one.type) for one in schema.returns]
+    if returns and all(one.alias_info is None for one in schema.returns):
+        writes = None  # statistics on the side: what it gives back is new
     inward = writes is not None and packet.endswith("_") and not packet.endswith("__")
     return _Reading(
         dialect=dialect,

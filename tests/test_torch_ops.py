@@ -1,0 +1,99 @@
+"""Torch's database of operators as an oracle: what they give when they run, against what counting says they give."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import pytest
+
+import macsim
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("expecttest")
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from torch.testing._internal.common_methods_invocations import op_db
+    from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
+
+DTYPES = importlib.import_module("macsim.sources.torch_ops").DTYPES
+MOST_SAMPLES = 3
+
+DATA = "how large the result is depends on the data"
+LOOKS = "it looks at the data to check it, or to decide what to do"
+UNTOLD = "torch has no way to tell the result's shape without running it"
+DEVICES = "torch makes a tensor of its own on the way, and finds it on another device"
+# Operators that cannot be counted without contents: some or all of their samples.
+REFUSED = {
+    "allclose": LOOKS,
+    "argwhere": DATA,
+    "bucketize": LOOKS,
+    "combinations": DATA,
+    "cov": LOOKS,
+    "equal": LOOKS,
+    "geqrf": UNTOLD,
+    "histogram": UNTOLD,
+    "histogramdd": UNTOLD,
+    "item": LOOKS,
+    "linalg.lstsq": UNTOLD,
+    "linalg.matrix_rank": DEVICES,
+    "masked_select": DATA,
+    "nanquantile": DEVICES,
+    "nn.functional.ctc_loss": UNTOLD,
+    "nn.functional.gaussian_nll_loss": LOOKS,
+    "nonzero": DATA,
+    "quantile": DEVICES,
+    "sparse.mm": UNTOLD,
+    "sparse.sampled_addmm": UNTOLD,
+    "to_sparse": DATA,
+    "unique": DATA,
+    "unique_consecutive": DATA,
+}
+# Without storage torch gives statistics of another size than on the CPU, which leaves them empty in evaluation.
+DIFFER = {"native_batch_norm", "_native_batch_norm_legit"}
+OPS = [op for op in op_db if op.supported_dtypes("cpu") and not op.name.startswith("jiterator")]
+
+
+def samples_of(op: Any) -> Iterator[Any]:
+    dtypes = op.supported_dtypes("cpu")
+    dtype = torch.float32 if torch.float32 in dtypes else min(dtypes, key=str)
+    return islice(op.sample_inputs_func(op, "cpu", dtype, requires_grad=False), MOST_SAMPLES)
+
+
+def types_of(results: Any) -> list[tuple[str, tuple[int, ...]]]:
+    tensors = [one for one in tree_leaves(results) if isinstance(one, torch.Tensor)]
+    return [(DTYPES.get(one.dtype, "?"), tuple(one.shape)) for one in tensors]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("op", OPS, ids=lambda op: op.formatted_name)
+def test_shapes_and_dtypes(op: Any) -> None:
+    refused = 0
+    for sample in samples_of(op):
+        call = (sample.input, *sample.args), sample.kwargs
+        try:
+            want = types_of(op.op(*call[0], **call[1]))
+        except RuntimeError:  # not on this machine: a library that torch was built without
+            continue
+        leaves, spec = tree_flatten(call)
+
+        def run(*tensors: Any, leaves: list[Any] = leaves, spec: Any = spec) -> Any:
+            given = iter(tensors)
+            args, kwargs = tree_unflatten([next(given) if isinstance(x, torch.Tensor) else x for x in leaves], spec)
+            return op.op(*args, **kwargs)
+
+        try:
+            report = macsim.count(run, *(one for one in leaves if isinstance(one, torch.Tensor)))
+        except macsim.TraceError:
+            if op.name not in REFUSED:
+                raise
+            refused += 1
+            continue
+        got = [(tensor.dtype, tensor.shape) for tensor in report.outputs]
+        if op.name not in DIFFER:
+            assert got == want, [row.op for row in report.rows]
+    assert refused or op.name not in REFUSED, "it is counted now"
