@@ -94,8 +94,8 @@ def left_as_found(modules: list[nn.Module]) -> Iterator[None]:
                 state.update(before)
                 for now, then in ((before["_parameters"], parameters), (before["_buffers"], buffers),
                                   (before["_modules"], children)):  # fmt: skip
-                    if now != then or list(now) != list(then):
-                        now.clear()
+                    if list(map(id, now.values())) != list(map(id, then.values())) or list(now) != list(then):
+                        now.clear()  # by identity: of tensors == is work
                         now.update(then)
 
 
