@@ -18,6 +18,7 @@ from macsim.errors import MacsimError, RequestError, TraceError
 from macsim.modules import Called
 from macsim.sources.torch_inputs import Examples, named_arguments
 from macsim.sources.torch_modules import class_name, left_as_found, module_paths, noted, unwrapped, watching
+from macsim.sources.torch_requests import check_arguments
 from macsim.sources.torch_symbolic import SymbolicRecorder, has_symbols
 from macsim.sources.torch_symbols import Sizes, expr_of
 from macsim.sources.torch_trace import Recorder, small, torch_facts
@@ -54,6 +55,7 @@ def trace(
     default = _announce(recorder, modules)
     signature = program.forward if modules is program and method is None else call
     positional, named = _arguments(signature, inputs, kwargs, shapes)
+    check_arguments(name, signature, positional, named)
     examples = Examples(recorder, default, dtypes)
     names = named_arguments(signature, positional, named)
     with ExitStack() as stack:
