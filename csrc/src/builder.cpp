@@ -181,9 +181,10 @@ ValueId Builder::infer(std::size_t outputs) {
   const Walk::Mark mark = parts_->walk.mark();
   const ValueId first = parts_->place(outputs);
   parts_->walk.step(0, static_cast<NodeId>(parts_->graph().nodes.size() - 1));
+  const bool refused = parts_->walk.refused();  // who called it can say better what is wrong
   for (std::size_t i = 0; i < outputs; ++i) {
     const Type& type = parts_->walk.top().types[first + i];
-    const bool told = type.kind == Kind::tensor && type.ranked && type.dtype != DType::unknown &&
+    const bool told = !refused && type.kind == Kind::tensor && type.ranked && type.dtype != DType::unknown &&
                       std::all_of(type.shape.begin(), type.shape.end(), [](const Dim& dim) { return dim.defined(); });
     if (told) continue;
     parts_->walk.undo(mark);

@@ -117,6 +117,8 @@ class Walk {
   void grow();               ///< as many values and stored tensors as the model's graph has now
   void step(std::uint32_t frame, NodeId id, bool typed = false);  ///< typed: its outputs' types are there already
   void use(std::uint32_t stored) { used_[stored] = true; }
+  /// Whether the inputs of the last node do not fit.
+  bool refused() const noexcept { return here_.refused; }
   void note_times();  ///< of the last row: the outermost frame's may change
   void finish_diagnostics();
   void note_symbols(const Type& type, std::string_view value);
