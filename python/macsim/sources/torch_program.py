@@ -123,6 +123,8 @@ def _announce(recorder: Recorder, module: nn.Module | None) -> torch.dtype:
                 for name, tensor in tensors.items():
                     if tensor is None or id(tensor) in seen:
                         continue
+                    if nn.parameter.is_lazy(tensor):
+                        raise RequestError(f"{prefix + name} has no size yet: run the model once, which gives it one")
                     seen.add(id(tensor))
                     recorder.tape.stored(tensor, prefix + name, buffer, True)
                     if buffer and small(tensor):
