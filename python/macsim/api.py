@@ -224,20 +224,24 @@ def _count_torch(
 ) -> Report:
     from macsim.sources.torch_graphs import is_graph, walk
     from macsim.sources.torch_program import trace
+    from macsim.sources.torch_symbolic import at_sizes
 
     if values:
         raise RequestError("values= is for ONNX models; give a torch program tensors as inputs")
     table = rules if registry is None else registry
+    met: dict[str, int] = {}
     if is_graph(model) and not (inputs and callable(getattr(model, "forward", None))):
         if dtypes or method or hints:
             raise RequestError("dtypes, hints and method are for programs that run; a graph is counted as it is")
         ledger, modules = walk(model, inputs, kwargs, shapes, table)
     else:
-        stand_in = {**(hints or {}), **(dims or {})}
-        ledger, modules = trace(model, inputs, kwargs, shapes, dtypes, method, table, stand_in)
-    report = Report(ledger, ledger.model, modules=modules)
-    if dims:
-        report = report.bind(dims)
+        shapes = tuple(shapes) if isinstance(shapes, list) else shapes
+        inputs, kwargs, shapes = at_sizes((inputs, kwargs, shapes), dims or {}, met)
+        ledger, modules = trace(model, inputs, kwargs, shapes, dtypes, method, table, hints)
+    report = Report(ledger, ledger.model, met, modules=modules)
+    others = {name: size for name, size in (dims or {}).items() if name not in met}
+    if others:
+        report = report.bind(others)
     return _checked(report, strict)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils._pytree import tree_leaves, tree_map
 
+from macsim._core import Expr
 from macsim.errors import MacsimError, TraceError
 from macsim.sources.torch_ops import Operator, operator_of
 from macsim.sources.torch_symbols import NeedsNumberError, Sizes, expr_of, is_symbolic
@@ -23,7 +24,7 @@ from macsim.sources.torch_views import VIEWS, copies
 if TYPE_CHECKING:
     from macsim import _core
 
-__all__ = ["SymbolicRecorder", "has_symbols"]
+__all__ = ["SymbolicRecorder", "at_sizes", "has_symbols"]
 
 # Operators whose work does not depend on the sizes among their arguments, but on the shapes of their results.
 _BY_RESULT = frozenset({
@@ -59,6 +60,32 @@ def has_symbols(given: Any) -> bool:
     return isinstance(given, tuple | list) and (is_named_shape(given) or any(has_symbols(one) for one in given))
 
 
+def at_sizes(given: Any, dims: Mapping[str, int], met: dict[str, int]) -> Any:
+    """Put sizes in the place of symbols in the shapes of a nest of arguments; add those that were there to ``met``."""
+    if not dims:
+        return given
+    if is_named_shape(given):
+        return tuple(one if isinstance(one, int) else _size_at(one, dims, met) for one in given)
+    if type(given) is dict:
+        return {name: at_sizes(tuple(one) if _is_list(one) else one, dims, met) for name, one in given.items()}
+    if type(given) in (list, tuple):
+        return type(given)(at_sizes(one, dims, met) for one in given)
+    return given
+
+
+def _is_list(given: Any) -> bool:
+    return type(given) is list and is_named_shape(tuple(given))
+
+
+def _size_at(given: str | Expr, dims: Mapping[str, int], met: dict[str, int]) -> Any:
+    try:
+        expr = Expr(given)
+    except ValueError:
+        return given  # it is refused where the shape is read
+    met.update((name, dims[name]) for name in expr.symbols if name in dims)
+    return expr.bind(dict(dims))
+
+
 class SymbolicRecorder(Recorder):
     """Records calls whose tensors may have symbols for sizes."""
 
@@ -86,16 +113,14 @@ class SymbolicRecorder(Recorder):
         if operator is None:
             operator = self._operators[func] = operator_of(func, self.tape)
         name = func._schema.name.partition("::")[2]
-        shown = (args, kwargs)
+        shown = (args, kwargs or {})
+        plain = True
         if _any_symbolic(args) or (kwargs and _any_symbolic(kwargs.values())):
             shown = self._shown(func, name, operator, args, kwargs or {})
+            plain = name in _BY_KIND
         self._check(name, args)
-        if operator.fast and shown == (args, kwargs):
-            out = self._call(operator.plan, args, kwargs, self.scope)
-            if out is not None:
-                return out
-        elif operator.fast and name in _BY_KIND:
-            out = self._call(operator.plan, *shown, self.scope)
+        if operator.fast and plain:
+            out = self._call(operator.plan, shown[0], shown[1], self.scope)
             if out is not None:
                 return out
         return self._slow(func, operator, args, kwargs or {}, shown)
@@ -173,7 +198,8 @@ class SymbolicRecorder(Recorder):
             self.tape.record(operator.plan, shown[0], shown[1], self.scope, out)
             return out
         if not operator.known and not operator.native:
-            out = self._expanded(func, operator, args, kwargs)
+            bare = tree_map(self._same_on_meta, (args, kwargs))
+            out = self._expanded(func, operator, *bare)
             if out is not NotImplemented:
                 return out
         out = self._on_meta(func, args, kwargs)
@@ -201,7 +227,7 @@ class SymbolicRecorder(Recorder):
                 return out
         with self.sizes.waiting() as decisions:
             try:
-                out = _run(func, args, kwargs)
+                out = _run(self.sizes, func, args, kwargs)
             except NeedsNumberError as error:
                 raise TraceError(f"{func._schema.name}: {error.text}", self._path) from error
             except MacsimError:
@@ -224,6 +250,13 @@ class SymbolicRecorder(Recorder):
             with torch.inference_mode(False):  # views of it are to be what views of the tensor are
                 return super()._bare(value)
         return super()._bare(value)
+
+    def _same_on_meta(self, value: Any) -> Any:
+        if not isinstance(value, torch.Tensor) or value.is_meta:
+            return value
+        twin = self._bare(value)
+        self.tape.same(twin, value)
+        return twin
 
     # Whether the results have the shapes that they are said to have, for some sizes.
     def _alike(
@@ -249,14 +282,18 @@ class SymbolicRecorder(Recorder):
         return [list(one.shape) for one in found] == stated
 
 
-def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _run(sizes: Sizes, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    lenient, sizes.lenient = sizes.lenient, False
     try:
         return func(*args, **kwargs)
     except (NeedsNumberError, NotImplementedError, RuntimeError):
         from torch._dispatch.python import enable_python_dispatcher
 
+        sizes.lenient = lenient
         with enable_python_dispatcher():  # torch's shape rules in Python
             return func(*args, **kwargs)
+    finally:
+        sizes.lenient = lenient
 
 
 def _any_symbolic(values: Iterable[Any]) -> bool:

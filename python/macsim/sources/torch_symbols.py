@@ -50,12 +50,15 @@ class Sizes:
     ----------
     where : str
         The path of the module that is running.
+    lenient : bool
+        A size whose hint the user gave may be taken as that number.
     """
 
     def __init__(self, hints: Mapping[str, int] | None = None) -> None:
         self.tape: _core.Tape | None = None
         self.given = dict(hints or {})
         self.where = ""
+        self.lenient = True
         self.usual: dict[str, int] = {}  # hints of which no two are alike and none is special, whatever is given
         self._primes = iter(_PRIMES)
         self._made: dict[Expr, torch.SymInt] = {}
@@ -180,7 +183,7 @@ class Sizes:
         if isinstance(expr, int):
             return expr
         value = self.hint(expr)
-        if all(name in self.given for name in expr.symbols):
+        if self.lenient and all(name in self.given for name in expr.symbols):
             apart = expr - value
             self.take(_core.min(apart, -apart), f"the program takes {expr} as a number: counts are for {value}")
             return value

@@ -74,6 +74,8 @@ def copies(sizes: Sizes, x: torch.Tensor) -> Any:
     """Return 1 where ``x.contiguous()`` copies, and 0 where some sizes are 1 and nothing has to be moved."""
     shape, strides = [expr_of(size) for size in x.shape], [expr_of(step) for step in x.stride()]
     names = sorted({name for size in shape if not isinstance(size, int) for name in size.symbols})
+    if any(not isinstance(size, int) and str(size) not in names for size in shape):
+        return _core.min(1, _apart(shape, strides))
     out: Any = 1
     found: list[set[str]] = []
     for count in range(1, min(len(names), 3) + 1):
@@ -87,6 +89,17 @@ def copies(sizes: Sizes, x: torch.Tensor) -> Any:
                 for name in some:
                     above = above + (Expr(name_quoted(name)) - 1)
                 out = out * _core.min(1, above)
+    return out
+
+
+def _apart(shape: Sequence[Any], strides: Sequence[Any]) -> Any:
+    """Return 0 where elements lie in row-major order, and otherwise more."""
+    out: Any = 0
+    for size, step, full in zip(shape, strides, _steps(shape), strict=True):
+        if size == 1 or step == full:
+            continue
+        apart = _core.max(step - full, full - step)
+        out = _core.max(out, apart if isinstance(size, int) else _core.min(apart, _core.max(size - 1, 1 - size)))
     return out
 
 
