@@ -381,6 +381,25 @@ def test_sizes_that_must_agree():
         report.bind(width=31)
 
 
+def test_parts_of_a_size():
+    halves = Called(lambda f, x: [f(part) for part in x.chunk(2, 1)])
+    report = agrees(halves, {"x": ("batch", "seq", 32)}, LONGER)
+    assert report.macs == macsim.Expr("1024*batch*seq")
+    with pytest.raises(macsim.RequestError):  # there is but one
+        report.bind(seq=1)
+    rest = Called(lambda f, x: f(x.split(x.shape[1] - 1, 1)[1]))
+    report = agrees(rest, {"x": ("batch", "seq", 32)}, [{"batch": 2, "seq": 5}])
+    with pytest.raises(macsim.RequestError):
+        report.bind(seq=1)
+
+
+def test_a_factor_of_1():
+    model = Called(lambda f, x: torch.add(x, x, alpha=x.shape[1]))
+    report = agrees(model, {"x": ("batch", "seq", 32)}, LONGER)
+    with pytest.raises(macsim.RequestError):
+        report.bind(seq=1)
+
+
 # What takes a number. -------------------------------------------------------------------------------------------------
 
 

@@ -132,6 +132,8 @@ class SymbolicRecorder(Recorder):
         if not operator.known or name.removesuffix("_") in _BY_RESULT:
             return args, kwargs
         if name.removesuffix("_") in _BY_KIND:
+            if is_symbolic(kwargs.get("alpha")) and kwargs["alpha"] == 1:  # noted: by 1 nothing is multiplied
+                kwargs = {**kwargs, "alpha": 1}
             plain = tuple(one.node.hint if is_symbolic(one) else one for one in args)
             return plain, {key: one.node.hint if is_symbolic(one) else one for key, one in kwargs.items()}
         for parameter, value in [*zip(func._schema.arguments, args, strict=False), *_by_name(func, kwargs)]:
@@ -235,7 +237,7 @@ class SymbolicRecorder(Recorder):
             except (NotImplementedError, RuntimeError, TypeError, AttributeError) as error:
                 raise TraceError(
                     f"{func._schema.name}: torch cannot tell the shape of its results from sizes that are symbols, or "
-                    f"they do not fit ({error})",
+                    f"they do not fit ({str(error)[:200]})",
                     self._path,
                 ) from error
 

@@ -176,7 +176,10 @@ class Sizes:
             return False
         points = [{name: size} for name in need.symbols for size in (1, 0)]
         points += [dict.fromkeys(need.symbols, size) for size in (1, 0)] if len(need.symbols) > 1 else []
-        return all(alike(point) for point in points if self.hint(need, point) < 0)
+        try:
+            return all(alike(point) for point in points if self.hint(need, point) < 0)
+        except TraceError:  # it divides by such a size
+            return False
 
     def number(self, expr: Number) -> int:
         """Return the number that a size is, for a program that cannot do with less."""
@@ -200,8 +203,12 @@ class Sizes:
             if b == 0:
                 raise ZeroDivisionError("integer division or modulo by zero")
             return _plain(a // b)
-        if _at_least_0(b) is True and _at_least_0(b - 1) is not True:
-            self.take(b - 1, f"the program divides by {b}, which was taken to be at least 1")
+        value = self.hint(b)
+        if value == 0:
+            raise ZeroDivisionError("integer division or modulo by zero")
+        if _at_least_0(b - 1) is not True and _at_least_0(-b - 1) is not True:
+            least = b - 1 if value > 0 else -b - 1
+            self.take(least, f"the program divides by {b}, which was taken to be {'above' if value > 0 else 'below'} 0")
         plain = Expr(a) // b
         up = {name: Expr(name_quoted(name)) + 1 for name in {*_symbols(a), *b.symbols}}
         down = {name: Expr(name_quoted(name)) - 1 for name in up}
@@ -761,9 +768,17 @@ class Answer(Node):
     maybe_as_bool = constant_bool
 
     def and_(self, other: Answer) -> Answer:
+        if self.always is True or other.always is False:
+            return other
+        if other.always is True or self.always is False:
+            return self
         return Answer(self.sizes, _core.min(self.low, other.low), f"{self} and {other}")
 
     def or_(self, other: Answer) -> Answer:
+        if self.always is False or other.always is True:
+            return other
+        if other.always is False or self.always is True:
+            return self
         return Answer(self.sizes, _core.max(self.low, other.low), f"{self} or {other}")
 
     sym_and, sym_or = and_, or_

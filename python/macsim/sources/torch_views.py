@@ -228,6 +228,34 @@ def _upsample(sizes: Sizes, x: torch.Tensor, size: Sequence[Any] | None, *rest: 
 _UPSAMPLES = ("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "_upsample_nearest_exact1d",
               "_upsample_nearest_exact2d", "_upsample_nearest_exact3d", "upsample_linear1d", "upsample_bilinear2d",
               "upsample_trilinear3d", "upsample_bicubic2d")  # fmt: skip
+
+
+def _split(sizes: Sizes, x: torch.Tensor, size: Any, dim: int = 0) -> Any:
+    if isinstance(size, list | tuple) or x.dim() == 0:
+        return NotImplemented
+    axis = dim % x.dim()
+    own, part = expr_of(x.shape[axis]), expr_of(size)
+    if isinstance(own, int) and isinstance(part, int):
+        return NotImplemented
+    rounded_up = -sizes.divide(-own, part)
+    count = sizes.hint(rounded_up)
+    if count < 1:
+        return NotImplemented
+    if rounded_up != count:
+        sizes.equal(sizes.size(rounded_up), count, "split: how many parts there are")
+    parts = [part] * (count - 1) + [own - part * (count - 1)]
+    return [_made(sizes, [*x.shape[:axis], sizes.size(one), *x.shape[axis + 1 :]], x, x.stride()) for one in parts]
+
+
+def _chunk(sizes: Sizes, x: torch.Tensor, chunks: Any, dim: int = 0) -> Any:
+    if not isinstance(chunks, int) or x.dim() == 0:
+        return NotImplemented
+    own = expr_of(x.shape[dim])
+    if isinstance(own, int) or sizes.hint(own) == 0:
+        return NotImplemented
+    return _split(sizes, x, sizes.size(-sizes.divide(-own, chunks)), dim)
+
+
 _BY_NAME: dict[str, Callable[..., Any]] = {
     "view": _reshape,
     "reshape": _reshape,
@@ -242,5 +270,7 @@ _BY_NAME: dict[str, Callable[..., Any]] = {
     "expand": _expand,
     "expand_as": _expand_as,
     "unsqueeze": _unsqueeze,
+    "split": _split,
+    "chunk": _chunk,
 }
 VIEWS = _BY_NAME | dict.fromkeys(_UPSAMPLES, _upsample)
