@@ -139,6 +139,7 @@ class Tape {
   bool knows(const py::object& tensor) const { return ids_.contains(tensor.ptr()); }
   /// `to` is the same value as `from` from now on.
   void same(const py::object& to, const py::object& from) { name(to, id_of(from.ptr())); }
+  void symbol(const std::string& name, const std::string& why) { builder_.symbol(name, why); }
   void remark(std::uint16_t code, const std::string& text) { builder_.remark(static_cast<Code>(code), text); }
   void assume_not_negative(const Expr& e) { builder_.assume_not_negative(e); }
   void within(const py::object& times, const std::string& floor, const std::string& because) {
@@ -422,6 +423,8 @@ void bind_tape(py::module_& m) {
       .def("scope", &Tape::scope, py::arg("path"), "The number of a scope.")
       .def("knows", &Tape::knows, py::arg("tensor"), "Whether the tensor is a value of the model.")
       .def("same", &Tape::same, py::arg("to"), py::arg("from_"), "Let a tensor be the value that another is.")
+      .def("symbol", &Tape::symbol, py::arg("name"), py::arg("why"),
+           "Say what a symbol stands for that is in no input's shape.")
       .def("remark", &Tape::remark, py::arg("code"), py::arg("text"), "Put a remark in the report.")
       .def("assume_not_negative", &Tape::assume_not_negative, py::arg("expr"),
            "Let bind() refuse sizes for which it is below 0: the program would go another way.")

@@ -227,6 +227,8 @@ ContentsPtr Builder::contents(ValueId value) const {
   return top.known[value] == kNone ? nullptr : top.contents[top.known[value]];
 }
 
+void Builder::symbol(std::string_view name, std::string_view why) { parts_->walk.note_symbol(name, why); }
+
 void Builder::remark(Code code, std::string text) {
   parts_->walk.leave();
   parts_->walk.remark(code, std::move(text));

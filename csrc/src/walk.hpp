@@ -122,6 +122,7 @@ class Walk {
   void note_times();  ///< of the last row: the outermost frame's may change
   void finish_diagnostics();
   void note_symbols(const Type& type, std::string_view value);
+  void note_symbol(std::string_view name, std::string_view why) { found_->symbols.emplace(name, why); }
   void leave() noexcept { here_ = Place(); }  ///< what follows is about the whole model
   Frame& top() noexcept { return frames_.front(); }
   const Match* match_of(std::uint32_t op) const { return found_->matches[op]; }

@@ -405,6 +405,8 @@ class Tape:
         """Return whether the tensor is a value of the model."""
     def same(self, to: Any, from_: Any) -> None:
         """Let a tensor be the value that another is."""
+    def symbol(self, name: str, why: str) -> None:
+        """Say what a symbol stands for that is in no input's shape."""
     def remark(self, code: int, text: str) -> None:
         """Put a remark in the report."""
     def assume_not_negative(self, expr: SupportsIndex | Expr | str) -> None:

@@ -61,6 +61,8 @@ class Builder {
 
   const Type& type(ValueId value) const;
   ContentsPtr contents(ValueId value) const;
+  /// Says what a symbol stands for that is in no input's shape.
+  void symbol(std::string_view name, std::string_view why);
   /// Puts a remark about the whole model in the report.
   void remark(Code code, std::string text);
   /// The program went on as if this were at least 0: binding refuses sizes for which it is not.

@@ -216,7 +216,7 @@ class Recorder(TorchDispatchMode):
 
     def _look(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         tensors = _gather(args, [])
-        if all(id(one) in self._known for one in tensors):
+        if all(id(one) in self._known or (not self.tape.knows(one) and small(one)) for one in tensors):
             return func(*args, **kwargs)
         raise TraceError(
             "the program looks at the contents of a tensor that is not known, to decide what to do next; give example "
