@@ -300,3 +300,120 @@ def test_the_other_shells_take_their_scripts(run, tmp_path: Path, name: str) -> 
     if shutil.which(name):
         (tmp_path / "script").write_text(script)
         subprocess.run([name, "-n", tmp_path / "script"], check=True)
+
+
+# Programs. ------------------------------------------------------------------------------------------------------------
+
+PROGRAMS = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, width=4):
+        super().__init__()
+        self.fc = nn.Linear(3, width)
+
+    def forward(self, x):
+        return self.fc(x)
+
+def build():
+    return Net()
+
+def needs(width):
+    return Net(width)
+
+def wrong():
+    return 3
+
+def fails():
+    raise KeyError("w")
+
+net = Net()
+number = 3
+"""
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    pytest.importorskip("torch")
+    name = f"programs_{tmp_path.name.replace('-', '_')}"
+    (tmp_path / f"{name}.py").write_text(PROGRAMS, encoding="utf-8")
+    (tmp_path / "broken.py").write_text("import nothing_of_that_name\n", encoding="utf-8")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.chdir(tmp_path)
+    return name
+
+
+@pytest.mark.parametrize("attribute", ["build", "Net", "net"])
+@pytest.mark.parametrize("shape", ["2,3", "x=2,3"])
+def test_programs_by_name(run, programs: str, attribute: str, shape: str) -> None:
+    status, out, err = run("count", f"{programs}:{attribute}", "--shape", shape, "--dtype", "x=f16", "--format", "json")
+    assert (status, err) == (0, "")
+    found = json.loads(out)
+    assert found["total"]["macs"] == 24
+    assert found["inputs"][0]["dtype"] == "f16"
+
+
+def test_the_tree(run, programs: str, tmp_path: Path) -> None:
+    lines = ["Net  24 MACs  16 parameters", "└── fc  Linear  24 MACs  100.0 %  16 parameters"]
+    given = ("count", f"{programs}:build", "--shape", "2,3", "--tree")
+    assert run(*given) == (0, "\n".join(lines) + "\n", "")
+    assert run(*given, "--depth", "0")[1] == lines[0] + "\n"
+    assert run(*given, "-o", str(tmp_path / "tree.txt"))[0] == 0
+    assert (tmp_path / "tree.txt").read_text(encoding="utf-8") == "\n".join(lines) + "\n"
+    status, out, _ = run("count", RESNET, "--shape", "1,3,224,224", "--tree", "--depth", "1")
+    assert status == 0
+    assert out.startswith("resnet50  4.089 G MACs  25.61 M parameters\n├── conv1  118.0 M MACs  2.9 %\n")
+    assert run(*given, "--by", "op")[0] == 2
+    assert run(*given, "--format", "json")[0] == 2
+
+
+def test_exported_programs(run, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    batch = torch.export.Dim("batch", min=2)
+    program = torch.export.export(torch.nn.Linear(3, 4), (torch.randn(2, 3),), dynamic_shapes=({0: batch},))
+    torch.export.save(program, tmp_path / "linear.pt2")
+    for given, macs in (((), None), (("--shape", "n,3"), "12*n"), (("--shape", "input=8,3"), 96)):
+        status, out, err = run("count", str(tmp_path / "linear.pt2"), *given, "--format", "json")
+        assert (status, err) == (0, "")
+        found = json.loads(out)["total"]["macs"]
+        assert found == macs or macs is None
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments", "says"),
+    [
+        ("PROGRAMS:net", (), "missing a required argument: 'x'; it takes (x)"),
+        ("PROGRAMS:net", ("--shape", "2,?"), "a program says nothing: give a number or a name"),
+        ("PROGRAMS:net", ("--shape", "2,3", "--dtype", "f16"), "write INPUT=DTYPE"),
+        ("PROGRAMS:net", ("--shape", "2,3", "--value", "x=1"), "give a torch program tensors"),
+        ("PROGRAMS:buidl", (), "has no attribute 'buidl'; did you mean build?"),
+        ("PROGRAMS:needs", (), "needs arguments (width): name a function without any"),
+        ("PROGRAMS:wrong", (), "returned int, which is no torch.nn.Module"),
+        ("PROGRAMS:fails", (), "raised KeyError: 'w'"),
+        ("PROGRAMS:number", (), "is of type int: name a module"),
+        ("nowhere_at_all:net", (), "there is no module 'nowhere_at_all', neither installed nor in"),
+        ("broken:net", (), "importing broken failed: No module named 'nothing_of_that_name'"),
+        ("missing.pt2", (), "missing.pt2: there is no such file"),
+        (RESNET, ("--dtype", "x=f16"), "--dtype is for torch programs"),
+    ],
+)
+def test_programs_that_cannot_be_counted(run, programs: str, model: str, arguments: tuple, says: str) -> None:
+    status, _, err = run("count", model.replace("PROGRAMS", programs), *arguments)
+    assert status == 2
+    assert says in err
+
+
+@pytest.mark.parametrize("model", ["PROGRAMS:net", "some.pt2"])
+def test_torch_that_is_not_installed(programs: str, tmp_path: Path, model: str) -> None:
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError('No module named torch', name='torch')\n", "utf-8")
+    (tmp_path / "some.pt2").write_bytes(b"")
+    done = subprocess.run(
+        [sys.executable, "-m", "macsim", "count", model.replace("PROGRAMS", programs), "--shape", "2,3"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "not installed: pip install 'macsim[torch]'" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -37,7 +37,7 @@ def read_program(path: str | os.PathLike[str]) -> Any:
                 f"{name} is no exported program that this torch ({torch.__version__}) reads: {error}"
             ) from error
     try:
-        return torch.jit.load(name, map_location="meta")  # type: ignore[no-untyped-call]
+        return torch.jit.load(name, map_location="meta")
     except Exception as error:  # torch raises what it meets
         raise ReadError(
             f"{name} is neither an exported program nor TorchScript. A file of weights says nothing of the work: build "

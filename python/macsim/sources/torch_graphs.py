@@ -63,7 +63,7 @@ def is_graph(model: Any) -> bool:
 
 def _is_guard(node: fx.Node) -> bool:
     """Whether it only checks the inputs of a program that was exported."""
-    return node.op == "call_module" and node.target == "_guards_fn"
+    return bool(node.op == "call_module" and node.target == "_guards_fn")
 
 
 def _is_torch_function(target: Any) -> bool:
@@ -71,7 +71,7 @@ def _is_torch_function(target: Any) -> bool:
     if isinstance(target, OpOverload | HigherOrderOperator):
         return False
     module = getattr(target, "__module__", None) or ""
-    return module.partition(".")[0] == "torch" and not getattr(target, "__name__", "").startswith("sym_")
+    return str(module).partition(".")[0] == "torch" and not str(getattr(target, "__name__", "")).startswith("sym_")
 
 
 def walk(
@@ -112,6 +112,8 @@ def walk(
         parameters = [(name, one.numel()) for name, one in module.named_parameters()]
     results = walker.graph(module, arguments)
     note_parameters(walker.modules, parameters)
+    for name in sorted(walker.sizes.names):
+        walker.tape.symbol(name, "a size of the graph that depends on data")
     return walker.tape.finish(_values(_user_results(model, results) if exported else results)), walker.modules
 
 
@@ -179,7 +181,7 @@ class Walker:
         self.model = model
         self.registry = registry
         self.tape = _core.Tape(registry.table, _name_of(model), FACTS)
-        self.sizes = like.sizes if like else Sizes(model.range_constraints if exported else {})
+        self.sizes: Sizes = like.sizes if like else Sizes(model.range_constraints if exported else {})
         self.modules: dict[str, Called] = {}
         self._seen: set[str] = set()
         self._stored: dict[int, Value] = {}  # by the identity of the module's tensor
@@ -393,6 +395,7 @@ class Walker:
         self.tape.remark(
             UNKNOWN_TRIPS, f"{node.name}: how often the loop runs is not known; the symbol {name} stands for it"
         )
+        self.tape.symbol(name, "how often the loop runs")
         return _core.Expr(f"`{name}`")
 
     def _run_scan(self, scope: str, node: fx.Node, body: Any, init: Any, xs: Any, additional: Any = ()) -> Any:

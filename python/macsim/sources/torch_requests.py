@@ -63,6 +63,6 @@ def _how(wanted: inspect.Signature) -> str:
 
 
 def _spelled(one: inspect.Parameter) -> str:
-    stars = {one.VAR_POSITIONAL: "*", one.VAR_KEYWORD: "**"}.get(one.kind, "")
+    stars = "*" if one.kind is one.VAR_POSITIONAL else "**" if one.kind is one.VAR_KEYWORD else ""
     default = "" if one.default is one.empty else f"={one.default!r}"
     return f"{stars}{one.name}{default if len(default) < 20 else '=...'}"

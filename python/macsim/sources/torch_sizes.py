@@ -22,6 +22,7 @@ class Sizes:
     def __init__(self, ranges: Mapping[Any, Any]) -> None:
         self.given: dict[str, Any] = {}
         self.ranges = {str(symbol): bounds for symbol, bounds in ranges.items()}
+        self.names: set[str] = set()  # symbols that were met
         self._known: dict[Any, Any] = {}
 
     def size(self, size: Any) -> Any:
@@ -39,7 +40,7 @@ class Sizes:
         if e.is_Integer:
             return int(e)
         if e.is_Symbol:
-            return self.given.get(e.name, _core.Expr(f"`{e.name}`"))
+            return self.given[e.name] if e.name in self.given else self._symbol(e.name)
         parts = list(e.args)
         name = type(e).__name__
         if name == "Add" and not any(one.is_Rational and not one.is_Integer for one in e.atoms()):
@@ -67,7 +68,11 @@ class Sizes:
             return _core.ceil_div(above, below) if name == "CeilToInt" else above // below
         if name in ("Identity", "ToFloat"):
             return self.expr(parts[0])
-        return _core.Expr(f"`{e}`".replace(" ", ""))
+        return self._symbol(str(e).replace(" ", ""))
+
+    def _symbol(self, name: str) -> _core.Expr:
+        self.names.add(name)
+        return _core.Expr(f"`{name}`")
 
     # Sizes that the user gives. ---------------------------------------------------------------------------------------
 

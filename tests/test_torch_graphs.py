@@ -1,0 +1,414 @@
+# Graphs that torch made: exported programs and fx graphs count as the modules that they come from, and as ONNX does.
+# Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+import io
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+from torch import nn  # noqa: E402
+from torch.fx.experimental.proxy_tensor import make_fx  # noqa: E402
+
+import macsim  # noqa: E402
+from macsim import Expr  # noqa: E402
+from macsim.show import plain  # noqa: E402
+
+
+class Conv(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())
+        self.down = nn.Conv2d(8, 16, 3, stride=2, groups=2)
+        self.head = nn.Linear(16, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.down(self.stem(x)).mean((2, 3)))
+
+
+class Lstm(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(8, 12, num_layers=2, batch_first=True)
+        self.head = nn.Linear(12, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.lstm(x)[0])
+
+
+class Attention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(16, 4, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.attention(x, x, x, need_weights=False)[0]
+
+
+class Shared(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.again = nn.Linear(6, 6)
+        self.other = nn.Linear(6, 6)
+        self.other.weight = self.again.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.other(self.again(self.again(x).relu()))
+
+
+class Cond(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.small = nn.Linear(4, 4)
+        self.wide = nn.Linear(4, 8)
+        self.back = nn.Linear(8, 4)
+
+    def forward(self, x: Any) -> Any:
+        return torch.cond(x.sum() > 0, lambda y: self.small(y), lambda y: self.back(self.wide(y)), (x,))
+
+
+def mlp() -> nn.Module:
+    return nn.Sequential(nn.Linear(6, 32), nn.GELU(), nn.Dropout(), nn.Linear(32, 4), nn.Softmax(-1))
+
+
+def encoder() -> nn.Module:
+    return nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 4, 32, batch_first=True), 2)
+
+
+MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int]] = {
+    "mlp": (mlp, (3, 6), 3 * (6 * 32 + 32 * 4)),
+    "conv": (Conv, (2, 3, 9, 9), 2 * (81 * 8 * 27 + 16 * 16 * 4 * 9 + 16 * 5)),
+    "lstm": (Lstm, (2, 5, 8), 10 * (48 * (8 + 12) + 48 * (12 + 12) + 12 * 3)),
+    "attention": (Attention, (2, 7, 16), 2 * (7 * 16 * 64 + 2 * 7 * 7 * 16)),
+    "encoder": (encoder, (2, 7, 16), 2 * 2 * (7 * 16 * 64 + 2 * 7 * 7 * 16 + 2 * 7 * 16 * 32)),
+    "shared": (Shared, (2, 6), 2 * 3 * 36),
+}
+
+
+def exported(model: nn.Module, shape: tuple[int, ...], dynamic: Any = None) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.export.export(model.eval(), (torch.randn(shape),), dynamic_shapes=dynamic)
+
+
+def scopes(report: macsim.Report) -> dict[str, Any]:
+    return {group.name: (group.macs, group.flops) for group in report.by("scope")}
+
+
+@pytest.fixture(params=MODELS)
+def case(request: pytest.FixtureRequest) -> tuple[nn.Module, tuple[int, ...], int]:
+    make, shape, macs = MODELS[request.param]
+    return make().eval(), shape, macs
+
+
+def test_exported_counts_as_the_module(case) -> None:
+    model, shape, macs = case
+    ran, walked = macsim.count(model, shape), macsim.count(exported(model, shape))
+    assert ran.macs == walked.macs == macs
+    assert ran.flops == walked.flops
+    assert ran.work == walked.work
+    assert ran.total.trust == walked.total.trust == "exact"
+    assert scopes(ran) == scopes(walked)
+    assert ran.parameters == walked.parameters == sum(one.numel() for one in model.parameters())
+    assert ran.model.name == walked.model.name == type(model).__name__
+    assert [str(one) for one in ran.outputs] == [str(one) for one in walked.outputs]
+
+
+def test_onnx_counts_as_the_module(case) -> None:
+    pytest.importorskip("onnxscript")
+    model, shape, macs = case
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(model, (torch.randn(shape),), dynamo=True, verbose=False)
+    assert macsim.count(program.model_proto).macs == macs
+
+
+def test_open_sizes_are_symbols(case) -> None:
+    model, shape, macs = case
+    program = exported(model, shape, ({0: torch.export.Dim("batch", min=2)},))
+    report = macsim.count(program)
+    (symbol,) = report.unbound
+    assert report.macs == macs // shape[0] * Expr(symbol.name)
+    assert report.bind({symbol.name: shape[0]}).macs == macs
+    assert macsim.count(program, dims={symbol.name: 4}).macs == 2 * 2 * macs // shape[0]
+    named = macsim.count(program, ("batch", *shape[1:]))
+    assert named.macs == macs // shape[0] * Expr("batch")
+    assert named.inputs[0].shape == (Expr("batch"), *shape[1:])
+    assert macsim.count(program, torch.randn(shape)).macs == macs
+    name = named.inputs[0].name
+    assert macsim.count(program, shapes={name: ("n", *[None] * (len(shape) - 1))}).macs == macs // shape[0] * Expr("n")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"y": (2, 6)}, "no input 'y'; there are input"),
+        ({"input": (2, 7)}, "dimension 1 of 'input' is 6 in the graph, not 7"),
+        ({"input": (2, 6, 1)}, "'input' has 2 dimensions in the graph, not 3"),
+        ({"input": (1000, 6)}, "the graph holds from 2 to 64"),
+    ],
+)
+def test_sizes_that_do_not_fit(given: dict[str, Any], says: str) -> None:
+    program = exported(mlp(), (3, 6), ({0: torch.export.Dim("batch", min=2, max=64)},))
+    with pytest.raises(macsim.RequestError) as caught:
+        macsim.count(program, shapes=given)
+    assert says in str(caught.value)
+
+
+def test_sizes_that_are_worked_out() -> None:
+    class Folded(nn.Module):
+        def forward(self, x: Any) -> Any:
+            wide = torch.cat([x, x[1:]])
+            return wide @ wide.T + nn.functional.avg_pool1d(x[None].mT, 2).sum()
+
+    report = macsim.count(exported(Folded(), (5, 4), ({0: torch.export.Dim("n", min=4)},)), shapes=("n", 4))
+    n = Expr("n")
+    assert report.macs == (2 * n - 1) * (2 * n - 1) * 4
+    assert report.outputs[0].shape == (2 * n - 1, 2 * n - 1)
+
+
+def test_sizes_that_depend_on_data() -> None:
+    class Picked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(4, 4)
+
+        def forward(self, x: Any) -> Any:
+            return self.fc(x[x.sum(1) > 0])
+
+    report = macsim.count(exported(Picked(), (5, 4)))
+    (symbol,) = report.unbound
+    assert symbol.why == "a size of the graph that depends on data"
+    assert report.macs == 16 * Expr(symbol.name)
+    assert report.bind({symbol.name: 3}).macs == 48
+
+
+def test_files(tmp_path: Path) -> None:
+    model = Conv().eval()
+    torch.export.save(exported(model, (2, 3, 9, 9)), tmp_path / "conv.pt2")
+    read = macsim.count(str(tmp_path / "conv.pt2"))
+    assert scopes(read) == scopes(macsim.count(model, (2, 3, 9, 9)))
+    assert macsim.count(tmp_path / "conv.pt2").parameters == read.parameters > 0
+    torch.save(model.state_dict(), tmp_path / "weights.pth")
+    with pytest.raises(macsim.ReadError, match="neither an exported program nor TorchScript"):
+        macsim.count(tmp_path / "weights.pth")
+    with pytest.raises(macsim.ReadError, match="no such file"):
+        macsim.count(tmp_path / "missing.pt2")
+    (tmp_path / "broken.pt2").write_bytes(b"nothing")
+    with pytest.raises(macsim.ReadError, match="no exported program that this torch"):
+        macsim.count(tmp_path / "broken.pt2")
+
+
+# Operators that run graphs. -------------------------------------------------------------------------------------------
+
+
+def test_the_larger_branch_is_a_bound() -> None:
+    report = macsim.count(exported(Cond(), (2, 4)))
+    assert (report.macs, report.trust, report.total.sign("macs")) == (2 * 64, "bound", "<=")
+    assert [one.code for one in report.diagnostics] == ["MS401"]
+    assert report.parameters == sum(one.numel() for one in Cond().parameters())
+    symbolic = macsim.count(exported(Cond(), (2, 4), ({0: torch.export.Dim("b", min=2)},)), shapes=("b", 4))
+    assert (symbolic.macs, symbolic.trust) == (64 * Expr("b"), "bound")
+
+
+def test_scans_and_maps_run_their_body_once_an_element() -> None:
+    from torch._higher_order_ops.map import map as mapped
+    from torch._higher_order_ops.scan import scan
+
+    class Each(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(4, 4)
+
+        def forward(self, x: Any) -> Any:
+            return mapped(lambda one: self.fc(one), x).sum(0)
+
+    class Running(Each):
+        def forward(self, x: Any) -> Any:
+            return scan(lambda state, one: (self.fc(state + one), state * 2), torch.zeros(2, 4), x)[0]
+
+    for kind in (Each, Running):
+        report = macsim.count(exported(kind(), (3, 2, 4)))
+        assert (report.macs, report.trust) == (3 * 2 * 16, "exact")
+        assert {row.times for row in report.rows if row.op == "aten::linear"} == {3}
+        report = macsim.count(exported(kind(), (3, 2, 4), ({0: torch.export.Dim("n", min=2)},)), shapes=("n", 2, 4))
+        assert report.macs == 32 * Expr("n")
+
+
+def test_loops_whose_end_is_not_known_keep_a_symbol() -> None:
+    from torch._higher_order_ops.while_loop import while_loop
+
+    class Loop(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(4, 4)
+
+        def forward(self, x: Any) -> Any:
+            return while_loop(lambda i, y: y.sum() < i, lambda i, y: (i + 1, self.fc(y)), (torch.tensor(0), x))[1]
+
+    report = macsim.count(exported(Loop(), (2, 4)))
+    (trips,) = report.unbound
+    assert report.macs == 32 * Expr(f"`{trips.name}`")
+    assert "MS402" in [one.code for one in report.diagnostics]
+    assert report.bind({trips.name: 5}).macs == 160
+    assert report.bind({trips.name: 5}).work["compare"] == 6  # it is asked once more than it runs
+
+
+def test_modes_are_walked_through() -> None:
+    class Modes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(4, 4)
+
+        def forward(self, x: Any) -> Any:
+            with torch.no_grad():
+                x = self.fc(x)
+            with torch.autocast("cpu", torch.bfloat16):
+                return self.fc(x)
+
+    report = macsim.count(exported(Modes(), (2, 4)))
+    assert (report.macs, report.trust) == (64, "exact")
+    assert report.rows[-1].outputs[0].dtype == "bf16"
+    assert report.by("scope")["fc"].macs == 64
+
+
+# Graphs of fx. --------------------------------------------------------------------------------------------------------
+
+
+def test_graphs_with_results_are_walked() -> None:
+    model = Conv().eval()
+    ran = macsim.count(model, (2, 3, 9, 9))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        graph = make_fx(model)(torch.randn(2, 3, 9, 9))
+        decomposed = exported(model, (2, 3, 9, 9)).run_decompositions()
+        unlifted = exported(model, (2, 3, 9, 9)).module()
+        assert macsim.count(unlifted, (2, 3, 9, 9)).macs == ran.macs
+    assert macsim.count(graph).macs == ran.macs
+    assert macsim.count(graph).parameters == ran.parameters
+    assert scopes(macsim.count(unlifted)) == scopes(ran)
+    assert macsim.count(decomposed).macs == ran.macs
+
+
+def test_graphs_without_are_run() -> None:
+    model = Conv().eval()
+    graph = torch.fx.symbolic_trace(model)
+    assert scopes(macsim.count(graph, (2, 3, 9, 9))) == scopes(macsim.count(model, (2, 3, 9, 9)))
+    with pytest.raises(macsim.RequestError, match=r"missing a required argument: 'x'; it takes \(x\)"):
+        macsim.count(graph)
+
+
+def test_what_dynamo_hands_over() -> None:
+    found = []
+
+    def backend(graph: Any, examples: Any) -> Any:
+        found.append(macsim.count(graph, *examples).macs)
+        return graph
+
+    with torch.no_grad():
+        torch.compile(mlp().eval(), backend=backend)(torch.randn(3, 6))
+    assert found == [MODELS["mlp"][2]]
+
+
+def test_operators_without_a_row_are_counted_by_their_parts() -> None:
+    class Odd(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return torch.nn.functional.bilinear(x, x, torch.ones(5, 6, 6))
+
+    program = exported(Odd(), (3, 6))
+    assert macsim.count(program).macs == macsim.count(Odd(), (3, 6)).macs > 0
+
+
+def test_operators_nobody_knows_are_unknown() -> None:
+    @torch.library.custom_op("macsimtest::secret", mutates_args=())
+    def secret(x: torch.Tensor) -> torch.Tensor:
+        return x.clone()
+
+    @secret.register_fake
+    def _(x: torch.Tensor) -> torch.Tensor:
+        return torch.empty_like(x)
+
+    class Holds(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return secret(x)
+
+    report = macsim.count(exported(Holds(), (2, 3)))
+    assert report.trust == "unknown"
+    assert [row.op for row in report.rows] == ["macsimtest::secret"]
+    with pytest.raises(macsim.UnknownWorkError):
+        macsim.count(exported(Holds(), (2, 3)), strict=True)
+
+
+# Wrappers. ------------------------------------------------------------------------------------------------------------
+
+
+def test_wrappers_are_seen_through(case) -> None:
+    model, shape, macs = case
+    report = macsim.count(model, shape)
+    for wrapped in (torch.compile(model), nn.DataParallel(model)):
+        assert scopes(macsim.count(wrapped, shape)) == scopes(report)
+        assert macsim.count(wrapped, shape).model.name == type(model).__name__
+    for wrapped in (torch.compile(model.forward), torch.compile(lambda x: model(x))):
+        assert macsim.count(wrapped, shape).macs == macs
+
+
+@pytest.mark.parametrize("name", ["mlp", "conv", "lstm", "shared"])
+def test_torchscript(name: str) -> None:
+    make, shape, macs = MODELS[name]
+    model = make()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scripted = torch.jit.script(model.train())
+        traced = torch.jit.trace(model.eval(), torch.randn(shape))
+        report = macsim.count(scripted, shape)
+        assert (report.macs, report.flops) == (macs, macsim.count(model, shape).flops)
+        assert scripted.training  # it is left as it was found
+        assert all(one.training for one in scripted.modules())
+        assert report.parameters == sum(one.numel() for one in model.parameters())
+        assert report.model.name == type(model).__name__
+        assert macsim.count(traced, shape).macs == macs
+        held = io.BytesIO()
+        torch.jit.save(traced, held)
+        held.seek(0)
+        assert macsim.count(torch.jit.load(held), shape).macs == macs
+
+
+def test_torchscript_in_a_file(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.trace(Conv().eval(), torch.randn(2, 3, 9, 9)).save(tmp_path / "conv.pt")
+        report = macsim.count(tmp_path / "conv.pt", (2, 3, 9, 9))
+    assert report.macs == MODELS["conv"][2]
+
+
+# The tree. ------------------------------------------------------------------------------------------------------------
+
+
+def test_tree() -> None:
+    report = macsim.count(Shared(), (2, 6))
+    assert plain(report.tree(), 100).splitlines() == [
+        "Shared  216 MACs  48 parameters",
+        "├── again  Linear  called 2 times  144 MACs  66.7 %  42 parameters",
+        "└── other  Linear  72 MACs  33.3 %  6 parameters",
+    ]
+    assert plain(macsim.count(exported(Shared(), (2, 6))).tree(), 100) == plain(report.tree(), 100)
+
+
+def test_depth_of_a_tree() -> None:
+    report = macsim.count(Conv(), ("b", 3, 9, 9)).bind(b=2)
+    assert plain(report.tree(1), 100).splitlines() == [
+        "Conv  53.58 k MACs  917 parameters",
+        "├── stem  Sequential  34.99 k MACs  65.3 %  240 parameters",
+        "├── down  Conv2d  18.43 k MACs  34.4 %  592 parameters",
+        "└── head  Linear  160 MACs  0.3 %  85 parameters",
+    ]
+    assert plain(report.tree(0), 100) == "Conv  53.58 k MACs  917 parameters"
+    assert "│   ├── 0  Conv2d" in plain(report.tree(2), 100)
+    with pytest.raises(macsim.RequestError):
+        report.tree(-1)
+
+
+def test_tree_of_a_bound() -> None:
+    assert plain(macsim.count(exported(Cond(), (2, 4))).tree(), 100).startswith("Cond  <= 128 MACs")
