@@ -400,6 +400,28 @@ def test_a_factor_of_1():
         report.bind(seq=1)
 
 
+@pytest.mark.parametrize(
+    ("model", "shape", "fits"),
+    [
+        (nn.Linear(32, 8), ("batch", "width"), 32),
+        (nn.LayerNorm(32), ("batch", "width"), 32),
+        (nn.BatchNorm1d(32), ("batch", "width", 5), 32),
+        (nn.Conv1d(32, 8, 3, groups=4), ("batch", "width", 50), 32),
+        (nn.ConvTranspose2d(32, 8, 3), ("batch", "width", 5, 5), 32),
+        (Called(lambda f, x: x @ f.weight), ("batch", "width"), 32),
+        (Called(lambda f, x: torch.cat([x, f.weight], 1)), ("width", 3), 32),
+        (Called(lambda f, x: F.scaled_dot_product_attention(x, f.weight[None], f.weight[None])), (1, 5, "width"), 32),
+        (Called(lambda f, x: torch.einsum("bi,ij->bj", x, f.weight)), ("batch", "width"), 32),
+        (nn.LSTM(32, 8), (5, "batch", "width"), 32),
+    ],
+)
+def test_widths_that_must_fit(model, shape, fits):
+    report = macsim.count(model, shape, hints={"width": fits})
+    report.bind(width=fits)
+    with pytest.raises(macsim.RequestError):
+        report.bind(width=fits + 4)
+
+
 # What takes a number. -------------------------------------------------------------------------------------------------
 
 

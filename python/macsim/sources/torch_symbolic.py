@@ -165,6 +165,36 @@ class SymbolicRecorder(Recorder):
                     if axis != dim % len(shape):
                         self._same(name, mine, first)
 
+        elif name in ("conv1d", "conv2d", "conv3d"):
+            groups = args[6] if len(args) > 6 else 1
+            self._same(name, args[0].shape[1 - args[1].dim()], args[1].shape[1] * groups)
+        elif name == "einsum":
+            self._check_einsum(args[0], args[1])
+        elif name.startswith("conv_transpose"):
+            self._same(name, args[0].shape[1 - args[1].dim()], args[1].shape[0])
+        elif name in ("layer_norm", "rms_norm"):
+            for mine, stated in zip(reversed(args[0].shape), reversed(args[1]), strict=False):
+                self._same(name, mine, stated)
+        elif name == "batch_norm" and args[3] is not None:
+            self._same(name, args[0].shape[1], args[3].shape[0])
+        elif name == "scaled_dot_product_attention":
+            q, k, v = args[0].shape, args[1].shape, args[2].shape
+            self._same(name, q[-1], k[-1])
+            self._same(name, k[-2], v[-2])
+            if len(args) > 3 and args[3] is not None:
+                self._meet(name, [(*q[:-1], k[-2]), args[3].shape])
+
+    def _check_einsum(self, equation: str, operands: Iterable[torch.Tensor]) -> None:
+        sizes: dict[str, Any] = {}
+        terms = equation.replace(" ", "").partition("->")[0].split(",")
+        for term, operand in zip(terms, operands, strict=False):
+            before, _, after = term.partition("...")
+            axes = [*enumerate(before), *((i - len(after), letter) for i, letter in enumerate(after))]
+            for axis, letter in axes:
+                size = operand.shape[axis]
+                if not (isinstance(size, int) and size == 1):
+                    self._same("einsum", sizes.setdefault(letter, size), size)
+
     def _meet(self, name: str, shapes: list[Any]) -> None:
         for axis in range(1, max(len(shape) for shape in shapes) + 1):
             first: Any = 1
