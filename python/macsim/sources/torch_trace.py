@@ -190,6 +190,10 @@ class Recorder(TorchDispatchMode):
     ) -> Any:
         if not takes and not _is_factory(func):
             return NotImplemented
+        if not takes and self._expanding and kwargs.get("device") == META:
+            made = kwargs.get("dtype") or torch.get_default_dtype()
+            if made.is_floating_point or "empty" in func._schema.name:
+                return NotImplemented  # torch's own operators want what they make to lie where their inputs do
         changed = None
         if operator.writes is not None:
             changed = kwargs.get(operator.writes) if isinstance(operator.writes, str) else args[operator.writes]
