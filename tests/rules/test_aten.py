@@ -787,6 +787,25 @@ def test_packed_sequences() -> None:
     assert [tensor.shape for tensor in report.outputs] == [(6, 20), (1, 3, 20), (1, 3, 20)]
 
 
+# 6 rows of 4 in 2 bags: 24 numbers to 8 results, an add or a comparison for each but the first of a bag; a weight is a
+# mul for each of the 24.
+def bag(mode: str) -> Any:
+    return lambda i, w, at, each=None: F.embedding_bag(i, w, at, mode=mode, per_sample_weights=each)
+
+
+BAGS = [
+    program("embedding_bag", bag("sum"), [t("i64", 6), f32(10, 4), t("i64", 2)], f32(2, 4), add=16),
+    program("embedding_bag", bag("mean"), [t("i64", 6), f32(10, 4), t("i64", 2)], f32(2, 4), add=16, div=8),
+    program("embedding_bag", bag("max"), [t("i64", 6), f32(10, 4), t("i64", 2)], f32(2, 4), compare=16),
+    program("embedding_bag", bag("sum"), [t("i64", 6), f32(10, 4), t("i64", 2), f32(6)], f32(2, 4), add=16, mul=24),
+]
+
+
+@pytest.mark.parametrize("row", BAGS, ids=str)
+def test_embedding_bags(row: Program) -> None:
+    check_program(row)
+
+
 def test_embeddings_read_what_they_use() -> None:
     """10 rows of 16 numbers, not the whole table."""
     report = macsim.count(torch.nn.Embedding(1000, 16), torch.zeros(2, 5, dtype=torch.int64))

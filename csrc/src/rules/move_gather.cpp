@@ -292,6 +292,22 @@ Status aten_select(const Call& c, Outputs& out) {
   return {};
 }
 
+/// Rows that are picked and folded, bag by bag; no bag is taken to be empty.
+Status cost_embedding_bag(const Call& c, Cost& cost) {
+  enum : std::size_t { kOffsets = 2, kWeights };
+  enum : std::int64_t { kMean = 1, kLargest };
+  const Shape& x = c.shape(kX);
+  if (x.size() != 2) return bad("an embedding bag picks from a matrix, and has " + text(x));
+  const Count y = numel(c.out_shape()), picked = numel(c.shape(kIndices)) * x[1];
+  const std::int64_t mode = c.integer("mode", 0);
+  cost[mode == kLargest ? Work::compare : Work::add] = picked - y;
+  if (mode == kMean) cost[Work::div] = y;
+  if (c.has(kWeights)) cost[Work::mul] = picked;
+  work::Reads reads(c);
+  reads.part(kX, picked).all(kIndices).all(kOffsets).all(kWeights).into(cost);
+  return {};
+}
+
 Status cost_put(const Call& c, Cost& cost) {
   const bool adds = c.op() == "scatter_add" || c.op() == "index_add" || c.op() == "scatter_reduce" ||
                     (c.op().ends_with("index_put") && c.integer("accumulate", 0) != 0);
@@ -315,6 +331,15 @@ std::vector<Rule> gather_rules() {
        cost_gather,
        onnx({"Gather"}) + aten({"embedding"}, aten_embedding) + aten({"index_select"}, aten_select) +
            std::vector<Binding>{{"com.microsoft::TorchEmbedding", "x indices #padding_idx #scale_grad"}}},
+      {"embedding_bag",
+       "x indices offsets weights",
+       "Rows picked by index, folded bag by bag",
+       "of i indices and rows of D: add = i*D - |y|, and div = |y| for a mean; the largest: compare in place of add; "
+       "weights: mul = i*D; no bag is taken to be empty",
+       "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.embedding_bag.html",
+       {},
+       cost_embedding_bag,
+       aten({"embedding_bag", "_embedding_bag", "_embedding_bag_forward_only"})},
       {"gather_elements", "x indices", "Elements picked by index along one axis", moves, docs + "GatherElements.html",
        infer_gather_elements, cost_gather, onnx({"GatherElements"}) + aten({"gather", "take_along_dim", "take"})},
       {"gather_nd", "x indices", "Slices picked by tuples of indices", moves, docs + "GatherND.html", infer_gather_nd,
