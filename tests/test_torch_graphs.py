@@ -211,6 +211,8 @@ def test_the_larger_branch_is_a_bound() -> None:
     assert report.parameters == sum(one.numel() for one in Cond().parameters())
     symbolic = macsim.count(exported(Cond(), (2, 4), ({0: torch.export.Dim("b", min=2)},)), shapes=("b", 4))
     assert (symbolic.macs, symbolic.trust) == (64 * Expr("b"), "bound")
+    with pytest.raises(macsim.TraceError, match=r"give torch\.export\.export"):
+        macsim.count(Cond(), (2, 4))
 
 
 def test_scans_and_maps_run_their_body_once_an_element() -> None:
