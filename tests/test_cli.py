@@ -386,7 +386,7 @@ def test_exported_programs(run, tmp_path: Path) -> None:
         ("PROGRAMS:net", ("--shape", "2,?"), "a program says nothing: give a number or a name"),
         ("PROGRAMS:net", ("--shape", "2,3", "--dtype", "f16"), "write INPUT=DTYPE"),
         ("PROGRAMS:net", ("--shape", "2,3", "--value", "x=1"), "give a torch program tensors"),
-        ("PROGRAMS:buidl", (), "has no attribute 'buidl'; did you mean build?"),
+        ("PROGRAMS:buildx", (), "has no attribute 'buildx'; did you mean build?"),
         ("PROGRAMS:needs", (), "needs arguments (width): name a function without any"),
         ("PROGRAMS:wrong", (), "returned int, which is no torch.nn.Module"),
         ("PROGRAMS:fails", (), "raised KeyError: 'w'"),

@@ -67,7 +67,7 @@ struct Analysis {
   std::vector<std::string_view> because;
   std::vector<std::array<DType, 4>> dtypes;
   std::map<std::size_t, Count> times;  ///< of rows of the builder's that run more than once
-  std::deque<std::string> kept;  ///< texts of rules that are not literals
+  std::deque<std::string> kept;        ///< texts of rules that are not literals
   Count parameters, weight_bytes;
   std::map<std::string, std::string, std::less<>> symbols;  ///< every symbol and what it stands for
   std::vector<Expr> not_negative;                           ///< what simplifications took to be at least 0

@@ -163,7 +163,7 @@ struct Model {
   /// Whether what `bytes` holds may still be looked at; null: always. A file that is written to under a map of it is
   /// not what was read, and may have no bytes where some were. Names are copies then, tensors' contents are not.
   bool (*unchanged)(const void* bytes) = nullptr;
-  std::deque<std::string> kept;       ///< texts made on the way
+  std::deque<std::string> kept;  ///< texts made on the way
   std::string_view keep(std::string text) { return kept.emplace_back(std::move(text)); }
 };
 

@@ -211,7 +211,8 @@ Status aten_batch_norm(const Call& c, Outputs& out) {
   return aten_same(c, out);
 }
 
-/// By known means and variances: alpha and beta once a channel, as in cost_batch_norm; without a bias beta is a product.
+/// By known means and variances: alpha and beta once a channel, as in cost_batch_norm; without a bias beta is a
+/// product.
 void by_statistics(Cost& cost, const Count& x, const Count& channels, bool biased) {
   cost[Work::mul] = x + channels;
   cost[Work::add] = x + channels;

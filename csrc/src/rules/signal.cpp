@@ -113,11 +113,8 @@ Status infer_stft(const Call& c, Outputs& out) {
   const Dim step = single(c, kStep);
   if (!frame.defined() && c.has(kFrame)) frame = out.symbol("frame", "length of a frame");
   Dim frames = step.defined() ? floor_div(x[1] - frame, step) + 1 : out.symbol("frames", "frames of the signal");
-  if (frames.is_constant()) {
-    frames = max(frames, 0);
-  } else if (!c.assume_not_negative(frames)) {  // a frame longer than the signal would be a mistake in the model
-    frames = max(frames, 0);
-  }
+  // A frame longer than the signal would be a mistake in the model.
+  if (frames.is_constant() || !c.assume_not_negative(frames)) frames = max(frames, 0);
   const Dim bins = c.integer("onesided", 1) != 0 ? floor_div(frame, 2) + 1 : frame;
   out.set(0, dtype, Shape{x[0], frames, bins, 2});
   return {};

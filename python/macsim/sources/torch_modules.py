@@ -142,7 +142,7 @@ def _called(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
 @contextmanager
 def watching(watcher: Any) -> Iterator[None]:
     """Tell ``watcher(module)`` of every module that this thread calls, and ``watcher.back`` when it is over."""
-    global _counts, _original  # noqa: PLW0603 - the class has one
+    global _counts, _original  # the class has one
     outer = getattr(_thread, "watcher", None)
     with _lock:
         if _counts == 0:

@@ -53,13 +53,65 @@ _WHERE = frozenset({"device", "layout", "pin_memory", "memory_format", "generato
 _RESHAPING = frozenset({"resize_", "resize_as_", "t_", "transpose_", "swapdims_", "swapaxes_", "squeeze_", "unsqueeze_",
                         "as_strided_", "set_", "rename_"})  # fmt: skip
 # What torch can do on tensors without storage in no time, strides and all.
-_NATIVE = frozenset({"view", "reshape", "transpose", "permute", "expand", "slice", "select", "unsqueeze", "squeeze", "t",
-                     "unbind", "chunk", "split", "split_with_sizes", "narrow", "detach", "alias", "as_strided", "unfold",
-                     "flatten", "unflatten", "expand_as", "view_as", "movedim", "swapaxes", "swapdims", "mT", "mH",
-                     "diagonal", "contiguous", "numpy_T", "matrix_H", "adjoint", "tensor_split", "real",
-                     "imag", "view_as_real", "view_as_complex", "ravel", "reshape_as", "moveaxis", "hsplit", "vsplit",
-                     "_unsafe_view", "lift_fresh", "unsafe_chunk", "unsafe_split", "_reshape_alias", "positive",
-                     "resolve_conj", "resolve_neg", "conj", "atleast_1d", "atleast_2d", "atleast_3d"})  # fmt: skip
+_NATIVE = frozenset(
+    [
+        "view",
+        "reshape",
+        "transpose",
+        "permute",
+        "expand",
+        "slice",
+        "select",
+        "unsqueeze",
+        "squeeze",
+        "t",
+        "unbind",
+        "chunk",
+        "split",
+        "split_with_sizes",
+        "narrow",
+        "detach",
+        "alias",
+        "as_strided",
+        "unfold",
+        "flatten",
+        "unflatten",
+        "expand_as",
+        "view_as",
+        "movedim",
+        "swapaxes",
+        "swapdims",
+        "mT",
+        "mH",
+        "diagonal",
+        "contiguous",
+        "numpy_T",
+        "matrix_H",
+        "adjoint",
+        "tensor_split",
+        "real",
+        "imag",
+        "view_as_real",
+        "view_as_complex",
+        "ravel",
+        "reshape_as",
+        "moveaxis",
+        "hsplit",
+        "vsplit",
+        "_unsafe_view",
+        "lift_fresh",
+        "unsafe_chunk",
+        "unsafe_split",
+        "_reshape_alias",
+        "positive",
+        "resolve_conj",
+        "resolve_neg",
+        "conj",
+        "atleast_1d",
+        "atleast_2d",
+        "atleast_3d",
+    ]
+)
 
 
 @dataclass(slots=True)
@@ -86,6 +138,8 @@ class Operator:
         Calls go straight to the core.
     in_place : bool
         So do calls that change their first argument, when its contents are not followed.
+    view : bool
+        It takes a tensor first, and torch tells the results' shapes in no time.
     """
 
     plan: _core.Plan
@@ -97,6 +151,7 @@ class Operator:
     random: bool
     fast: bool
     in_place: bool
+    view: bool
 
 
 def _use(kind: str, name: str) -> str:
@@ -170,4 +225,5 @@ def operator_of(func: Any, tape: _core.Tape) -> Operator:
         random=said.random,
         fast=plan.infers and not said.native and said.writes is None,
         in_place=said.writes == 0 and isinstance(said.writes, int) and not said.reshapes and said.outputs == 1,
+        view=said.native and said.writes is None and said.parameters[0][1] == "tensor",
     )

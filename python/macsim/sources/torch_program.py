@@ -53,7 +53,7 @@ def trace(
     name = class_name(modules) if modules is not None and modules is program else _name_of(program)
     recorder = _recorder(registry, name, paths, has_symbols((inputs, kwargs, _as_shapes(shapes))), hints)
     default = _announce(recorder, modules)
-    signature = program.forward if modules is program and method is None else call
+    signature = modules.forward if modules is not None and modules is program and method is None else call
     positional, named = _arguments(signature, inputs, kwargs, shapes)
     check_arguments(name, signature, positional, named)
     examples = Examples(recorder, default, dtypes)
@@ -107,9 +107,10 @@ def _entry(program: Any, method: str | None) -> Callable[..., Any]:
     if method is None:
         if not callable(program):
             raise RequestError(f"{type(program).__name__} cannot be called")
-        return program
-    found = getattr(program, method, None)
-    if not callable(found):
+        entry: Callable[..., Any] = program
+        return entry
+    found: Callable[..., Any] | None = getattr(program, method, None)
+    if found is None or not callable(found):
         raise RequestError(f"{type(program).__name__} has no method {method!r}")
     return found
 

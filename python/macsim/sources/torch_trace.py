@@ -21,8 +21,6 @@ from macsim.modules import Called
 from macsim.sources.torch_ops import DTYPES, Operator, operator_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from macsim import _core
 
 __all__ = ["Recorder", "small", "torch_facts"]
@@ -54,8 +52,14 @@ class Recorder(TorchDispatchMode):
         self._twins: dict[int, torch.Tensor] = {}  # of tensors with storage, by identity
         self._known: dict[int, bool] = {}  # tensors whose contents may be looked at; whether they are ours
         self._call = tape.call
+        self._record = tape.record
         self._expanding: list[Any] = []
         self._failed: str | None = None
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing is compiled while a count is under way; keeping the compiler out would cost more than a call."""
+        return False
 
     # Scopes -----------------------------------------------------------------------------------------------------------
 
@@ -102,6 +106,13 @@ class Recorder(TorchDispatchMode):
             out = self._call(operator.plan, args, kwargs, self.scope)
             if out is not None:
                 return out
+        elif operator.in_place and id(args[0]) not in self._known:
+            self._record(operator.plan, args, kwargs, self.scope, args[0])
+            return args[0]
+        elif operator.view and args[0].is_meta:
+            out = func(*args, **(kwargs or {}))
+            self._record(operator.plan, args, kwargs, self.scope, out)
+            return out
         return self._slow(func, operator, args, kwargs or {})
 
     def know(self, tensor: torch.Tensor, ours: bool = True) -> None:
@@ -159,7 +170,8 @@ class Recorder(TorchDispatchMode):
             return func(*args, **kwargs)
         except NotImplementedError as error:
             raise TraceError(
-                f"{func._schema.name}: torch cannot tell the shape of its results without running it ({error})", self._path
+                f"{func._schema.name}: torch cannot tell the shape of its results without running it ({error})",
+                self._path,
             ) from error
         except RuntimeError as error:
             if "meta" not in str(error).lower() and "data-dependent" not in str(error).lower():
@@ -202,7 +214,7 @@ class Recorder(TorchDispatchMode):
         elif not operator.native:
             try:
                 trial = self._on_meta(func, args, kwargs)
-            except Exception:  # noqa: BLE001 - it may depend on the contents, which are known
+            except Exception:  # it may depend on the contents, which are known
                 trial = None
             if trial is not None and any(one.numel() > MOST_VALUES for one in _gather([trial], [])):
                 return NotImplemented
