@@ -421,7 +421,7 @@ def test_inputs_are_left_as_found() -> None:
 
 def test_threads() -> None:
     """Eight counts at a time, next to a thread that only runs the model."""
-    model = VisionBlock().eval()
+    model = VisionBlock().train()
     want = macsim.count(model, (1, 3, 16, 16))
     image = torch.zeros(1, 3, 16, 16)
     with torch.no_grad(), ThreadPoolExecutor(8) as pool:
@@ -429,7 +429,9 @@ def test_threads() -> None:
         runs = [pool.submit(model, image) for _ in range(8)]
         assert {tuple(one.result().work.items()) for one in counts} == {tuple(want.work.items())}
         assert all(one.result().shape == (1, 10) for one in runs)
-    assert nn.Module.__call__.__qualname__ == nn.Module._wrapped_call_impl.__qualname__
+    assert nn.Module._call_impl.__module__ == nn.Module.__module__
+    assert all(module.training for module in model.modules())
+    assert torch._dynamo.eval_frame._stance.stance == "default"
 
 
 # Where work is. -------------------------------------------------------------------------------------------------------

@@ -76,27 +76,60 @@ def _is_script(module: nn.Module) -> bool:
     return isinstance(module, torch.jit.ScriptModule)
 
 
+class _State:
+    """What a module holds, as it was before the first of the counts that are under way."""
+
+    __slots__ = ("before", "buffers", "children", "counts", "module", "parameters")
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module  # stays alive, so that its identity stays its own
+        self.counts = 0
+        self.before = vars(module).copy()
+        self.parameters, self.buffers = module._parameters.copy(), module._buffers.copy()
+        self.children = module._modules.copy()
+        vars(module)["training"] = False
+
+    def put_back(self) -> None:
+        state = vars(self.module)
+        for name in [name for name in state if name not in self.before]:
+            del state[name]
+        state.update(self.before)
+        for name, then in (("_parameters", self.parameters), ("_buffers", self.buffers), ("_modules", self.children)):
+            now = state[name]
+            if list(map(id, now.values())) != list(map(id, then.values())) or list(now) != list(then):
+                now.clear()  # by identity: of tensors == is work
+                now.update(then)
+
+
+_states: dict[int, _State] = {}
+_states_lock = threading.Lock()
+
+
 @contextmanager
 def left_as_found(modules: list[nn.Module]) -> Iterator[None]:
-    """Run in evaluation mode, and put back every attribute, parameter, buffer and flag of the modules."""
+    """Run in evaluation mode, and put back every attribute, parameter, buffer and flag of the modules.
+
+    Where several threads count the same modules, the last of them puts back what the first one found.
+    """
     scripts = [m for m in modules if _is_script(m)]
     plain = [m for m in modules if not _is_script(m)]
-    kept = [(vars(m), vars(m).copy(), m._parameters.copy(), m._buffers.copy(), m._modules.copy()) for m in plain]
-    for state, *_ in kept:
-        state["training"] = False
-    with _scripts_as_found(scripts):
-        try:
+    with _states_lock:
+        for module in plain:
+            state = _states.get(id(module))
+            if state is None:
+                state = _states[id(module)] = _State(module)
+            state.counts += 1
+    try:
+        with _scripts_as_found(scripts):
             yield
-        finally:
-            for state, before, parameters, buffers, children in kept:
-                for name in [name for name in state if name not in before]:
-                    del state[name]
-                state.update(before)
-                for now, then in ((before["_parameters"], parameters), (before["_buffers"], buffers),
-                                  (before["_modules"], children)):  # fmt: skip
-                    if list(map(id, now.values())) != list(map(id, then.values())) or list(now) != list(then):
-                        now.clear()  # by identity: of tensors == is work
-                        now.update(then)
+    finally:
+        with _states_lock:
+            for module in plain:
+                state = _states[id(module)]
+                state.counts -= 1
+                if state.counts == 0:
+                    del _states[id(module)]
+                    state.put_back()
 
 
 @contextmanager
@@ -117,8 +150,11 @@ def _scripts_as_found(modules: list[Any]) -> Iterator[None]:
 
 # Module._call_impl, to which every call comes, is exchanged while at least one count is under way; threads that count
 # nothing pass through. (Exchanging __call__ itself would make Python go through every class of modules there is.)
+# Compiled functions run as they were written meanwhile. Both are the process's: the first count to begin changes them,
+# the last to end puts them back.
 _lock = threading.Lock()
 _counts = 0
+_stance: Any = None
 _original: Callable[..., Any] | None = None
 _thread = threading.local()
 
@@ -142,12 +178,14 @@ def _called(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
 @contextmanager
 def watching(watcher: Any) -> Iterator[None]:
     """Tell ``watcher(module)`` of every module that this thread calls, and ``watcher.back`` when it is over."""
-    global _counts, _original  # the class has one
+    global _counts, _original, _stance
     outer = getattr(_thread, "watcher", None)
     with _lock:
         if _counts == 0:
             _original = nn.Module._call_impl
             nn.Module._call_impl = _called
+            _stance = torch.compiler.set_stance("force_eager")
+            _stance.__enter__()
         _counts += 1
     _thread.watcher = watcher
     try:
@@ -157,4 +195,5 @@ def watching(watcher: Any) -> Iterator[None]:
         with _lock:
             _counts -= 1
             if _counts == 0:
+                _stance.__exit__(None, None, None)
                 nn.Module._call_impl = _original

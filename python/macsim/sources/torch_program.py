@@ -64,7 +64,6 @@ def trace(
         stack.enter_context(watching(recorder))
         args = tuple(examples.of(name, one) for name, one in zip(names, positional, strict=True))
         keywords = {name: examples.of(name, one) for name, one in named.items()}
-        stack.enter_context(torch.compiler.set_stance("force_eager"))
         stack.enter_context(recorder)
         results = _run(recorder, call, args, keywords)
     return recorder.tape.finish(_tensors(results)), noted(recorder.modules, paths)
