@@ -247,16 +247,16 @@ void Walk::count() {
   Cost cost;
   here_.missed = false;
   bool unknown = false;
-  if (here_.refused) {
-    unknown = true;
-  } else if (!here_.match->cost()) {
+  const CostFn& rule = here_.match->cost();
+  if (!here_.refused && !rule) {
     unknown = true;
     cost.because = "the rule has no cost";
-  } else if (const Status status = here_.match->cost()(call_, cost); !status) {
-    remark(status.code(), std::string(status.text()));
-    here_.refused = true;
-  } else if (cost.trust == Trust::unknown) {
-    unknown = true;  // the rule says why
+  } else if (!here_.refused) {
+    if (const Status status = rule(call_, cost); !status) {
+      remark(status.code(), std::string(status.text()));
+      here_.refused = true;
+    }
+    unknown = cost.trust == Trust::unknown;  // the rule says why
   }
   if (here_.refused) {
     unknown = true;

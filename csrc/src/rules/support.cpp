@@ -148,9 +148,8 @@ Dim larger(const Call& c, const Dim& a, const Dim& b) {
   if (at_least(a, b) == Truth::yes) return a;
   if (at_least(b, a) == Truth::yes) return b;
   const bool first = at_least(a, b, 1) == Truth::yes;
-  if (first || at_least(b, a, 1) == Truth::yes) {
-    if (c.assume_not_negative(first ? a - b : b - a)) return first ? a : b;
-  }
+  const bool decided = first || at_least(b, a, 1) == Truth::yes;
+  if (decided && c.assume_not_negative(first ? a - b : b - a)) return first ? a : b;
   return max(a, b);
 }
 
