@@ -64,7 +64,7 @@ class Tape {
   Tape(const SharedRegistry& rules, const std::string& name, const py::dict& torch)
       : builder_(rules.get(), name), torch_(torch) {}
 
-  /// `parameters`: (name, use, default) of each. `renames`: by the row's spelling.
+  /// `parameters`: (name, use, default) of each; names change as the row's spelling says.
   const Plan* plan(const std::string& dialect, const std::string& name, const py::list& parameters,
                    std::size_t outputs) {
     Plan& plan = plans_.emplace_back();

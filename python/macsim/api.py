@@ -184,7 +184,7 @@ def count(
     Expr('4089184256*batch')
     """
     if is_torch_file(model):
-        model = read_program(model)  # type: ignore[arg-type]
+        model = read_program(model)  # type: ignore[arg-type] # is_torch_file: it is a path
     if _is_torch(model):
         return _count_torch(model, inputs, kwargs, shapes, dims, values, dtypes, hints, method, strict, registry)
     if inputs or kwargs or dtypes or method or hints:

@@ -186,11 +186,10 @@ Status aten_addmm(const Call& c, Outputs& out) {
 }
 
 Status cost_aten_addmm(const Call& c, Cost& cost) {
-  const Shape &a = c.shape(plus::kA), &b = c.shape(plus::kB);
+  const Shape& a = c.shape(plus::kA);
   const Count y = numel(c.out_shape());
   const Count batches = c.op() == "addbmm" && !a.empty() ? Count(a[0]) : Count(1);
   const Count macs = c.op() == "addr" ? y : batches * y * (a.empty() ? Dim(1) : a.back());
-  (void)b;
   count_macs(cost, macs, c.dtype(plus::kA));
   if (c.real("alpha", 1) != 1) cost[Work::mul] += y;
   const double beta = c.real("beta", 1);
