@@ -180,8 +180,8 @@ Trust trust_from(const std::string& name) {
 }
 
 CostInfo make_cost(const py::object& read, const py::object& weights, const py::object& written,
-                   const std::string& trust, std::string because, const py::object& compute, const py::object& lhs,
-                   const py::object& rhs, const py::object& accumulate, const py::kwargs& work) {
+                   const py::object& masked, const std::string& trust, std::string because, const py::object& compute,
+                   const py::object& lhs, const py::object& rhs, const py::object& accumulate, const py::kwargs& work) {
   CostInfo out;
   Cost& cost = out.cost;
   for (const auto& [key, amount] : work) {
@@ -198,6 +198,7 @@ CostInfo make_cost(const py::object& read, const py::object& weights, const py::
   if (!read.is_none()) cost.read = count_from(read, "read");
   if (!weights.is_none()) cost.weights = count_from(weights, "weights");
   if (!written.is_none()) cost.written = count_from(written, "written");
+  if (!masked.is_none()) cost.masked = count_from(masked, "masked");
   cost.trust = trust_from(trust);
   cost.compute = dtype_from(compute);
   cost.lhs = dtype_from(lhs);
@@ -330,11 +331,11 @@ void bind_call(py::module_& m) {
 
 Work is given by kind (``mac add mul div compare exp log sqrt trig logic convert``), in scalar operations. ``read``,
 ``weights`` and ``written`` are bytes; what is left out is filled in: every data input is read and every output written
-once. A cost without work, or one that is not exact, needs a reason: ``because=``.)")
+once. ``masked`` are those MACs that a kernel may skip, as a causal mask or a window hides them. A cost without work, or one that is not exact, needs a reason: ``because=``.)")
       .def(py::init(&make_cost), py::kw_only(), py::arg("read") = py::none(), py::arg("weights") = py::none(),
-           py::arg("written") = py::none(), py::arg("trust") = "exact", py::arg("because") = "",
-           py::arg("compute") = py::none(), py::arg("lhs") = py::none(), py::arg("rhs") = py::none(),
-           py::arg("accumulate") = py::none());
+           py::arg("written") = py::none(), py::arg("masked") = py::none(), py::arg("trust") = "exact",
+           py::arg("because") = "", py::arg("compute") = py::none(), py::arg("lhs") = py::none(),
+           py::arg("rhs") = py::none(), py::arg("accumulate") = py::none());
   py::class_<CallView>(
       m, "Call", R"(What a rule sees of a node: its inputs by slot, its attributes, and (in a cost rule) its outputs.
 

@@ -14,7 +14,9 @@ namespace {
 
 // Which way a sum may be wrong, by what went into it.
 enum Mark : std::uint8_t { kBound = 1, kEstimate = 2, kUnknown = 4 };
-constexpr std::size_t kFlops = kColumns, kIntOps = kColumns + 1, kMarked = kColumns + 2;
+constexpr std::size_t kFlops = kColumns, kIntOps = kColumns + 1, kUnmasked = kColumns + 2, kMarked = kColumns + 3;
+// What is masked shows as the MACs that are not.
+constexpr std::size_t kShown = static_cast<std::size_t>(Column::masked);
 using Marks = std::array<std::uint8_t, kMarked>;
 
 /// A sum with a name, and a mark for each of its quantities.
@@ -25,12 +27,12 @@ struct NamedTotal {
 };
 
 Column column_named(const std::string& name) {
-  for (std::size_t c = 0; c < kColumns; ++c) {
+  for (std::size_t c = 0; c < kShown; ++c) {
     if (macsim::name_of(static_cast<Column>(c)) == name) return static_cast<Column>(c);
   }
   std::string known;
-  for (std::size_t c = 0; c < kColumns; ++c) known += " " + std::string(macsim::name_of(static_cast<Column>(c)));
-  throw py::key_error("there is no column '" + name + "'; there are" + known + " flops int_ops times");
+  for (std::size_t c = 0; c < kShown; ++c) known += " " + std::string(macsim::name_of(static_cast<Column>(c)));
+  throw py::key_error("there is no column '" + name + "'; there are" + known + " macs_unmasked flops int_ops times");
 }
 
 Key key_named(const std::string& name) {
@@ -55,6 +57,7 @@ void mark_row(Marks& marks, const Report& report, std::size_t i) {
     }
   };
   for (std::size_t c = 0; c < kColumns; ++c) mark(c, report.at(static_cast<Column>(c), i));
+  mark(kUnmasked, report.macs_unmasked(i));
   mark(kFlops, report.flops(i));
   mark(kIntOps, report.int_ops(i));
 }
@@ -85,6 +88,8 @@ std::string_view sign_of(const NamedTotal& t, const std::string& quantity) {
   std::size_t at = 0;
   if (quantity == "flops" || quantity == "int_ops") {
     at = quantity == "flops" ? kFlops : kIntOps;
+  } else if (quantity == "macs_unmasked") {
+    at = kUnmasked;
   } else {
     at = static_cast<std::size_t>(column_named(quantity == "macs" ? "mac" : quantity));
   }
@@ -142,6 +147,7 @@ py::object column(const Report& report, const std::string& name) {
   const std::size_t rows = report.rows();
   if (name == "flops") return numbers(rows, [&](std::size_t i) { return report.flops(i); });
   if (name == "int_ops") return numbers(rows, [&](std::size_t i) { return report.int_ops(i); });
+  if (name == "macs_unmasked") return numbers(rows, [&](std::size_t i) { return report.macs_unmasked(i); });
   if (name == "times") return numbers(rows, [&](std::size_t i) { return report.times(i); });
   const Column c = column_named(name);
   return numbers(rows, [&](std::size_t i) -> const Count& { return report.at(c, i); });
@@ -191,8 +197,8 @@ py::tuple facts(const Report& r, std::size_t i) {
     texts.append(text(one));
   }
   py::list numbers;
-  for (std::size_t c = 0; c < kColumns; ++c) numbers.append(number(r.at(static_cast<Column>(c), i)));
-  for (const Count& one : {r.flops(i), r.int_ops(i), r.times(i)}) numbers.append(number(one));
+  for (std::size_t c = 0; c < kShown; ++c) numbers.append(number(r.at(static_cast<Column>(c), i)));
+  for (const Count& one : {r.macs_unmasked(i), r.flops(i), r.int_ops(i), r.times(i)}) numbers.append(number(one));
   return py::make_tuple(std::move(texts), std::move(numbers), mac_dtypes(r, i), tensors(r.inputs(i)),
                         tensors(r.outputs(i)));
 }
@@ -280,6 +286,9 @@ void bind_total(py::module_& m) {
           "name", [](const NamedTotal& t) { return text(t.name); }, "The group's name.")
       .def_property_readonly("macs", count(Column::mac), "Multiply-accumulates.")
       .def_property_readonly(
+          "macs_unmasked", [](const NamedTotal& t) { return number(t.total.macs_unmasked()); },
+          "Those of kernels that skip what a causal mask or a window hides.")
+      .def_property_readonly(
           "flops", [](const NamedTotal& t) { return number(t.total.flops); },
           "Floating-point operations: 2 for a mac, 1 for any other.")
       .def_property_readonly(
@@ -359,6 +368,8 @@ void bind_report(py::module_& m) {
       .def("mac_dtypes", row(&mac_dtypes), py::arg("row"))
       .def("facts", row(&facts), py::arg("row"))
       .def("times", row([](const Report& r, std::size_t i) { return number(r.times(i)); }), py::arg("row"))
+      .def("macs_unmasked", row([](const Report& r, std::size_t i) { return number(r.macs_unmasked(i)); }),
+           py::arg("row"))
       .def("flops", row([](const Report& r, std::size_t i) { return number(r.flops(i)); }), py::arg("row"))
       .def("int_ops", row([](const Report& r, std::size_t i) { return number(r.int_ops(i)); }), py::arg("row"))
       .def("work", row(&row_work), py::arg("row"))

@@ -48,8 +48,9 @@ std::string_view name_of(Trust trust) noexcept {
 }
 
 std::string_view name_of(Column column) noexcept {
-  constexpr std::string_view kNames[kColumns] = {"mac",  "add",  "mul",   "div",     "compare", "exp",     "log",
-                                                 "sqrt", "trig", "logic", "convert", "read",    "weights", "written"};
+  constexpr std::string_view kNames[kColumns] = {"mac",     "add",  "mul",     "div",     "compare",
+                                                 "exp",     "log",  "sqrt",    "trig",    "logic",
+                                                 "convert", "read", "weights", "written", "masked"};
   return kNames[static_cast<std::size_t>(column)];
 }
 
@@ -153,6 +154,11 @@ Count Report::flops(std::size_t i) const {
 }
 Count Report::int_ops(std::size_t i) const {
   return operations(data_->found->dtypes[i], true, [&](Column c) -> const Count& { return at(c, i); });
+}
+
+Count Report::macs_unmasked(std::size_t i) const {
+  const Count &macs = at(Column::mac, i), &masked = at(Column::masked, i);
+  return masked.is(0) ? macs : macs - masked;
 }
 
 std::vector<Tensor> Report::inputs(std::size_t i) const {

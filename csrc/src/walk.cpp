@@ -348,7 +348,10 @@ void Walk::note_times() {
 
 void Walk::push(Cost& cost, bool unknown) {
   const Frame& in = frame();
-  if (unknown) cost.work.fill(Count::undefined());
+  if (unknown) {
+    cost.work.fill(Count::undefined());
+    cost.masked = 0;
+  }
   const std::size_t row = rows_.size();
   bool whole = true, fits = true;
   const auto put = [&](std::size_t column, Count& amount) {
@@ -372,6 +375,7 @@ void Walk::push(Cost& cost, bool unknown) {
   if (!cost.read->is(0)) put(static_cast<std::size_t>(Column::read), *cost.read);
   if (!cost.weights->is(0)) put(static_cast<std::size_t>(Column::weights), *cost.weights);
   if (!cost.written->is(0)) put(static_cast<std::size_t>(Column::written), *cost.written);
+  if (!cost.masked.is(0)) put(static_cast<std::size_t>(Column::masked), cost.masked);
   Trust trust = unknown || !whole || !fits ? Trust::unknown : cost.trust;
   if (in.floor > trust) {
     trust = in.floor;

@@ -180,6 +180,8 @@ class Cost:
     read, weights, written : int or Expr, optional
         Bytes: of activations read, of stored tensors read, written. What is left out is filled in: every data input is
         read and every output written once.
+    masked : int or Expr, optional
+        Of the MACs, those that a kernel may skip, as a causal mask or a window hides them.
     trust : {"exact", "bound", "estimate", "unknown"}
         How far the numbers can be trusted.
     because : str
@@ -204,6 +206,7 @@ class Cost:
         read: _Number | None = ...,
         weights: _Number | None = ...,
         written: _Number | None = ...,
+        masked: _Number | None = ...,
         trust: _Trust = ...,
         because: str = ...,
         compute: str | None = ...,
@@ -306,6 +309,9 @@ class Total:
     @property
     def macs(self) -> _Number:
         """Multiply-accumulates."""
+    @property
+    def macs_unmasked(self) -> _Number:
+        """Those of kernels that skip what a causal mask or a window hides."""
     @property
     def flops(self) -> _Number:
         """Floating-point operations: 2 for a mac, 1 for any other."""
@@ -435,6 +441,7 @@ class Ledger:
     def mac_dtypes(self, row: int) -> tuple[str, str, str]: ...
     def facts(self, row: int) -> tuple[list[str], list[_Number], tuple[str, str, str], list[_Facts], list[_Facts]]: ...
     def times(self, row: int) -> _Number: ...
+    def macs_unmasked(self, row: int) -> _Number: ...
     def flops(self, row: int) -> _Number: ...
     def int_ops(self, row: int) -> _Number: ...
     def work(self, row: int) -> dict[str, _Number]: ...

@@ -55,7 +55,7 @@ def edge_dict(tensor: Tensor) -> dict[str, Any]:
 
 def total_dict(total: Total) -> dict[str, Any]:
     """Return a sum as data; ``signs`` has the quantities that are not exact."""
-    quantities = ("macs", "flops", "int_ops", *BYTES)
+    quantities = ("macs", "macs_unmasked", "flops", "int_ops", *BYTES)
     out: dict[str, Any] = {name: plain(getattr(total, name)) for name in quantities}
     out["work"] = {kind: plain(amount) for kind, amount in total.work.items()}
     out |= {"trust": total.trust, "rows": total.rows, "unknown": total.unknown}
@@ -71,7 +71,8 @@ def row_dict(ledger: Ledger, index: int) -> dict[str, Any]:
     out: dict[str, Any] = dict(zip(TEXTS, texts, strict=True))
     data = {name: plain(value) for name, value in zip(NUMBERS, numbers, strict=True)}
     macs = data["mac"]
-    out |= {"times": data["times"], "macs": macs, "flops": data["flops"], "int_ops": data["int_ops"]}
+    out |= {"times": data["times"], "macs": macs, "macs_unmasked": data["macs_unmasked"]}
+    out |= {"flops": data["flops"], "int_ops": data["int_ops"]}
     out["work"] = {kind: data[kind] for kind in WORK if data[kind] != 0}
     out |= {name: data[name] for name in BYTES}
     if macs != 0:
@@ -137,7 +138,7 @@ def rows_csv(report: Report) -> str:
 
 def groups_csv(groups: Groups) -> str:
     """Return groups as CSV."""
-    names = ("macs", "flops", "int_ops", *BYTES)
+    names = ("macs", "macs_unmasked", "flops", "int_ops", *BYTES)
     head = (groups.key, "rows", "unknown", "trust", *names, *WORK[1:])
     lines = (
         [
@@ -191,7 +192,7 @@ def groups_frame(groups: Groups) -> pd.DataFrame:
     """Return groups as a data frame, indexed by name."""
     import pandas
 
-    names = ("rows", "unknown", "trust", "macs", "flops", "int_ops", *BYTES)
+    names = ("rows", "unknown", "trust", "macs", "macs_unmasked", "flops", "int_ops", *BYTES)
     data: dict[str, list[Any]] = {name: [getattr(group, name) for group in groups] for name in names}
     data |= {kind: [group.work[kind] for group in groups] for kind in WORK[1:]}
     return pandas.DataFrame(data, index=pandas.Index([group.name for group in groups], name=groups.key))

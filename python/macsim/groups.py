@@ -128,12 +128,12 @@ class Groups(Sequence["Total"]):
 
 def quantity_of(total: Total, name: str) -> Number:
     """Return a quantity of a total by its name."""
-    if name in ("macs", "flops", "int_ops", "rows", *BYTES):
+    if name in ("macs", "macs_unmasked", "flops", "int_ops", "rows", *BYTES):
         value: Number = getattr(total, name)
         return value
     if name in WORK:
         return total.work[name]
-    known = ("macs", "flops", "int_ops", "rows", *BYTES, *WORK)
+    known = ("macs", "macs_unmasked", "flops", "int_ops", "rows", *BYTES, *WORK)
     raise RequestError(f"there is no quantity {name!r}; there are {', '.join(known)}")
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Report"]
 
 SIZE_LIMIT = 2**63 - 1
-TOTALS = ("macs", "flops", "int_ops", *WORK, *BYTES, "parameters", "weight_bytes")
+TOTALS = ("macs", "macs_unmasked", "flops", "int_ops", *WORK, *BYTES, "parameters", "weight_bytes")
 
 
 class Report:
@@ -72,6 +72,24 @@ class Report:
     def macs(self) -> Number:
         """Multiply-accumulates of contractions."""
         return self.total.macs
+
+    @property
+    def macs_unmasked(self) -> Number:
+        """Those of kernels that skip the positions which causal masks and windows of attention operators hide.
+
+        `macs` has such attention in full, as most programs count it. A mask that is a tensor hides nothing here: what
+        is in it is data.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import macsim
+        >>> attend = torch.nn.functional.scaled_dot_product_attention
+        >>> report = macsim.count(attend, *[(1, 1, 4, 8)] * 3, kwargs={"is_causal": True})
+        >>> report.macs, report.macs_unmasked  # 4 * 4 pairs of a query and a key; 1 + 2 + 3 + 4 of them are visible
+        (256, 160)
+        """
+        return self.total.macs_unmasked
 
     @property
     def flops(self) -> Number:

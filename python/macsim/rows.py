@@ -21,7 +21,7 @@ Trust: TypeAlias = Literal["exact", "bound", "estimate", "unknown"]
 WORK = ("mac", "add", "mul", "div", "compare", "exp", "log", "sqrt", "trig", "logic", "convert")
 BYTES = ("read", "weights", "written")
 TEXTS = ("name", "op", "rule", "scope", "path", "trust", "because", "compute")
-NUMBERS = (*WORK, *BYTES, "flops", "int_ops", "times")
+NUMBERS = (*WORK, *BYTES, "macs_unmasked", "flops", "int_ops", "times")
 
 
 class Row:
@@ -95,6 +95,11 @@ class Row:
     def macs(self) -> Number:
         """Multiply-accumulates."""
         return self._ledger.at("mac", self._index)
+
+    @property
+    def macs_unmasked(self) -> Number:
+        """Those of a kernel that skips the positions which a causal mask or a window of the operator's own hides."""
+        return self._ledger.macs_unmasked(self._index)
 
     @property
     def flops(self) -> Number:

@@ -28,7 +28,8 @@ CONVENTION = (
     "Bytes: every node reads its inputs and writes its outputs once. 1 G = 1e9."
 )
 QUANTITIES = {
-    "macs": "MACs", "flops": "FLOPs", "int_ops": "int ops", "read": "read", "weights": "weights", "written": "written",
+    "macs": "MACs", "macs_unmasked": "unmasked", "flops": "FLOPs", "int_ops": "int ops",
+    "read": "read", "weights": "weights", "written": "written",
 }  # fmt: skip
 MOST_TEXT = 28  # characters of an expression in a cell
 MOST_NAME = 36  # of a name that makes other columns go
@@ -139,8 +140,15 @@ def _inputs(tensors: Sequence[Tensor]) -> list[str]:
 def _totals(report: Report) -> list[tuple[str, str, str]]:
     total = report.total
     out = []
-    for name, label in (("macs", "MACs"), ("flops", "FLOPs"), ("int_ops", "int ops")):
+    for name, label in (
+        ("macs", "MACs"),
+        ("macs_unmasked", "MACs unmasked"),
+        ("flops", "FLOPs"),
+        ("int_ops", "int ops"),
+    ):
         number, sign = getattr(total, name), total.sign(name)
+        if name == "macs_unmasked" and number == total.macs:
+            continue
         if name != "int_ops" or number != 0 or sign:
             out.append(_line(label, number, sign))
     out.append(_line("parameters", report.parameters))
@@ -160,6 +168,8 @@ def _line(label: str, number: Number, sign: str = "", unit: str = "") -> tuple[s
 def _columns(total: Total, sort: str | None) -> list[str]:
     """Return the quantities that deserve a column: those that are there, and the one that is sorted by."""
     names = [name for name in QUANTITIES if getattr(total, name) != 0 or total.sign(name) or name == "macs"]
+    if total.macs_unmasked == total.macs:
+        names = [name for name in names if name != "macs_unmasked"]
     if sort in WORK[1:]:
         names.insert(1, sort)
     return names

@@ -22,7 +22,7 @@
 
 namespace macsim {
 
-/// A quantity of a row. The first kWorks are Work, in its order; then bytes.
+/// A quantity of a row. The first kWorks are Work, in its order; then bytes; then parts of the macs.
 enum class Column : std::uint8_t {
   // clang-format off: as Work
   mac, add, mul, div, compare, exp, log, sqrt, trig, logic, convert,
@@ -30,6 +30,7 @@ enum class Column : std::uint8_t {
   read,     ///< bytes of activations read
   weights,  ///< bytes read of tensors stored in the model
   written,  ///< bytes written
+  masked,   ///< of the macs, those at positions that a causal mask or a window hides
   count_,
 };
 inline constexpr std::size_t kColumns = static_cast<std::size_t>(Column::count_);
@@ -54,6 +55,7 @@ struct Total {
   std::size_t rows = 0;        ///< how many rows
   std::size_t unknown = 0;     ///< how many of them are unknown: then the sums are lower bounds
   const Count& operator[](Column c) const { return sum[static_cast<std::size_t>(c)]; }
+  Count macs_unmasked() const { return (*this)[Column::mac] - (*this)[Column::masked]; }
 };
 
 /// How rows are grouped.
@@ -91,6 +93,7 @@ class Report {
   const Count& at(Column column, std::size_t i) const;
   Count flops(std::size_t i) const;
   Count int_ops(std::size_t i) const;
+  Count macs_unmasked(std::size_t i) const;  ///< of kernels that skip what a causal mask or a window hides
   std::vector<Tensor> inputs(std::size_t i) const;  ///< absent ones are left out
   std::vector<Tensor> outputs(std::size_t i) const;
 

@@ -34,6 +34,9 @@ struct Cost {
   /// Bytes. Unset: all data inputs are read and all outputs written once (analyze fills that in). `read` is of
   /// activations, `weights` of tensors stored in the model.
   std::optional<Count> read, weights, written;
+  /// Of the macs, those at positions that a causal mask or a window of the operator's own hides: a kernel that skips
+  /// them performs the rest.
+  Count masked;
   DType compute = DType::unknown;  ///< of the work other than macs; unset: the first data input's
   DType lhs = DType::unknown, rhs = DType::unknown, accumulate = DType::unknown;  ///< of the macs
   Trust trust = Trust::exact;

@@ -13,6 +13,7 @@ namespace macsim::rules {
 void attend(Cost& cost, const Attend& a) {
   const Count scores = a.scores();
   cost[Work::mac] += scores * (a.size + a.value_size);
+  if (a.visible) cost.masked += a.batch * a.heads * (a.queries * a.keys - *a.visible) * (a.size + a.value_size);
   cost[Work::mul] += scores;
   if (a.masks > 0) cost[Work::add] += a.masks * scores;
   if (a.selected) cost[Work::logic] += scores;
@@ -23,6 +24,26 @@ void attend(Cost& cost, const Attend& a) {
   }
   if (a.widened) cost[Work::convert] += 2 * scores;
   work::softmax(cost, a.batch * a.heads * a.queries, a.keys, a.sink);
+}
+
+namespace {
+
+// The sum of min(j, keys) over j = 1 .. n; nothing for n < 1.
+Count first_rows(const Count& n, const Dim& keys) {
+  const Count rows = max(n, 0), ramp = min(rows, keys);
+  return floor_div(ramp * (ramp + 1), 2) + (rows - ramp) * keys;
+}
+
+}  // namespace
+
+// Query i sees min(i + before + right + 1, keys) keys from the left, less the min(i + before - left, keys) that are out
+// of its window.
+Count visible_pairs(const Dim& queries, const Dim& keys, const Dim& before, std::optional<std::int64_t> left,
+                    std::optional<std::int64_t> right) {
+  Count pairs = queries * keys;
+  if (right) pairs = first_rows(queries + before + *right, keys) - first_rows(before + *right, keys);
+  if (left) pairs -= first_rows(queries + before - *left - 1, keys) - first_rows(before - *left - 1, keys);
+  return pairs;
 }
 
 void bound(Cost& cost, std::string_view because) {
@@ -124,6 +145,14 @@ Status cost_attention(const Call& c, Cost& cost) {
   a.masks = c.has(kMask) ? 1 : 0;
   a.selected =
       causal || c.has(kValid) || c.integer("left_window_size", -1) >= 0 || c.integer("right_window_size", -1) >= 0;
+  if (a.selected && !c.has(kValid)) {  // lengths of their own put every sequence elsewhere
+    const auto width = [&](std::string_view name) -> std::optional<std::int64_t> {
+      const std::int64_t stated = c.integer(name, -1);
+      return stated < 0 ? std::nullopt : std::optional(stated);
+    };
+    a.visible = visible_pairs(s.queries, s.keys, s.past, width("left_window_size"),
+                              causal ? std::optional<std::int64_t>(0) : width("right_window_size"));
+  }
   a.softcap = c.real("softcap", 0) != 0;
   const DType precision = dtype_from_onnx(c.integer("softmax_precision", 0));
   a.widened = precision != DType::unknown && precision != c.dtype(kQ);
@@ -206,8 +235,20 @@ Status cost_aten_attention(const Call& c, Cost& cost) {
   a.value_size = v.back();
   a.masks = c.has(kTorchMask) ? 1 : 0;
   a.selected = c.integer("is_causal", 0) != 0;
+  if (a.selected) a.visible = visible_pairs(a.queries, a.keys, 0, std::nullopt, 0);  // aligned at the top left
   attend(cost, a);
   return {};
+}
+
+/// What a causal mask and a window leave; the last query is at the last key.
+void see_flash(const Call& c, Attend& a) {
+  const bool causal = c.integer("is_causal", 0) != 0;
+  std::optional<std::int64_t> left, right;
+  if (const std::int64_t stated = c.integer("window_size_left", -1); stated >= 0) left = stated;
+  if (const std::int64_t stated = c.integer("window_size_right", -1); stated >= 0) right = stated;
+  if (causal) right = 0;
+  a.selected = left || right;
+  if (a.selected) a.visible = visible_pairs(a.queries, a.keys, a.keys - a.queries, left, right);
 }
 
 /// The kernels of fused encoder layers and of flash attention: queries, keys and values as [batch, steps, heads, size].
@@ -222,7 +263,7 @@ Status cost_flash(const Call& c, Cost& cost) {
   a.size = q[3];
   a.value_size = v[3];
   a.masks = c.has(kTorchMask) ? 1 : 0;
-  a.selected = c.integer("is_causal", 0) != 0;
+  see_flash(c, a);
   attend(cost, a);
   return {};
 }

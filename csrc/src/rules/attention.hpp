@@ -19,20 +19,26 @@ struct Attend {
   bool softcap = false;   ///< cap * tanh(score / cap)
   bool sink = false;      ///< one more term in the denominator of every softmax
   bool widened = false;   ///< scores are converted for the softmax, and back
+  /// For one head, the pairs of a query and a key that a mask of the operator's own leaves; unset: not known, or all.
+  std::optional<Count> visible;
 
   Count scores() const { return batch * heads * queries * keys; }
 };
 
-/// Adds the work. All queries meet all keys, also under a causal mask.
+/// Adds the work. All queries meet all keys, also under a causal mask; what it hides is told apart.
 void attend(Cost& cost, const Attend& a);
 inline const char* const kAttendFormula =
-    "with S = batch * heads * queries * keys, in full also under a causal mask: mac = S (size + value size); mul = S "
-    "(scale); "
+    "with S = batch * heads * queries * keys, in full also under a causal mask: mac = S (size + value size), of which "
+    "those of hidden pairs are masked; mul = S (scale); "
     "add = S for each mask or bias; logic = S for a causal mask or a window; softmax over the keys; softcap: div, exp "
     "and mul = S";
 
 /// Keys that a query sees through a window of `width`; what the first ones miss is not taken off: a bound.
 Dim keys_in_window(const Call& c, const Dim& keys, const Dim& width, Cost& cost);
+/// Pairs of a query and a key that a mask by position leaves: query i of `queries` is at position i + before among
+/// `keys`, and sees `left` keys before its own position and `right` after it, without a value all of them.
+Count visible_pairs(const Dim& queries, const Dim& keys, const Dim& before, std::optional<std::int64_t> left,
+                    std::optional<std::int64_t> right);
 /// Marks a cost as an upper bound, unless something worse is known of it.
 void bound(Cost& cost, std::string_view because);
 

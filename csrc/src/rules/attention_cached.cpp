@@ -85,6 +85,7 @@ Status count(const Call& c, Cost& cost) {
   a.value_size = s.value_size;
   a.masks = (c.has(kMask) ? 1 : 0) + (c.has(kBias) ? 1 : 0);
   a.selected = c.integer("unidirectional", 0) != 0;
+  if (a.selected) a.visible = visible_pairs(s.queries, s.keys, s.keys - s.queries, std::nullopt, 0);
   attend(cost, a);
   if (c.has(kPastKey) && s.present == s.past && !s.ready) bound(cost, "how much of the cache is filled is not known");
   // The cache grows in place: only the new keys and values are written to it.
@@ -214,6 +215,10 @@ Status count(const Call& c, Cost& cost) {
   a.size = a.value_size = s.size;
   a.masks = c.has(kBias) ? 1 : 0;
   a.selected = c.integer("causal", 1) != 0;
+  if (a.selected && !c.has(kQueryLengths)) {
+    const auto left = window > 0 ? std::optional(window - 1) : std::nullopt;
+    a.visible = visible_pairs(s.queries, s.keys, s.keys - s.queries, left, 0);
+  }
   a.softcap = c.real("softcap", 0) != 0;
   a.sink = c.has(kSink) || c.integer("smooth_softmax", -1) > 0;
   attend(cost, a);

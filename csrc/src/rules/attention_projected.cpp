@@ -83,6 +83,7 @@ void attend_projected(const Call& c, const Sizes& s, Cost& cost) {
   a.value_size = s.value_size;
   a.masks = (c.has(kMask) ? 1 : 0) + (c.has(kBias) ? 1 : 0);
   a.selected = c.integer("unidirectional", 0) != 0;
+  if (a.selected) a.visible = visible_pairs(s.queries, s.keys, s.keys - s.queries, std::nullopt, 0);
   attend(cost, a);
   if (c.integer("do_rotary", 0) != 0) {
     const std::int64_t stated = c.integer("rotary_embedding_dim", 0);
@@ -306,6 +307,7 @@ Status count(const Call& c, Cost& cost) {
   a.value_size = head_size(c, c.shape(kVW)[1], heads);
   a.masks = (c.has(kMask) ? 1 : 0) + (c.has(kBias) ? 1 : 0);
   a.selected = c.integer("unidirectional", 0) != 0;
+  if (a.selected) a.visible = visible_pairs(a.queries, a.keys, 0, std::nullopt, 0);
   attend(cost, a);
   work::dequantize(cost, a.scores(), false);  // scores to floats
   work::requantize(cost, a.scores(), false);  // probabilities to 8 bits
