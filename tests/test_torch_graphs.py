@@ -414,3 +414,14 @@ def test_depth_of_a_tree() -> None:
 
 def test_tree_of_a_bound() -> None:
     assert plain(macsim.count(exported(Cond(), (2, 4))).tree(), 100).startswith("Cond  <= 128 MACs")
+
+
+def test_sizes_have_the_names_that_the_user_gave_them() -> None:
+    batch, sides = torch.export.Dim("batch", max=64), torch.export.Dim("side")
+    program = torch.export.export(
+        nn.Conv2d(3, 8, 3, padding=1), (torch.zeros(2, 3, 9, 9),), dynamic_shapes=({0: batch, 2: sides},)
+    )
+    report = macsim.count(program)
+    assert report.macs == 8 * 27 * 9 * Expr("batch") * Expr("side")
+    assert report.bind(batch=2, side=9).macs == macsim.count(program, dims={"batch": 2, "side": 9}).macs == 2 * 81 * 216
+    assert macsim.count(program, ("n", 3, 9, 9)).macs == 81 * 216 * Expr("n")

@@ -384,7 +384,6 @@ class Plan:
     def infers(self) -> bool:
         """Whether the row tells the results' shapes."""
 
-@final
 class Tape:
     """Calls of a program's operators as they happen, counted as they come; of one thread.
 

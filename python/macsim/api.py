@@ -136,7 +136,8 @@ def count(
     model : path, bytes-like, onnx.ModelProto, onnx_ir.Model, Model, torch.nn.Module, callable or graph
         What to count: see `load`. A module or a function of torch's needs inputs. An exported program, the path of a
         ``.pt2`` file or an fx graph whose nodes know their results needs none: sizes that it leaves open are symbols,
-        which inputs or shapes may name or set.
+        which inputs or shapes may name or set. They have the names of the ``torch.export.Dim`` that they were exported
+        with; a file does not keep these, so that they are torch's own there (``s77``).
     *inputs, kwargs : tensor, shape, or a nest of them
         Of a torch program: the arguments of its call. A tuple of ints, names and expressions is a shape.
     dtypes : mapping of str to dtype, optional

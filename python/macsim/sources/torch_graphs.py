@@ -20,6 +20,7 @@ from macsim.custom import Registry
 from macsim.errors import TraceError
 from macsim.groups import rough
 from macsim.modules import Called, note_parameters
+from macsim.sources.torch_formulas import tape_of
 from macsim.sources.torch_ops import DTYPES, Operator, operator_of
 from macsim.sources.torch_sizes import Sizes
 
@@ -86,6 +87,7 @@ def walk(
     exported = isinstance(model, torch.export.ExportedProgram)
     nodes = [node for node in model.graph.nodes if node.op == "placeholder"]
     stored = _stored(model) if exported else {}
+    walker.sizes.call([node.meta.get("val") for node in nodes])
     walker.sizes.fit(_user_inputs(model, nodes) if exported else _named(nodes), inputs, kwargs, shapes)
     arguments = []
     parameters: list[tuple[str, int]] = []
@@ -180,7 +182,7 @@ class Walker:
         exported = isinstance(model, torch.export.ExportedProgram)
         self.model = model
         self.registry = registry
-        self.tape = _core.Tape(registry.table, _name_of(model), FACTS)
+        self.tape = tape_of(registry, _name_of(model), FACTS)
         self.sizes: Sizes = like.sizes if like else Sizes(model.range_constraints if exported else {})
         self.modules: dict[str, Called] = {}
         self._seen: set[str] = set()
@@ -543,16 +545,16 @@ class Expansion(TorchDispatchMode):
         try:
             if func._can_decompose():
                 return func.decompose(*args, **kwargs)
-            from torch._decomp import decomposition_table
+            from macsim.sources.torch_trace import recipes
 
-            recipe = decomposition_table.get(func)
+            recipe = recipes().get(func)
             return NotImplemented if recipe is None else recipe(*args, **kwargs)
         finally:
             self.inside.pop()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if not isinstance(func, OpOverload):
+        if not isinstance(func, OpOverload) or func.namespace == "prim":  # where a tensor lies
             return func(*args, **kwargs)
         operator = self.walker.operator(func)
         if not operator.known and not operator.native:

@@ -16,6 +16,7 @@ from macsim import _core
 from macsim.custom import Registry
 from macsim.errors import MacsimError, RequestError, TraceError
 from macsim.modules import Called
+from macsim.sources.torch_formulas import tape_of
 from macsim.sources.torch_inputs import Examples, named_arguments
 from macsim.sources.torch_modules import class_name, left_as_found, module_paths, noted, unwrapped, watching
 from macsim.sources.torch_requests import check_arguments
@@ -73,9 +74,9 @@ def _recorder(
     registry: Registry, name: str, paths: dict[Any, str], symbolic: bool, hints: Mapping[str, int] | None
 ) -> Recorder:
     if not symbolic:
-        return Recorder(_core.Tape(registry.table, name, torch_facts()), paths)
+        return Recorder(tape_of(registry, name, torch_facts()), paths)
     sizes = Sizes(hints)
-    sizes.tape = _core.Tape(registry.table, name, torch_facts(expr_of, sizes.size))
+    sizes.tape = tape_of(registry, name, torch_facts(expr_of, sizes.size))
     return SymbolicRecorder(sizes.tape, paths, sizes)
 
 

@@ -23,6 +23,7 @@ class Sizes:
         self.given: dict[str, Any] = {}
         self.ranges = {str(symbol): bounds for symbol, bounds in ranges.items()}
         self.names: set[str] = set()  # symbols that were met
+        self.called: dict[str, str] = {}  # what the user called torch's symbols
         self._known: dict[Any, Any] = {}
 
     def size(self, size: Any) -> Any:
@@ -40,7 +41,7 @@ class Sizes:
         if e.is_Integer:
             return int(e)
         if e.is_Symbol:
-            return self.given[e.name] if e.name in self.given else self._symbol(e.name)
+            return self.given[e.name] if e.name in self.given else self._symbol(self.called.get(e.name, e.name))
         parts = list(e.args)
         name = type(e).__name__
         if name == "Add" and not any(one.is_Rational and not one.is_Integer for one in e.atoms()):
@@ -73,6 +74,20 @@ class Sizes:
     def _symbol(self, name: str) -> _core.Expr:
         self.names.add(name)
         return _core.Expr(f"`{name}`")
+
+    def call(self, stated: Sequence[Any]) -> None:
+        """Take over the names of `torch.export.Dim`, which a program that was not loaded from a file still knows."""
+        sizes = [size for one in stated if isinstance(one, torch.Tensor) for size in one.shape]
+        for size in sizes:
+            if not isinstance(size, torch.SymInt) or not size.node.expr.is_Symbol:
+                continue
+            shape_env, symbol = size.node.shape_env, size.node.expr
+            names = getattr(shape_env, "source_name_to_debug_name", None) or {}
+            for source in (getattr(shape_env, "var_to_sources", None) or {}).get(symbol, ()):
+                where = source.name() if callable(source.name) else source.name
+                name = names.get(where)
+                if name is not None and name not in self.called.values():
+                    self.called.setdefault(symbol.name, name)
 
     # Sizes that the user gives. ---------------------------------------------------------------------------------------
 
