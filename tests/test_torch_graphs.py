@@ -425,3 +425,28 @@ def test_sizes_have_the_names_that_the_user_gave_them() -> None:
     assert report.macs == 8 * 27 * 9 * Expr("batch") * Expr("side")
     assert report.bind(batch=2, side=9).macs == macsim.count(program, dims={"batch": 2, "side": 9}).macs == 2 * 81 * 216
     assert macsim.count(program, ("n", 3, 9, 9)).macs == 81 * 216 * Expr("n")
+
+
+def test_flex_attention() -> None:
+    """2 heads of 16, 16 queries and keys: 2 * 16 * 16 pairs of 32 MACs; what changes a score runs for each pair."""
+    from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+
+    class Flex(nn.Module):
+        def __init__(self, mod: Any = None, mask: Any = None) -> None:
+            super().__init__()
+            self.mod, self.mask = mod, mask
+
+        def forward(self, q: torch.Tensor) -> torch.Tensor:
+            return flex_attention(q, q, q, self.mod, self.mask)
+
+    q = torch.zeros(1, 2, 16, 16)
+    pairs = 2 * 16 * 16
+    report = macsim.count(torch.export.export(Flex(), (q,)))
+    assert (report.macs, report.trust) == (32 * pairs, "exact")
+    scaled = macsim.count(torch.export.export(Flex(lambda score, b, h, i, j: score * 2), (q,)))
+    assert (scaled.macs, scaled.work["mul"] - report.work["mul"], scaled.trust) == (32 * pairs, pairs, "exact")
+    mask = create_block_mask(lambda b, h, i, j: i >= j, None, None, 16, 16, device="cpu")
+    masked = macsim.count(torch.export.export(Flex(None, mask), (q,)))
+    assert (masked.macs, masked.trust) == (32 * pairs, "bound")
+    with pytest.raises(macsim.TraceError, match=r"torch\.export\.export"):
+        macsim.count(Flex(), q)

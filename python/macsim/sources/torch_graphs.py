@@ -382,6 +382,29 @@ class Walker:
         total = trial.tape.finish(_values(results)).total()
         return total.macs, total.flops, total.trust in ("exact", "bound")
 
+    def _run_flex_attention(
+        self, scope: str, node: fx.Node, query: Any, key: Any, value: Any, score_mod: Any, block_mask: Any,
+        scale: Any = None, options: Any = None, score_rest: Any = (), mask_rest: Any = (),
+    ) -> Any:  # fmt: skip
+        """Count all pairs of a query and a key, and for each what changes its score and what may mask it."""
+        stated = self.value_of(node.meta.get("val"))
+        plan = self.operator(torch.ops.aten.scaled_dot_product_attention.default).plan
+        batch, heads, queries, _ = query.shape
+        keys = key.shape[2]
+        mask_mod = block_mask[-1]
+        whole = all(  # the mask that torch makes up where none is given: true for every pair
+            one.target is torch.ops.aten.new_ones.default for one in mask_mod.graph.nodes if one.op == "call_function"
+        )
+        places = [Value(torch.int32, ()) for _ in range(4)]
+        trust, because = ("exact", "") if whole else ("bound", "all pairs are counted; those in masked blocks are data")
+        with self._within(1, trust, because):
+            self.tape.record(plan, (query, key, value), {"enable_gqa": True}, self._number(scope), stated[0])
+            with self._within(batch * heads * queries * keys):
+                self.graph(score_mod, [Value(query.dtype, ()), *places, *score_rest], scope)
+                if not whole:
+                    self.graph(mask_mod, [*places, *mask_rest], scope)
+        return stated
+
     def _run_while_loop(
         self, scope: str, node: fx.Node, condition: Any, body: Any, carried: Any, additional: Any = ()
     ) -> Any:

@@ -94,10 +94,10 @@ def _run(recorder: Recorder, call: Callable[..., Any], args: tuple[Any, ...], kw
         raise
     except Exception as error:
         where = recorder.failed_in
-        if isinstance(error, NotImplementedError) and "HigherOrderOperator" in str(error):
+        if "FlexAttention" in str(error) or "HigherOrderOperator" in str(error):
             raise TraceError(
-                "the program holds a cond, a scan or a loop of torch's, which is counted as a graph: give "
-                "torch.export.export(module, inputs)",
+                "the program holds a cond, a scan, a loop or a flex_attention of torch's, which is counted as a graph: "
+                "give torch.export.export(module, inputs)",
                 where,
             ) from error
         raise TraceError(f"the program raised {type(error).__name__}: {error}", where) from error
