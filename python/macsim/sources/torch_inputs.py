@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -44,7 +45,24 @@ class Examples:
             return type(given)(*(self.of(f"{name}.{field}", getattr(given, field)) for field in given._fields))
         if isinstance(given, list | tuple):
             return type(given)(self.of(f"{name}[{i}]", value) for i, value in enumerate(given))
-        return given
+        return self._held(name, given, {}) if _is_record(given) else given
+
+    def _held(self, name: str, given: Any, made: dict[int, Any]) -> Any:
+        """Return an object of the program's own, such as a cache, with tensors without storage for those it holds."""
+        if id(given) in made:
+            return made[id(given)]
+        if isinstance(given, torch.Tensor):
+            made[id(given)] = self._tensor(name, given)
+        elif type(given) in (list, tuple):
+            made[id(given)] = type(given)(self._held(f"{name}[{i}]", one, made) for i, one in enumerate(given))
+        elif type(given) is dict:
+            made[id(given)] = {key: self._held(f"{name}.{key}", one, made) for key, one in given.items()}
+        elif _is_record(given):
+            made[id(given)] = twin = copy.copy(given)
+            vars(twin).update({key: self._held(f"{name}.{key}", one, made) for key, one in vars(given).items()})
+        else:
+            return given
+        return made[id(given)]
 
     def _tensor(self, name: str, given: torch.Tensor) -> torch.Tensor:
         if small(given):
@@ -81,6 +99,13 @@ def _is_shape(given: Any) -> bool:
         and not hasattr(given, "_fields")
         and all(isinstance(size, int) and not isinstance(size, bool) for size in given)
         and (isinstance(given, tuple | torch.Size))
+    )
+
+
+def _is_record(given: Any) -> bool:
+    """Whether it is an object with attributes that a program may hold tensors in, and write to."""
+    return hasattr(given, "__dict__") and not (
+        isinstance(given, type | torch.nn.Module | torch.dtype | torch.device | str | int | float) or callable(given)
     )
 
 

@@ -23,7 +23,7 @@ from macsim.sources.torch_ops import DTYPES, Operator, operator_of
 if TYPE_CHECKING:
     from macsim import _core
 
-__all__ = ["Recorder", "small", "torch_facts"]
+__all__ = ["Recorder", "recipes", "small", "torch_facts"]
 
 META = torch.device("meta")
 CPU = torch.device("cpu")
@@ -134,6 +134,8 @@ class Recorder(TorchDispatchMode):
         for one in tensors:  # small tables that the program made or keeps
             if not one.is_meta and id(one) not in self._known and not self.tape.knows(one) and small(one):
                 self.know(one, ours=False)
+        if name == "lift_fresh" and not args[0].is_meta and args[0].numel() <= MOST_VALUES:
+            self.know(args[0])  # written in the program as numbers
         if not operator.random and all(id(one) in self._known for one in tensors):
             out = self._followed(func, operator, args, kwargs, bool(tensors))
             if out is not NotImplemented:
@@ -200,8 +202,10 @@ class Recorder(TorchDispatchMode):
     def _followed(
         self, func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any], takes: bool
     ) -> Any:
-        if not takes and not _is_factory(func):
-            return NotImplemented
+        if not takes and not _is_factory(func) and func.namespace != "aten":
+            return NotImplemented  # of numbers alone aten's results are known
+        if not operator.known and not operator.native and operator.writes is None and func._can_decompose():
+            return NotImplemented  # what it is made of is followed
         if not takes and self._expanding and kwargs.get("device") == META:
             made = kwargs.get("dtype") or torch.get_default_dtype()
             if made.is_floating_point or "empty" in func._schema.name:
@@ -225,7 +229,8 @@ class Recorder(TorchDispatchMode):
         results = _gather([out], [])
         if any(one.is_meta for one in results):
             return NotImplemented
-        self.tape.record(operator.plan, args, kwargs, self.scope, changed if changed is not None else out)
+        if takes or _is_factory(func):  # of numbers alone it is the program's own arithmetic
+            self.tape.record(operator.plan, args, kwargs, self.scope, changed if changed is not None else out)
         for one in results:
             self.know(one)
         return changed if changed is not None else out
@@ -250,7 +255,7 @@ class Recorder(TorchDispatchMode):
             with self:
                 if func._can_decompose():
                     return func.decompose(*args, **kwargs)
-                recipe = _recipes().get(func)
+                recipe = recipes().get(func)
                 if recipe is None:
                     return NotImplemented
                 return recipe(*args, **kwargs)
@@ -266,14 +271,16 @@ _table: dict[Any, Any] = {}
 _table_lock = threading.Lock()
 
 
-def _recipes() -> dict[Any, Any]:
-    """Torch's own decompositions, loaded on first use."""
+def recipes() -> dict[Any, Any]:
+    """Torch's own decompositions and what its fused operators are made of, loaded on first use."""
     if not _table:
         with _table_lock:
             if not _table:
                 from torch._decomp import decomposition_table
 
-                _table.update(decomposition_table)
+                from macsim.sources.torch_fused import FUSED
+
+                _table.update({**decomposition_table, **FUSED})
     return _table
 
 
