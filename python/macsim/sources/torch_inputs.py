@@ -59,6 +59,8 @@ class Examples:
             made[id(given)] = {key: self._held(f"{name}.{key}", one, made) for key, one in given.items()}
         elif _is_record(given):
             made[id(given)] = twin = copy.copy(given)
+            if twin is given:  # there is only one of it, as of the member of an enumeration
+                return given
             vars(twin).update({key: self._held(f"{name}.{key}", one, made) for key, one in vars(given).items()})
         else:
             return given
