@@ -201,6 +201,11 @@ class Program:
     def __str__(self) -> str:
         return self.op
 
+    @property
+    def spelled(self) -> str:
+        """The whole name: of ATen where it names no library."""
+        return self.op if "::" in self.op else f"aten::{self.op}"
+
 
 def program(
     op: str, call: Callable[..., Any], inputs: list[T], outputs: list[T] | T, trust: str = "exact", **work: int
@@ -220,7 +225,7 @@ def check_program(p: Program) -> None:
     report = macsim.count(p.call, *tensors)
     got = [(tensor.dtype, tensor.shape) for tensor in report.outputs]
     assert got == [(tensor.dtype, tensor.shape) for tensor in p.outputs]
-    rows = [row for row in report.rows if row.op == f"aten::{p.op}"]
+    rows = [row for row in report.rows if row.op == p.spelled]
     assert len(rows) == 1, [row.op for row in report.rows]
     work = {kind: amount for kind, amount in rows[0].work.items() if amount != 0}
     assert work == p.work, (work, p.work)

@@ -14,7 +14,8 @@ std::vector<Binding> aten(std::initializer_list<std::string_view> names, const I
   std::vector<Binding> out;
   for (const std::string_view name : names) {
     Binding binding;
-    binding.op = "aten::" + std::string(name);
+    const bool whole = name.find("::") != std::string_view::npos;
+    binding.op = (whole ? "" : "aten::") + std::string(name);
     binding.slots = slots;
     binding.attrs = attrs;
     binding.infer = infer;

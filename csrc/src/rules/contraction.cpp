@@ -2,6 +2,9 @@
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include "contraction.hpp"
 
+#include <cmath>
+#include <string>
+
 #include "aten.hpp"
 
 #include "families.hpp"
@@ -226,6 +229,41 @@ Status cost_grouped(const Call& c, Cost& cost) {
   return {};
 }
 
+/// 8-bit operands and their scales: one of each, or one a row and one a column (blocks of either are taken for these).
+namespace scaled {
+enum : std::size_t { kA = 0, kB = 1, kScaleA = 2, kScaleB = 3, kBias = 4, kScaleY = 5 };
+}
+
+Status cost_scaled_product(const Call& c, Cost& cost) {
+  const Count y = numel(c.out_shape());
+  const Shape& a = c.shape(scaled::kA);
+  cost[Work::mac] = y * better_known(a.empty() ? Dim(1) : a.back(), c.shape(scaled::kB)[0]);
+  const Count factors = numel(c.shape(scaled::kScaleA)) * numel(c.shape(scaled::kScaleB));
+  cost[Work::mul] = factors.is(1) ? y + 1 : 2 * y;
+  if (c.has(scaled::kBias)) cost[Work::add] = y;
+  if (c.has(scaled::kScaleY)) cost[Work::mul] += y;
+  if (is_float(c.out().dtype) && bits_of(c.out().dtype) == 8) cost[Work::convert] = y;
+  cost.compute = cost.accumulate = DType::f32;
+  return {};
+}
+
+/// Weights in few bits, with a scale (and a zero point) for each output or for each group of its inputs.
+Status cost_few_bits(const Call& c, Cost& cost) {
+  const Shape& y = c.out_shape();
+  const Shape& a = c.shape(kA);
+  if (y.size() < 2 || a.size() < 2) return bad(std::string(c.op()) + " multiplies matrices");
+  const Count weights = y.back() * a.back();
+  cost[Work::mac] = numel(y) * a.back();
+  cost[Work::convert] = weights;
+  if (c.op() == "_weight_int8pack_mm") {  // one scale an output
+    cost[Work::mul] = numel(y);
+  } else {
+    cost[Work::mul] = weights;
+    cost[Work::add] = weights;
+  }
+  return {};
+}
+
 /// y[.., k] = sum over i, j of x1[.., i] w[k, i, j] x2[.., j].
 Status cost_bilinear(const Call& c, Cost& cost) {
   enum : std::size_t { kX1 = 0, kX2 = 1, kW = 2, kBias = 3 };
@@ -251,6 +289,24 @@ std::vector<Rule> aten_rules() {
        "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.grouped_mm.html", aten_grouped, cost_grouped,
        aten({"_grouped_mm"}, aten_grouped, "a b #offsets") +
            aten({"_scaled_grouped_mm"}, aten_grouped, "a b scale_a scale_b #offsets")},
+      {"scaled_matmul",
+       "a b scale_a scale_b bias scale_y",
+       "Matrix product of 8-bit floats with scales",
+       "mac = M * N * K; mul = |y| + 1, with scales of rows and columns 2|y|, |y| for the scale of Y; add = |y| with a "
+       "bias; convert = |y| to 8 bits",
+       "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.scaled_mm.html",
+       {},
+       cost_scaled_product,
+       aten({"_scaled_mm"}) + aten({"_scaled_mm_v2"}, {}, "a b scale_a scale_b bias")},
+      {"few_bit_matmul",
+       "a b scales",
+       "Matrix product with weights of 4 or 8 bits",
+       "mac = |y| * K; convert = N * K; 8 bits: mul = |y|; 4 bits: mul = add = N * K",
+       "https://github.com/pytorch/pytorch/blob/main/aten/src/ATen/native/native_functions.yaml",
+       {},
+       cost_few_bits,
+       aten({"_weight_int4pack_mm", "_weight_int8pack_mm", "_weight_int4pack_mm_for_cpu"}) +
+           aten({"_weight_int4pack_mm_with_scales_and_zeros"})},
       {"bilinear",
        "x1 x2 w bias",
        "x1 W x2 + b, for every output",
@@ -396,24 +452,34 @@ Status cost_aten_distances(const Call& c, Cost& cost) {
   const double p = c.real("p", 2);
   const Count y = numel(c.out_shape());
   const Count each = y * (a.empty() ? Dim(1) : a.back());
-  if (p != 1 && p != 2) {
-    cost.trust = Trust::unknown;
-    cost.because = "only the norms 1 and 2 are known";
+  cost[Work::add] = 2 * each - y;  // differences, and the sum
+  if (p == 2) {
+    cost[Work::mul] = each;
+    cost[Work::sqrt] = y;
     return {};
   }
-  cost[Work::add] = 2 * each - y;
-  if (p == 1) cost[Work::logic] = each;
-  if (p == 2) cost[Work::mul] = each;
-  if (p == 2) cost[Work::sqrt] = y;
+  if (p == 0) {  // how many differ
+    cost[Work::add] = each - y;
+    cost[Work::compare] = each;
+    return {};
+  }
+  cost[Work::logic] = each;
+  if (std::isinf(p)) {  // the largest
+    cost[Work::add] = each;
+    cost[Work::compare] = each - y;
+  } else if (p != 1) {  // |d|^p each, then the root
+    for (const Work kind : {Work::log, Work::mul, Work::exp}) cost[kind] = each + y;
+  }
   return {};
 }
 
 std::vector<Rule> distance_rules() {
   return {{"distances", "a b", "Distances between all rows of one matrix and all rows of another",
            "over rows of N: mul = |y| * N; add = |y| * (2 N - 1); sqrt = |y| for the Euclidean metric; norm 1: logic "
-           "in place of mul",
+           "in place of mul; p: log, mul, exp = |y| * (N + 1) more",
            contrib_doc("CDist"), infer_distances, cost_distances,
-           microsoft({"CDist"}) + aten({"cdist", "_cdist_forward"}, {}, {}, {}, cost_aten_distances)}};
+           microsoft({"CDist"}) +
+               aten({"cdist", "_cdist_forward", "pdist", "_pdist_forward"}, {}, {}, {}, cost_aten_distances)}};
 }
 
 }  // namespace

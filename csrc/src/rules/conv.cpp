@@ -120,7 +120,9 @@ Status cost_qlinear_conv(const Call& c, Cost& cost) {
 
 // As torch calls them. ----------------------------------------------------------------------------------------------
 
-bool transposes(const Call& c) { return c.integer("transposed", 0) != 0 || c.op().starts_with("conv_transpose"); }
+bool transposes(const Call& c) {
+  return c.integer("transposed", 0) != 0 || c.op().find("transpose") != std::string_view::npos;
+}
 
 /// x [N, C, spatial] or without N; padding by numbers, "same" or "valid".
 Status aten_conv(const Call& c, Outputs& out) {
@@ -164,6 +166,20 @@ Status cost_aten_conv(const Call& c, Cost& cost) {
   return {};
 }
 
+/// The gradient of x is the other kind of convolution with the same weights, that of w a convolution of x with dy: each
+/// has as many products as the convolution itself.
+Status cost_conv_backward(const Call& c, Cost& cost) {
+  enum : std::size_t { kDy, kInput, kWeight };
+  const Span<std::int64_t> wanted = c.integers("output_mask");
+  const auto wants = [&](std::size_t i) { return i >= wanted.size() || wanted[i] != 0; };
+  const Shape& dy = c.shape(kDy);
+  const Count macs = numel(transposes(c) ? c.shape(kInput) : dy) * numel(c.shape(kWeight), 1);
+  cost[Work::mac] = macs * ((wants(0) ? 1 : 0) + (wants(1) ? 1 : 0));
+  if (wants(2) && dy.size() > 1) cost[Work::add] = numel(dy) - dy[1];
+  if (cost[Work::mac].is(0) && cost[Work::add].is(0)) cost.moves("no gradient is wanted");
+  return {};
+}
+
 }  // namespace
 
 std::vector<Rule> plain_conv_rules() {
@@ -175,14 +191,29 @@ std::vector<Rule> plain_conv_rules() {
        "|y|",
        "https://onnx.ai/onnx/operators/onnx__Conv.html", infer_conv_like(kX), cost_conv,
        aten({"conv1d", "conv2d", "conv3d", "convolution", "_convolution", "conv_transpose1d", "conv_transpose2d",
-             "conv_transpose3d"},
+             "conv_transpose3d", "convolution_overrideable"},
             aten_conv, {}, {}, cost_aten_conv) +
+           aten({"cudnn_convolution", "cudnn_convolution_transpose", "miopen_convolution",
+                 "miopen_depthwise_convolution", "miopen_convolution_transpose", "mkldnn_convolution",
+                 "mkldnn::_convolution_pointwise", "_slow_conv2d_forward", "slow_conv3d_forward", "_conv_depthwise2d",
+                 "conv_depthwise3d", "slow_conv_transpose2d", "slow_conv_transpose3d", "slow_conv_dilated2d",
+                 "slow_conv_dilated3d", "thnn_conv2d", "slow_conv3d"},
+                {}, {}, {}, cost_aten_conv) +
            std::vector<Binding>{{"onnx::Conv", "x w b"},
                                 {"com.microsoft::FusedConv", "x w b z"},
                                 {"com.microsoft::NhwcConv", "x w b"},
                                 {"com.microsoft::NhwcFusedConv", "x w b z"},
                                 {"com.microsoft.nchwc::Conv", "x w b z"},
                                 {"com.ms.internal.nhwc::Conv", "x w b"}}},
+      {"conv_backward",
+       "dy x w",
+       "The gradients of a convolution",
+       "mac = those of the convolution for each of the gradients of x and w that are wanted; that of a bias: add = "
+       "|dy| - channels",
+       "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.conv2d.html",
+       {},
+       cost_conv_backward,
+       aten({"convolution_backward"})},
       {"conv_integer",
        kSlots,
        "Convolution of integers, 32-bit result",

@@ -224,6 +224,15 @@ bool keeps_integers(std::string_view name) {
   return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
 }
 
+// What torch's decompositions end in.
+bool is_primitive(std::string_view name) {
+  constexpr std::string_view kNames[] = {"abs",   "acos", "acosh", "asin",  "asinh", "atan", "atanh", "bitwise_not",
+                                         "ceil",  "cos",  "cosh",  "erf",   "erfc",  "exp",  "exp2",  "expm1",
+                                         "floor", "log",  "log10", "log1p", "log2",  "neg",  "round", "reciprocal",
+                                         "rsqrt", "sign", "sin",   "sinh",  "sqrt",  "tan",  "tanh",  "trunc"};
+  return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
+}
+
 Status aten_boolean(const Call& c, Outputs& out) {
   out.set(0, DType::boolean, c.shape(0));
   return {};
@@ -238,7 +247,10 @@ Rule unary_rule(const Unary& u) {
   const InferFn infer = u.dtype == DType::boolean ? aten_boolean : keeps_integers(u.name) ? aten_same : aten_real;
   std::vector<Binding> spelled = u.op != nullptr ? onnx({u.op}) : std::vector<Binding>();
   if (!torch.empty()) spelled = spelled + aten({torch}, infer);
+  const std::string primitive = "prims::" + std::string(torch);
+  if (is_primitive(torch)) spelled = spelled + aten({primitive});
   const std::string page = u.op != nullptr ? onnx_page(u.op) : torch_page(torch);
+  if (torch == "leaky_relu") spelled = spelled + aten({"rrelu", "rrelu_with_noise"}, aten_same);
   return {u.name, "x", u.summary, u.formula, page, infer_unary(u.function, u.dtype), cost_each(u.work), spelled};
 }
 
@@ -269,7 +281,7 @@ std::vector<Rule> unary_rules() {
 }
 
 std::vector<Rule> elementwise_family() {
-  return joined({unary_rules(), binary_rules(), several_rules(), fused_rules()});
+  return joined({unary_rules(), binary_rules(), several_rules(), special_rules(), fused_rules()});
 }
 
 }  // namespace macsim::rules

@@ -26,6 +26,7 @@ Truth negated(Truth truth) noexcept;
 std::vector<Rule> unary_rules();    // elementwise.cpp
 std::vector<Rule> binary_rules();   // elementwise_binary.cpp: arithmetic, comparison, logic, bits, powers
 std::vector<Rule> several_rules();  // elementwise_several.cpp: any number of inputs, selection, casts
+std::vector<Rule> special_rules();  // elementwise_special.cpp: torch's own
 std::vector<Rule> fused_rules();    // elementwise_fused.cpp: gated activations, com.microsoft
 
 }  // namespace macsim::rules

@@ -1,6 +1,9 @@
 // Element-wise operators of two inputs: arithmetic, comparison, logic, bits, powers.
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cmath>
+#include <iterator>
+#include <string>
 
 #include "rules/aten.hpp"
 #include "rules/elementwise.hpp"
@@ -234,44 +237,59 @@ std::vector<Pair> pairs() {
       {"and", "And", "Logical and", logic, both, kBool, {"logical_and"}},
       {"or", "Or", "Logical or", logic, either, kBool, {"logical_or"}},
       {"xor", "Xor", "Logical exclusive or", logic, one_of, kBool, {"logical_xor"}},
-      {"bitwise_and", "BitwiseAnd", "Bitwise and", logic, bits_and, DType::unknown, {"bitwise_and", "__and__"}},
-      {"bitwise_or", "BitwiseOr", "Bitwise or", logic, bits_or, DType::unknown, {"bitwise_or", "__or__"}},
+      {"bitwise_and",
+       "BitwiseAnd",
+       "Bitwise and",
+       logic,
+       bits_and,
+       DType::unknown,
+       {"bitwise_and", "__and__", "__iand__"}},
+      {"bitwise_or", "BitwiseOr", "Bitwise or", logic, bits_or, DType::unknown, {"bitwise_or", "__or__", "__ior__"}},
       {"bitwise_xor",
        "BitwiseXor",
        "Bitwise exclusive or",
        logic,
        bits_xor,
        DType::unknown,
-       {"bitwise_xor", "__xor__"}},
+       {"bitwise_xor", "__xor__", "__ixor__"}},
       {"bit_shift",
        "BitShift",
        "Shift of bits",
        logic,
        shifted,
        DType::unknown,
-       {"bitwise_left_shift", "bitwise_right_shift", "__lshift__", "__rshift__"}},
+       {"bitwise_left_shift", "bitwise_right_shift", "__lshift__", "__rshift__", "__ilshift__", "__irshift__"}},
   };
 }
 
 }  // namespace
 
 std::vector<Rule> binary_rules() {
+  // What torch's decompositions end in.
+  constexpr std::string_view kPrimitives[] = {"add",  "sub", "mul",         "div",        "remainder",
+                                              "fmod", "eq",  "ne",          "lt",         "gt",
+                                              "le",   "ge",  "bitwise_and", "bitwise_or", "bitwise_xor"};
   std::vector<Rule> rules;
   for (const Pair& p : pairs()) {
     std::vector<Binding> spelled = onnx({p.op});
     for (const std::string_view name : p.torch) {
       const InferFn infer = p.dtype == DType::boolean ? aten_compare : name == "div" ? aten_ratio : aten_pair;
       spelled = spelled + aten({name}, infer, {}, {}, name == "add" || name == "sub" ? CostFn(cost_scaled) : CostFn());
+      const std::string primitive = "prims::" + std::string(name);
+      if (std::find(std::begin(kPrimitives), std::end(kPrimitives), name) != std::end(kPrimitives)) {
+        spelled = spelled + aten({primitive});
+      }
     }
     rules.push_back({p.name, "a b", p.summary,
                      std::string(name_of(p.work)) + " = |y|" + (p.work == Work::add ? "; an alpha: mul = |y|" : ""),
                      onnx_page(p.op), infer_pair(p.function, p.dtype), cost_each({{p.work, 1}}), std::move(spelled)});
   }
-  rules.push_back({"pow", "x exponent", "Power",
-                   "log = mul = exp = |y|; with the one exponent 2: mul = |y|; 3: mul = 2|y|; 0.5: sqrt = |y|; -1: "
-                   "div = |y|",
-                   onnx_page("Pow"), infer_pair(raised), cost_pow,
-                   onnx({"Pow"}) + aten({"pow"}, aten_pair, {}, {}, cost_aten_pow)});
+  rules.push_back(
+      {"pow", "x exponent", "Power",
+       "log = mul = exp = |y|; with the one exponent 2: mul = |y|; 3: mul = 2|y|; 0.5: sqrt = |y|; -1: "
+       "div = |y|",
+       onnx_page("Pow"), infer_pair(raised), cost_pow,
+       onnx({"Pow"}) + aten({"pow"}, aten_pair, {}, {}, cost_aten_pow) + aten({"prims::pow", "prims::cbrt"})});
   return rules;
 }
 

@@ -266,23 +266,28 @@ std::vector<Rule> several_rules() {
   const std::string cast = "convert = |x|; nothing where the type stays";
   return {
       {"max", "xs...", "Largest of the inputs", "compare = (inputs - 1) * |y|", onnx_page("Max"),
-       infer_all(Scalar::max, false), cost_all(compare, false), onnx({"Max"}) + aten({"maximum", "fmax"}, aten_pair)},
+       infer_all(Scalar::max, false), cost_all(compare, false),
+       onnx({"Max"}) + aten({"maximum", "fmax"}, aten_pair) +
+           aten({"prims::maximum", "prims::fmax"}, {}, "a b", {}, cost_each({{compare, 1}}))},
       {"min", "xs...", "Smallest of the inputs", "compare = (inputs - 1) * |y|", onnx_page("Min"),
-       infer_all(Scalar::min, false), cost_all(compare, false), onnx({"Min"}) + aten({"minimum", "fmin"}, aten_pair)},
+       infer_all(Scalar::min, false), cost_all(compare, false),
+       onnx({"Min"}) + aten({"minimum", "fmin"}, aten_pair) +
+           aten({"prims::minimum", "prims::fmin"}, {}, "a b", {}, cost_each({{compare, 1}}))},
       {"sum", "xs...", "Sum of the inputs", "add = (inputs - 1) * |y|", onnx_page("Sum"), infer_all(sum, false),
        cost_all(add, false), onnx({"Sum"})},
       {"mean", "xs...", "Mean of the inputs", "add = (inputs - 1) * |y|; div = |y|", onnx_page("Mean"),
        infer_all(sum, true), cost_all(add, true), onnx({"Mean"})},
       {"where", "condition x y", "One of two, element by element", "logic = |y|", onnx_page("Where"), infer_where,
        cost_each({{logic, 1}}),
-       onnx({"Where"}) + aten({"where"}, aten_where) + aten({"masked_fill"}, aten_filled, "x condition")},
+       onnx({"Where"}) + aten({"where"}, aten_where) + aten({"prims::where"}) +
+           aten({"masked_fill"}, aten_filled, "x condition")},
       {"clip", "x #min #max", "Kept between two bounds", "compare = |y| for each bound that is given",
        onnx_page("Clip"), infer_clip, cost_clip,
        onnx({"Clip"}) + aten({"clamp", "clip", "clamp_min", "clamp_max"}, aten_clamped, "x min max")},
       {"prelu", "x slope", "x, or slope*x below 0", "compare = mul = |x|", onnx_page("PRelu"), infer_prelu,
        cost_each({{compare, 1}, {mul, 1}}), onnx({"PRelu"}) + aten({"prelu"}, aten_same)},
       {"cast", "x", "Another element type", cast, onnx_page("Cast"), infer_cast, cost_cast,
-       onnx({"Cast"}) + aten({"to", "_to_copy", "type_as"}, {}, "x like")},
+       onnx({"Cast"}) + aten({"to", "_to_copy", "type_as", "prims::convert_element_type"}, {}, "x like")},
       {"cast_like", "x #like", "The element type of another tensor", cast, onnx_page("CastLike"), infer_cast, cost_cast,
        onnx({"CastLike"})},
       {"bit_cast", "x", "The same bits, read as another type", "no work; a view: no data moved", onnx_page("BitCast"),

@@ -310,13 +310,17 @@ Status cost_embedding_bag(const Call& c, Cost& cost) {
 
 Status cost_put(const Call& c, Cost& cost) {
   const bool adds = c.op() == "scatter_add" || c.op() == "index_add" || c.op() == "scatter_reduce" ||
+                    c.op() == "index_reduce" || (c.op() == "put" && c.integer("accumulate", 0) != 0) ||
                     (c.op().ends_with("index_put") && c.integer("accumulate", 0) != 0);
   if (!adds) {
     cost.moves("moves data only");
     return {};
   }
   // What is put in comes last among the tensors.
-  cost[Work::add] = numel(c.shape_at(c.inputs() - 1));
+  const std::string_view how = c.text("reduce", "sum");
+  const Work kind = how == "prod" ? Work::mul : how == "amax" || how == "amin" ? Work::compare : Work::add;
+  cost[kind] = numel(c.shape_at(c.inputs() - 1));
+  if (how == "mean") cost[Work::div] = numel(c.out_shape());
   return {};
 }
 
@@ -349,7 +353,8 @@ std::vector<Rule> gather_rules() {
       {"scatter_elements", "x indices updates", "Elements put in by index along one axis", reduces,
        docs + "ScatterElements.html", infer_scatter_elements, cost_scatter,
        onnx({"ScatterElements", "Scatter"}) +
-           aten({"scatter", "scatter_add", "scatter_reduce", "index_add", "index_copy", "index_fill", "masked_scatter"},
+           aten({"scatter", "scatter_add", "scatter_reduce", "index_add", "index_copy", "index_fill", "masked_scatter",
+                 "put", "index_reduce"},
                 {}, "x indices updates", {}, cost_put)},
       {"scatter_nd", "x indices updates", "Slices put in by tuples of indices", reduces, docs + "ScatterND.html",
        infer_scatter_nd, cost_scatter,

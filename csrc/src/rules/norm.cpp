@@ -296,6 +296,8 @@ std::vector<Rule> norm_family() {
        docs + "BatchNormalization.html", infer_batch_norm, cost_batch_norm,
        with_nhwc("BatchNormalization") +
            aten({"batch_norm", "native_batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm",
+                 "miopen_batch_norm",
+
                  "_batch_norm_no_update"},
                 aten_batch_norm, {}, {}, cost_aten_batch_norm)},
       {"instance_norm", "x scale bias", "Normalisation of each channel of each image", layer + "bias add n",

@@ -293,6 +293,21 @@ Status infer_reorder(const Call& c, Outputs& out) {
   return {};
 }
 
+/// Every gradient goes back to all elements of its window, its share first. Windows of adaptive pools cover all of x,
+/// or more where they overlap.
+Status cost_average_backward(const Call& c, Cost& cost) {
+  const Count dy = numel(c.shape(kX));
+  cost[Work::div] = dy;
+  if (c.op() == "avg_pool2d_backward") {
+    cost[Work::add] = dy * aten_window(c);
+    return {};
+  }
+  cost[Work::add] = numel(c.out_shape());
+  cost.trust = Trust::estimate;
+  cost.because = "as if the windows did not overlap";
+  return {};
+}
+
 std::vector<Binding> layouts(std::string_view op, std::initializer_list<std::string_view> dialects) {
   std::vector<Binding> names = onnx({op});
   for (const std::string_view dialect : dialects) {
@@ -314,8 +329,9 @@ std::vector<Rule> pool_family() {
        docs + "MaxPool.html", infer_pool, cost_max,
        layouts("MaxPool", {kNhwc, kNchwc}) + microsoft({"NhwcMaxPool"}) +
            aten({"max_pool1d", "max_pool2d", "max_pool3d"}, aten_pool, {}, {}, cost_aten_max) +
-           aten({"max_pool1d_with_indices", "max_pool2d_with_indices", "max_pool3d_with_indices"}, {}, {}, {},
-                cost_aten_max)},
+           aten({"max_pool1d_with_indices", "max_pool2d_with_indices", "max_pool3d_with_indices",
+                 "fractional_max_pool2d", "fractional_max_pool3d"},
+                {}, "x", {}, cost_aten_max)},
       {"masked_max_pool", "x mask", "Largest element of each window where a mask allows it",
        "compare = |y| * (|k| - 1); logic = |x|", contrib_doc("MaxpoolWithMask"), infer_pool, cost_masked_max,
        microsoft({"MaxpoolWithMask"})},
@@ -323,6 +339,14 @@ std::vector<Rule> pool_family() {
        docs + "AveragePool.html", infer_pool, cost_average,
        layouts("AveragePool", {kNhwc, kNchwc}) +
            aten({"avg_pool1d", "avg_pool2d", "avg_pool3d"}, aten_pool, {}, {}, cost_aten_average)},
+      {"average_pool_backward",
+       "dy x",
+       "The gradient of means of windows",
+       "div = |dy|; add = |dy| * |k|, of adaptive ones |x|, an estimate",
+       "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.avg_pool2d.html",
+       {},
+       cost_average_backward,
+       aten({"avg_pool2d_backward", "_adaptive_avg_pool2d_backward"})},
       {"lp_pool", "x", "Lp norm of each window",
        "add = |y| * (|k| - 1); p = 2: mul = |y|*|k|, sqrt = |y|; p = 1: logic = |y|*|k|; other: logic = |y|*|k| and "
        "log, mul, exp = |y| * (|k| + 1)",

@@ -4,6 +4,7 @@
 #include <limits>
 #include <string>
 
+#include "rules/aten.hpp"
 #include "rules/elements.hpp"
 #include "rules/families.hpp"
 #include "rules/quant.hpp"
@@ -251,6 +252,63 @@ Status cost_gather_packed(const Call& c, Cost& cost) {
   return {};
 }
 
+// As torch calls them: scales and zero points are numbers of the call, or tensors. -----------------------------------
+
+Status aten_quantized(const Call& c, Outputs& out) {
+  const DType stated = dtype_named(c.text("dtype", ""));
+  if (!c.ranked(kX) || stated == DType::unknown) return {};
+  out.set(0, stated, c.shape(kX));
+  return {};
+}
+
+Status aten_dequantized(const Call& c, Outputs& out) {
+  if (c.inputs() != 1) return {};
+  out.set(0, DType::f32, c.shape(kX));
+  return {};
+}
+
+Status cost_aten_quantize(const Call& c, Cost& cost) {
+  const Count n = numel(c.shape(kX));
+  cost[Work::div] = n;
+  cost[Work::convert] = n;
+  cost[Work::add] = n;
+  cost[Work::compare] = 2 * n;
+  return {};
+}
+
+Status cost_aten_dequantize(const Call& c, Cost& cost) {
+  work::dequantize(cost, numel(c.shape(kX)), true);
+  cost.compute = c.out().dtype;
+  return {};
+}
+
+/// There and back; the second result says where nothing was cut off.
+Status aten_fake(const Call& c, Outputs& out) {
+  out.set(0, c.dtype(kX), c.shape(kX));
+  out.set(1, DType::boolean, c.shape(kX));
+  return {};
+}
+
+Status cost_fake(const Call& c, Cost& cost) {
+  const Count n = numel(c.shape(kX));
+  cost[Work::div] = n;
+  cost[Work::convert] = n;
+  cost[Work::compare] = 2 * n;
+  cost[Work::add] = 2 * n;
+  cost[Work::mul] = n;
+  return {};
+}
+
+/// The range of a tensor or of each of its rows, and from it a scale and a zero point.
+Status cost_range(const Call& c, Cost& cost) {
+  const Count n = numel(c.shape(kX)), scales = numel(c.out_shape());
+  cost[Work::compare] = 2 * n + 2 * scales;
+  cost[Work::add] = 2 * scales;
+  cost[Work::div] = 2 * scales;
+  cost[Work::convert] = scales;
+  return {};
+}
+
 }  // namespace
 
 std::vector<Rule> quant_family() {
@@ -260,9 +318,38 @@ std::vector<Rule> quant_family() {
       {"quantize", "x scale zero", "saturate(round(x / scale) + zero)",
        "div = convert = |y|; compare = 2|y|; add = |y| with a zero point that is an integer",
        docs + "QuantizeLinear.html", infer_quantize, cost_quantize,
-       onnx({"QuantizeLinear"}) + microsoft({"QuantizeLinear"})},
+       onnx({"QuantizeLinear"}) + microsoft({"QuantizeLinear"}) +
+           aten({"quantize_per_tensor", "quantize_per_channel", "quantize_per_tensor_dynamic"}, aten_quantized, "x", {},
+                cost_aten_quantize) +
+           aten({"quantized_decomposed::quantize_per_tensor", "quantized_decomposed::quantize_per_channel",
+                 "quantized_decomposed::quantize_per_channel_group", "quantized_decomposed::quantize_per_token"},
+                {}, "x", {}, cost_aten_quantize)},
       {"dequantize", "x scale zero", "(x - zero) * scale", back, docs + "DequantizeLinear.html", infer_dequantize,
-       cost_dequantize, onnx({"DequantizeLinear"}) + microsoft({"DequantizeLinear"})},
+       cost_dequantize,
+       onnx({"DequantizeLinear"}) + microsoft({"DequantizeLinear"}) +
+           aten({"dequantize"}, aten_dequantized, "x", {}, cost_aten_dequantize) +
+           aten({"quantized_decomposed::dequantize_per_tensor", "quantized_decomposed::dequantize_per_channel",
+                 "quantized_decomposed::dequantize_per_channel_group", "quantized_decomposed::dequantize_per_token"},
+                {}, "x", {}, cost_aten_dequantize)},
+      {"fake_quantize", "x", "Quantised and back, as floats", "div = convert = mul = |x|; add = compare = 2|x|",
+       "https://docs.pytorch.org/docs/stable/generated/torch.fake_quantize_per_tensor_affine.html", aten_fake,
+       cost_fake,
+       aten({"fake_quantize_per_tensor_affine", "fake_quantize_per_channel_affine",
+             "fake_quantize_per_tensor_affine_cachemask", "fake_quantize_per_channel_affine_cachemask",
+             "_fake_quantize_per_tensor_affine_cachemask_tensor_qparams", "_fake_quantize_learnable_per_tensor_affine",
+             "_fake_quantize_learnable_per_channel_affine"},
+            aten_fake) +
+           aten({"quantized_decomposed::fake_quant_per_channel"}, aten_fake)},
+      {"quantization_range",
+       "x",
+       "Scales and zero points for the range of a tensor",
+       "s scales: compare = 2|x| + 2s; add = div = 2s; convert = s",
+       "https://docs.pytorch.org/docs/stable/quantization.html",
+       {},
+       cost_range,
+       aten({"quantized_decomposed::choose_qparams", "quantized_decomposed::choose_qparams_symmetric",
+             "quantized_decomposed::choose_qparams_per_token",
+             "quantized_decomposed::choose_qparams_per_token_asymmetric"})},
       {"dynamic_quantize", "x", "Quantisation over the range that a tensor has",
        "compare = 4|x| + 2; div = |x| + 2; add = |x| + 2; convert = |x| + 1", docs + "DynamicQuantizeLinear.html",
        infer_dynamic, cost_dynamic, onnx({"DynamicQuantizeLinear"})},

@@ -92,6 +92,43 @@ Status infer_multinomial(const Call& c, Outputs& out) {
   return {};
 }
 
+/// Of an even spread u: -log(u) / rate, log(u) / log(1 - p) rounded up, median + width * tan(pi (u - 1/2)).
+Status cost_drawn(const Call& c, Cost& cost) {
+  const Count n = numel(c.out_shape());
+  const std::string_view op = c.op();
+  if (op == "log_normal") {
+    normal(cost, n);
+    cost[Work::exp] += n;
+    spread(cost, n, true, true);
+  } else {
+    uniform(cost, n);
+    cost[op == "cauchy" ? Work::trig : Work::log] += n;
+    if (op == "geometric") cost[Work::convert] += n;
+    if (op == "cauchy") spread(cost, n, true, true);
+    if (op != "cauchy") cost[Work::div] += n;
+  }
+  cost.compute = c.out().dtype;
+  cost.read = cost.weights = 0;
+  return {};
+}
+
+/// Each number in its turn changes places with one behind it.
+Status cost_shuffled(const Call& c, Cost& cost) {
+  uniform(cost, numel(c.out_shape()));
+  return {};
+}
+
+/// Probabilities become running sums once a row, and each sample goes through them.
+Status cost_aten_multinomial(const Call& c, Cost& cost) {
+  const Shape &x = c.shape(kX), &y = c.out_shape();
+  const Count all = numel(x), samples = numel(y), rows = numel(x, 0, x.empty() ? 0 : x.size() - 1);
+  uniform(cost, samples);
+  cost[Work::add] += all - rows;
+  cost[Work::mul] += samples;
+  cost[Work::compare] = samples * (x.empty() ? Dim(1) : x.back());
+  return {};
+}
+
 /// Log-probabilities become running sums once a row; each sample goes through them.
 Status cost_multinomial(const Call& c, Cost& cost) {
   const Shape& x = c.shape(kX);
@@ -177,7 +214,26 @@ std::vector<Rule> random_family() {
        infer_random_like, cost_bernoulli, onnx({"Bernoulli"}) + aten({"bernoulli"})},
       {"multinomial", "x", "Classes drawn by their log-probabilities",
        philox + "; compare = |x| - rows + |y| * classes; add = 2|x| - rows; exp = |x|; mul = |y|",
-       docs + "Multinomial.html", infer_multinomial, cost_multinomial, onnx({"Multinomial"})},
+       docs + "Multinomial.html", infer_multinomial, cost_multinomial,
+       onnx({"Multinomial"}) + aten({"multinomial"}, {}, "x", {}, cost_aten_multinomial)},
+      {"random_drawn",
+       "",
+       "Random numbers from other distributions",
+       philox +
+           "; exponential log 1, div 1; geometric convert 1 more; Cauchy trig 1, mul 1, add 1; log-normal those of "
+           "a normal distribution, exp 1, mul 1, add 1",
+       "https://docs.pytorch.org/docs/stable/generated/torch.Tensor.exponential_.html",
+       {},
+       cost_drawn,
+       aten({"exponential", "geometric", "cauchy", "log_normal"})},
+      {"random_order",
+       "",
+       "Numbers in random order",
+       philox,
+       "https://docs.pytorch.org/docs/stable/generated/torch.randperm.html",
+       {},
+       cost_shuffled,
+       aten({"randperm"})},
       {"dropout", "x bias residual #ratio #training", "Elements dropped at random in training; nothing at inference",
        "bias and residual: add = |x| each; training: " + philox + ", compare = |x|, mul = 2|x|", docs + "Dropout.html",
        infer_dropout, cost_dropout,

@@ -317,6 +317,8 @@ std::vector<Rule> reduction_rules() {
   return rules;
 }
 
-std::vector<Rule> reduce_family() { return joined({reduction_rules(), running_rules(), softmax_rules()}); }
+std::vector<Rule> reduce_family() {
+  return joined({reduction_rules(), running_rules(), selection_rules(), softmax_rules()});
+}
 
 }  // namespace macsim::rules

@@ -16,6 +16,7 @@ Count folding(const Count& elements, const Count& rows);
 
 std::vector<Rule> reduction_rules();  // reduce.cpp
 std::vector<Rule> running_rules();    // reduce_along.cpp: arg, cumulative, top-k
+std::vector<Rule> selection_rules();  // reduce_select.cpp: medians, modes, places in order, running extremes
 std::vector<Rule> softmax_rules();    // reduce_softmax.cpp: softmax and its kin, losses
 
 }  // namespace macsim::rules

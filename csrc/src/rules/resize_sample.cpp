@@ -3,6 +3,7 @@
 #include <numeric>
 #include <string>
 
+#include "rules/aten.hpp"
 #include "rules/elements.hpp"
 #include "rules/families.hpp"
 #include "rules/resize.hpp"
@@ -34,12 +35,19 @@ Status infer_grid_sample(const Call& c, Outputs& out) {
   return {};
 }
 
+/// Torch numbers the modes.
+sample::Mode grid_mode(const Call& c) {
+  constexpr sample::Mode kModes[] = {sample::Mode::linear, sample::Mode::nearest, sample::Mode::cubic};
+  const std::int64_t number = c.integer("interpolation_mode", -1);
+  return number >= 0 && number < 3 ? kModes[number] : sample::mode_of(c.text("mode", "linear"));
+}
+
 /// The place of each coordinate takes a mul and an add; each pixel around it is compared with both edges.
 Status cost_grid_sample(const Call& c, Cost& cost) {
   const Shape& grid = c.shape(kGrid);
   if (grid.size() < 3) return bad("GridSample needs a grid, and has " + text(grid));
   if (Status status = one_of(c, "mode", {"linear", "bilinear", "nearest", "cubic", "bicubic"}); !status) return status;
-  const sample::Mode mode = sample::mode_of(c.text("mode", "linear"));
+  const sample::Mode mode = grid_mode(c);
   const std::size_t spatial = grid.size() - 2;
   const Count positions = numel(grid, 0, grid.size() - 1);
   const Count coordinates = positions * spatial;
@@ -191,6 +199,8 @@ std::vector<Rule> sample_rules() {
        "convert 1; linear: add 2; cubic: mul 12, add 14; then k = t^d: mul = k|y| and k a place, add = (k-1)|y|",
        docs + "GridSample.html", infer_grid_sample, cost_grid_sample,
        onnx({"GridSample"}) + microsoft({"GridSample"}) +
+           aten({"grid_sampler", "grid_sampler_2d", "grid_sampler_3d"}, infer_grid_sample) +
+           aten({"_grid_sampler_2d_cpu_fallback", "cudnn_grid_sampler"}) +
            std::vector<Binding>{{"com.ms.internal.nhwc::GridSample", {}}}},
       {"affine_grid", "theta #size", "Places on a grid under an affine map",
        "mac = |y| * (d + 1) in d dimensions; mul = add = one for each coordinate of each axis",

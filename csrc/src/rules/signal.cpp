@@ -1,10 +1,13 @@
 // Signal processing and small linear algebra: transforms, windows, mel weights, determinant, inverse, time warping.
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cmath>
 #include <string>
 
+#include "rules/aten.hpp"
 #include "rules/elements.hpp"
 #include "rules/families.hpp"
+#include "rules/signal.hpp"
 #include "rules/support.hpp"
 #include "rules/work.hpp"
 
@@ -164,6 +167,27 @@ Status cost_rfft(const Call& c, Cost& cost) {
   return {};
 }
 
+/// As torch calls them: over the axes `dim`, complex numbers as one element; a normalisation scales the results.
+CostFn cost_aten_transform(bool real) {
+  return [real](const Call& c, Cost& cost) -> Status {
+    const bool back = c.op().ends_with("c2r");
+    const Shape& x = c.shape(kX);
+    const Shape& y = c.out_shape();
+    const Shape& signal = back ? y : x;
+    std::optional<std::vector<std::size_t>> axes = axes_in(c.integers("dim"), signal.size());
+    if (!axes) return bad(std::string(c.op()) + ": the axes do not fit the shape " + text(signal));
+    Count length = 1, bins = 1, times = 1;
+    for (std::size_t i = 0; i < signal.size(); ++i) {
+      const bool along = std::find(axes->begin(), axes->end(), i) != axes->end();
+      (along ? length : times) *= signal[i];
+      if (along) bins *= y[i];
+    }
+    transform(cost, times, length, bins, real);
+    if (c.integer("normalization", 0) != 0) cost[Work::mul] += numel(y) * (back ? 1 : 2);
+    return {};
+  };
+}
+
 // Windows. ---------------------------------------------------------------------------------------------------------
 
 DType stated_dtype(const Call& c) { return dtype_from_onnx(c.integer("output_datatype", 1)); }
@@ -233,6 +257,7 @@ Status cost_det(const Call& c, Cost& cost) {
   cost[Work::add] = updates;
   cost[Work::div] = factors;
   cost[Work::compare] = factors;
+  linalg::widen(cost, c.dtype(kX));
   return {};
 }
 
@@ -247,6 +272,7 @@ Status cost_inverse(const Call& c, Cost& cost) {
   cost[Work::add] = matrices * n * (n - 1) * (n - 1);
   cost[Work::div] = matrices * n;
   cost[Work::compare] = matrices * floor_div(n * (n - 1), 2);
+  linalg::widen(cost, c.dtype(kX));
   return {};
 }
 
@@ -267,9 +293,12 @@ Status cost_warping(const Call& c, Cost& cost) {
 std::vector<Rule> signal_family() {
   const std::string docs = "https://onnx.ai/onnx/operators/onnx__";
   const std::string fast = "n log2 n: mul 2, add 3 (half for real signals), an estimate; symbolic n: n^2, a bound";
-  return {
+  std::vector<Rule> rows = {
       {"dft", "x #length #axis", "Discrete Fourier transform along one axis", fast + "; inverse: mul = |y|",
-       docs + "DFT.html", infer_dft, cost_dft, onnx({"DFT"})},
+       docs + "DFT.html", infer_dft, cost_dft,
+       onnx({"DFT"}) +
+           aten({"_fft_r2c", "_fft_c2r", "prims::fft_r2c", "prims::fft_c2r"}, {}, "x", {}, cost_aten_transform(true)) +
+           aten({"_fft_c2c", "prims::fft_c2c"}, {}, "x", {}, cost_aten_transform(false))},
       {"stft", "x #step window #frame", "Fourier transforms of overlapping frames", fast + "; window: mul = frames * n",
        docs + "STFT.html", infer_stft, cost_stft, onnx({"STFT"})},
       {"rfft", "x", "Fourier transform of a real signal, and back", fast, contrib_doc("Rfft"), infer_rfft, cost_rfft,
@@ -282,13 +311,14 @@ std::vector<Rule> signal_family() {
        docs + "MelWeightMatrix.html", infer_mel, cost_mel, onnx({"MelWeightMatrix"})},
       {"det", "x", "Determinants of square matrices",
        "for each: add = n(n-1)(2n-1)/6; mul as many and n-1; div = compare = n(n-1)/2", docs + "Det.html", infer_det,
-       cost_det, onnx({"Det"})},
+       cost_det, onnx({"Det"}) + aten({"_linalg_det", "linalg_det", "det"}, {}, "x")},
       {"inverse", "x", "Inverses of square matrices",
        "for each: mul = n(n-1)(n+1); add = n(n-1)^2; div = n; compare = n(n-1)/2", contrib_doc("Inverse"), infer_same,
-       cost_inverse, microsoft({"Inverse"})},
+       cost_inverse, microsoft({"Inverse"}) + aten({"linalg_inv", "linalg_inv_ex", "inverse"}, {}, "x")},
       {"time_warping", "x", "The cheapest path through a matrix of costs", "add = |x|; compare = 2|x|",
        contrib_doc("DynamicTimeWarping"), infer_warping, cost_warping, microsoft({"DynamicTimeWarping"})},
   };
+  return joined({std::move(rows), factor_rules(), spectrum_rules()});
 }
 
 }  // namespace macsim::rules

@@ -224,6 +224,10 @@ def operator_of(func: Any, tape: _core.Tape) -> Operator:
         reshapes=said.reshapes,
         random=said.random,
         fast=plan.infers and not said.native and said.writes is None,
-        in_place=said.writes == 0 and isinstance(said.writes, int) and not said.reshapes and said.outputs == 1,
+        in_place=plan.known
+        and said.writes == 0
+        and isinstance(said.writes, int)
+        and not said.reshapes
+        and said.outputs == 1,
         view=said.native and said.writes is None and said.parameters[0][1] == "tensor",
     )

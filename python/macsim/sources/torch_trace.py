@@ -137,11 +137,17 @@ class Recorder(TorchDispatchMode):
         if name == "lift_fresh" and not args[0].is_meta and args[0].numel() <= MOST_VALUES:
             self.know(args[0])  # written in the program as numbers
         if not operator.random and all(id(one) in self._known for one in tensors):
+            if tensors and not operator.known and not operator.native and operator.writes is None:
+                out = self._expanded(func, operator, args, kwargs)
+                if out is not NotImplemented:
+                    return out
             out = self._followed(func, operator, args, kwargs, bool(tensors))
             if out is not NotImplemented:
                 return out
+        if name.startswith("_foreach_") and not operator.known:
+            return self._each(func, name.removeprefix("_foreach_"), args, kwargs)
         if operator.writes is not None and not operator.reshapes:
-            return self._in_place(operator, args, kwargs)
+            return self._in_place(func, operator, args, kwargs)
         if not operator.known and not operator.native:
             out = self._expanded(func, operator, args, kwargs)
             if out is not NotImplemented:
@@ -154,10 +160,29 @@ class Recorder(TorchDispatchMode):
                     self.know(one)
         return out
 
-    def _in_place(self, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    # Lists of tensors: an operator for each.
+    def _each(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        one = getattr(torch.ops.aten, name)
+        keywords = dict(kwargs)
+        if name.startswith("addc") and len(args) > 3:
+            args, keywords = args[:3], {**keywords, "value": args[3]}
+        with self:
+            results = [
+                one(*(_of(value, i) for value in args), **{key: _of(value, i) for key, value in keywords.items()})
+                for i in range(len(args[0]))
+            ]
+        return results if func._schema.returns else None
+
+    def _in_place(self, func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         changed = kwargs[operator.writes] if isinstance(operator.writes, str) else args[operator.writes or 0]
         for one in changed if isinstance(changed, list | tuple) else [changed]:
             self._forget(one)
+        if not operator.known:
+            plain = _without_writing(func)
+            if plain is not None:  # counted by what it computes
+                with self:
+                    plain(*args, **{name: one for name, one in kwargs.items() if name != operator.writes})
+                return changed
         self.tape.record(operator.plan, args, kwargs, self.scope, changed)
         return changed
 
@@ -267,6 +292,18 @@ class Recorder(TorchDispatchMode):
             self._expanding.pop()
 
 
+def _without_writing(func: Any) -> Any:
+    """Return the operator that computes the same and writes nowhere, where torch has one."""
+    packet, overload = func._schema.name.partition("::")[2], func._overloadname
+    if packet.endswith("_") and not packet.endswith("__"):
+        packet = packet[:-1]
+    elif overload == "out" or overload.endswith("_out"):
+        overload = overload[:-4] or "default"
+    else:
+        return None
+    return getattr(getattr(getattr(torch.ops, func.namespace), packet, None), overload, None)
+
+
 _table: dict[Any, Any] = {}
 _table_lock = threading.Lock()
 
@@ -291,6 +328,10 @@ def _gather(values: Any, into: list[torch.Tensor]) -> list[torch.Tensor]:
         elif isinstance(value, list | tuple):
             _gather(value, into)
     return into
+
+
+def _of(value: Any, position: int) -> Any:
+    return value[position] if isinstance(value, list | tuple) else value
 
 
 def small(tensor: torch.Tensor) -> bool:

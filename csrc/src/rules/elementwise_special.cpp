@@ -1,0 +1,178 @@
+// Functions that torch has and ONNX has not: of two numbers, of bits, and those that are series.
+// Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#include <string>
+
+#include "rules/aten.hpp"
+#include "rules/elementwise.hpp"
+
+namespace macsim::rules {
+namespace {
+
+struct Exact {
+  const char* name;
+  const char* summary;
+  const char* formula;
+  PerElement work;
+  std::vector<Binding> spelled;
+};
+
+std::vector<Exact> exact_functions() {
+  using enum Work;
+  return {
+      {"atan2",
+       "Angle of a point",
+       "trig = |y|",
+       {{trig, 1}},
+       aten({"atan2", "arctan2"}, aten_ratio) + aten({"prims::atan2"}, {}, "a b")},
+      {"hypot",
+       "sqrt(a^2 + b^2)",
+       "mul = 2|y|; add = sqrt = |y|",
+       {{mul, 2}, {add, 1}, {sqrt, 1}},
+       aten({"hypot"}, aten_pair) + aten({"prims::hypot"}, {}, "a b")},
+      {"bits_of_floats",
+       "Signs and neighbours of floats",
+       "logic = |y|",
+       {{logic, 1}},
+       aten({"copysign", "nextafter", "prims::nextafter"}, {}, "a b") +
+           aten({"signbit", "prims::signbit", "frexp", "prims::frexp", "_conj_physical", "conj_physical",
+                 "prims::conj_physical"},
+                {}, "a")},
+      {"lerp", "a + w (b - a)", "add = 2|y|; mul = |y|", {{add, 2}, {mul, 1}}, aten({"lerp"}, {}, "a b w")},
+      {"log_add_exp",
+       "log(exp(a) + exp(b))",
+       "compare = exp = log = logic = |y|; add = 3|y|",
+       {{compare, 1}, {exp, 1}, {log, 1}, {logic, 1}, {add, 3}},
+       aten({"logaddexp", "logaddexp2"}, {}, "a b")},
+      {"logspace",
+       "Numbers evenly spaced by their logarithms",
+       "mul = add = exp = |y|",
+       {{mul, 1}, {add, 1}, {exp, 1}},
+       aten({"logspace"}, {}, "a? b")},
+  };
+}
+
+/// Of real numbers the sign says it.
+Status cost_angle(const Call& c, Cost& cost) {
+  const bool complex = class_of(c.dtype(0)) == DTypeClass::complex;
+  cost[complex ? Work::trig : Work::compare] = numel(c.out_shape());
+  return {};
+}
+
+/// Series, continued fractions and rational functions, whose lengths depend on the argument.
+Status cost_special(const Call& c, Cost& cost) {
+  add_each(cost, {{Work::mul, 20}, {Work::add, 20}, {Work::div, 1}, {Work::exp, 1}}, numel(c.out_shape()));
+  cost.trust = Trust::estimate;
+  cost.because = "as if a polynomial of degree 20, a division and an exponential";
+  return {};
+}
+
+/// Euclid's algorithm.
+Status cost_divisor(const Call& c, Cost& cost) {
+  const bool multiple = c.op() == "lcm";
+  const int steps = bits_of(c.out().dtype);  // 12 ln 2 / pi^2 ln n, 0.58 of the bits, on the average
+  cost[Work::div] = numel(c.out_shape()) * (7 * steps / 12 + (multiple ? 1 : 0));
+  if (multiple) cost[Work::mul] = numel(c.out_shape());
+  cost.trust = Trust::estimate;
+  cost.because = "as many steps of Euclid's algorithm as numbers of that width take on the average";
+  return {};
+}
+
+}  // namespace
+
+std::vector<Rule> special_rules() {
+  const std::string docs = "https://docs.pytorch.org/docs/stable/generated/torch.";
+  std::vector<Rule> rules;
+  for (Exact& e : exact_functions()) {
+    const std::string op = e.spelled.front().op;
+    rules.push_back({e.name,
+                     "a b",
+                     e.summary,
+                     e.formula,
+                     docs + op.substr(op.find("::") + 2) + ".html",
+                     {},
+                     cost_each(e.work),
+                     std::move(e.spelled)});
+  }
+  rules.push_back({"angle",
+                   "x",
+                   "Angles of complex numbers",
+                   "trig = |x|; of real ones compare = |x|",
+                   docs + "angle.html",
+                   {},
+                   cost_angle,
+                   aten({"angle"})});
+  rules.push_back({"divisor",
+                   "a b",
+                   "Greatest common divisor, least common multiple",
+                   "b bits: div = 7b/12 |y|; the multiple: div and mul |y| more; an estimate",
+                   docs + "gcd.html",
+                   {},
+                   cost_divisor,
+                   aten({"gcd", "lcm", "prims::gcd"})});
+  rules.push_back({"special_function",
+                   "a b",
+                   "Gamma, Bessel and other functions that are series; orthogonal polynomials",
+                   "mul = add = 20|y|; div = exp = |y|, an estimate",
+                   "https://docs.pytorch.org/docs/stable/special.html",
+                   {},
+                   cost_special,
+                   aten({"lgamma",
+                         "digamma",
+                         "polygamma",
+                         "special_polygamma",
+                         "erfinv",
+                         "special_erfcx",
+                         "i0",
+                         "special_i0",
+                         "special_i0e",
+                         "special_i1",
+                         "special_i1e",
+                         "special_ndtri",
+                         "special_zeta",
+                         "igamma",
+                         "igammac",
+                         "special_gammainc",
+                         "special_gammaincc",
+                         "special_airy_ai",
+                         "special_bessel_j0",
+                         "special_bessel_j1",
+                         "special_bessel_y0",
+                         "special_bessel_y1",
+                         "special_modified_bessel_i0",
+                         "special_modified_bessel_i1",
+                         "special_modified_bessel_k0",
+                         "special_modified_bessel_k1",
+                         "special_scaled_modified_bessel_k0",
+                         "special_scaled_modified_bessel_k1",
+                         "special_spherical_bessel_j0",
+                         "special_chebyshev_polynomial_t",
+                         "special_chebyshev_polynomial_u",
+                         "special_chebyshev_polynomial_v",
+                         "special_chebyshev_polynomial_w",
+                         "special_shifted_chebyshev_polynomial_t",
+                         "special_shifted_chebyshev_polynomial_u",
+                         "special_shifted_chebyshev_polynomial_v",
+                         "special_shifted_chebyshev_polynomial_w",
+                         "special_hermite_polynomial_h",
+                         "special_hermite_polynomial_he",
+                         "special_laguerre_polynomial_l",
+                         "special_legendre_polynomial_p",
+                         "prims::lgamma",
+                         "prims::digamma",
+                         "prims::erf_inv",
+                         "prims::erfcx",
+                         "prims::bessel_i0",
+                         "prims::bessel_i0e",
+                         "prims::bessel_i1",
+                         "prims::bessel_i1e",
+                         "prims::bessel_j0",
+                         "prims::bessel_j1",
+                         "prims::ndtri",
+                         "prims::zeta",
+                         "prims::igamma",
+                         "prims::igammac",
+                         "prims::spherical_bessel_j0"})});
+  return rules;
+}
+
+}  // namespace macsim::rules

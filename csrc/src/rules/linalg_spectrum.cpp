@@ -1,0 +1,153 @@
+// Eigenvalues, singular values and functions of matrices. They are found by iterations: what these take is estimated
+// with the counts of Golub and Van Loan, Matrix Computations, half of the flops mul and half add.
+// Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#include <string>
+
+#include "rules/aten.hpp"
+#include "rules/families.hpp"
+#include "rules/signal.hpp"
+#include "rules/support.hpp"
+
+namespace macsim::rules {
+namespace {
+
+enum : std::size_t { kA = 0 };
+
+constexpr std::string_view kIterations = "iterations as Golub and Van Loan count them";
+
+void flops(Cost& cost, const Count& batch, const Count& twice, std::int64_t divisor) {
+  const Count half = batch * floor_div(twice, 2 * divisor);
+  cost[Work::mul] += half;
+  cost[Work::add] += half;
+}
+
+void estimated(const Call& c, Cost& cost) {
+  linalg::widen(cost, c.dtype(kA));
+  cost.trust = Trust::estimate;
+  cost.because = kIterations;
+}
+
+/// Section 8.3: 4/3 n^3 flops for the eigenvalues of a symmetric matrix, 9 n^3 with its vectors.
+void symmetric(Cost& cost, const linalg::Matrix& a, bool vectors) {
+  const Dim& n = a.columns;
+  flops(cost, a.batch, (vectors ? 27 : 4) * n * n * n, 3);
+}
+
+Status cost_symmetric(const Call& c, Cost& cost) {
+  symmetric(cost, linalg::matrix_of(c.shape(kA)), c.op() != "linalg_eigvalsh" && c.integer("compute_v", 1) != 0);
+  estimated(c, cost);
+  return {};
+}
+
+/// Section 7.5: 10 n^3 flops for eigenvalues, 25 n^3 with the Schur vectors; the vectors from those n^3 more.
+Status cost_eigen(const Call& c, Cost& cost) {
+  const linalg::Matrix a = linalg::matrix_of(c.shape(kA));
+  const Dim& n = a.columns;
+  const bool vectors = c.op() != "linalg_eigvals" && c.op() != "_linalg_eigvals";
+  flops(cost, a.batch, (vectors ? 26 : 10) * n * n * n, 1);
+  estimated(c, cost);
+  return {};
+}
+
+/// Section 8.6, m >= n: values 4mn^2 - 4/3 n^3; with U and V thin 14mn^2 + 8n^3, with all of U 4m^2n + 8mn^2 + 9n^3.
+void singular(Cost& cost, const linalg::Matrix& a, bool vectors, bool full) {
+  const Dim n = linalg::least(a.rows, a.columns);
+  const Dim m = a.rows + a.columns - n;
+  if (!vectors) {
+    flops(cost, a.batch, 12 * m * n * n - 4 * n * n * n, 3);
+  } else if (full) {
+    flops(cost, a.batch, 4 * m * m * n + 8 * m * n * n + 9 * n * n * n, 1);
+  } else {
+    flops(cost, a.batch, 14 * m * n * n + 8 * n * n * n, 1);
+  }
+}
+
+Status cost_singular(const Call& c, Cost& cost) {
+  const bool vectors = c.op() != "linalg_svdvals" && c.integer("compute_uv", 1) != 0;
+  singular(cost, linalg::matrix_of(c.shape(kA)), vectors, c.integer("full_matrices", 0) != 0);
+  estimated(c, cost);
+  return {};
+}
+
+/// V S^-1 U^H, after a decomposition: k reciprocals, a row scaled for each, and a product.
+Status cost_pseudoinverse(const Call& c, Cost& cost) {
+  const linalg::Matrix a = linalg::matrix_of(c.shape(kA));
+  const Dim k = linalg::least(a.rows, a.columns);
+  if (c.integer("hermitian", 0) != 0) {
+    symmetric(cost, a, true);
+  } else {
+    singular(cost, a, true, false);
+  }
+  cost[Work::div] += a.batch * k;
+  cost[Work::compare] += a.batch * k;
+  cost[Work::mul] += a.batch * k * a.columns;
+  cost[Work::mac] += a.batch * a.rows * a.columns * k;
+  estimated(c, cost);
+  return {};
+}
+
+/// Bader, Blanes and Casas: 5 products for the Taylor polynomial of degree 18, and a squaring for each halving.
+Status cost_exponential(const Call& c, Cost& cost) {
+  const linalg::Matrix a = linalg::matrix_of(c.shape(kA));
+  const Dim& n = a.columns;
+  cost[Work::mac] = 5 * a.batch * n * n * n;
+  linalg::widen(cost, c.dtype(kA));
+  cost.trust = Trust::estimate;
+  cost.because = "a Taylor polynomial of degree 18, without the squarings, whose number depends on the norm";
+  return {};
+}
+
+std::string page(std::string_view name) {
+  return "https://docs.pytorch.org/docs/stable/generated/torch." + std::string(name) + ".html";
+}
+
+}  // namespace
+
+std::vector<Rule> spectrum_rules() {
+  const std::string half = ", half of them mul, half add: an estimate";
+  return {
+      {"eigen_symmetric",
+       "a",
+       "Eigenvalues and vectors of symmetric matrices",
+       "flops 4/3 n^3, with vectors 9 n^3" + half,
+       page("linalg.eigh"),
+       {},
+       cost_symmetric,
+       aten({"_linalg_eigh", "linalg_eigh", "linalg_eigvalsh"}, {}, "a")},
+      {"eigen",
+       "a",
+       "Eigenvalues and vectors",
+       "flops 10 n^3, with vectors 26 n^3" + half,
+       page("linalg.eig"),
+       {},
+       cost_eigen,
+       aten({"linalg_eig", "linalg_eigvals", "_linalg_eigvals"}, {}, "a")},
+      {"singular",
+       "a",
+       "Singular values and vectors",
+       "m >= n: flops 4mn^2 - 4/3 n^3; with vectors 14mn^2 + 8n^3, square ones 4m^2n + 8mn^2 + 9n^3" + half,
+       page("linalg.svd"),
+       {},
+       cost_singular,
+       aten({"_linalg_svd", "linalg_svd", "linalg_svdvals", "prims::svd"}, {}, "a")},
+      {"pseudoinverse",
+       "a",
+       "Pseudoinverses",
+       "a decomposition (singular, eigen_symmetric); mac = m n k; mul = k n; "
+       "div = compare = k: an estimate",
+       page("linalg.pinv"),
+       {},
+       cost_pseudoinverse,
+       aten({"linalg_pinv"}, {}, "a")},
+      {"matrix_exponential",
+       "a",
+       "Exponentials of matrices",
+       "mac = 5 n^3, without squarings: an estimate",
+       page("linalg.matrix_exp"),
+       {},
+       cost_exponential,
+       aten({"linalg_matrix_exp", "matrix_exp"}, {}, "a")},
+  };
+}
+
+}  // namespace macsim::rules

@@ -1,0 +1,167 @@
+// Looking for elements: medians, modes, places in order, running extremes.
+// Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <string>
+
+#include "rules/aten.hpp"
+#include "rules/reduce.hpp"
+
+namespace macsim::rules {
+namespace {
+
+/// ceil(log2 n); nullopt for a symbol.
+std::optional<std::int64_t> levels_of(const Dim& n) {
+  const auto length = n.constant();
+  if (!length) return std::nullopt;
+  std::int64_t levels = 0;
+  while (levels < 62 && (std::int64_t{1} << levels) < *length) ++levels;
+  return levels;
+}
+
+/// Hoare's selection: 2 (1 + ln 2) n comparisons for a median, on the average.
+Status cost_selection(const Call& c, Cost& cost) {
+  cost[Work::compare] = floor_div(17 * numel(c.shape(0)), 5);
+  cost.trust = Trust::estimate;
+  cost.because = "what selection of a median takes on the average";
+  return {};
+}
+
+/// Sorted, then every element against the one before.
+Status cost_runs(const Call& c, Cost& cost) {
+  const Shape& x = c.shape(0);
+  const bool along = c.has_attr("dim");
+  const auto axis = axis_in(c.integer("dim", -1), std::max<std::size_t>(x.size(), 1));
+  const Count n = along && axis && *axis < x.size() ? Count(x[*axis]) : numel(x);
+  const auto levels = c.op() == "unique_consecutive" ? std::optional<std::int64_t>(0) : levels_of(n);
+  cost.trust = Trust::bound;
+  cost[Work::compare] = numel(x) * (levels ? Count(*levels + 1) : n);
+  cost.because = levels ? "the most that a merge sort takes, and a comparison each" : "each with each: n is a symbol";
+  return {};
+}
+
+/// Halves of a row of n until one place is left.
+Status cost_search(const Call& c, Cost& cost) {
+  enum : std::size_t { kSorted = 0 };
+  const Shape& sorted = c.shape(kSorted);
+  const Dim n = sorted.empty() ? Dim(1) : sorted.back();
+  const auto levels = levels_of(n + 1);
+  cost[Work::compare] = numel(c.out_shape()) * (levels ? Count(*levels) : n);
+  cost.trust = levels ? Trust::exact : Trust::bound;
+  if (!levels) cost.because = "as if each place were looked at: their number is a symbol";
+  return {};
+}
+
+template <bool Logarithms>
+Status cost_running(const Call& c, Cost& cost) {
+  const Shape& x = c.shape(0);
+  const auto axis = axis_in(c.integer("dim", 0), x.size());
+  const Count steps = axis ? folding(numel(x), numel(without(x, *axis))) : Count(0);
+  cost[Work::compare] = steps;
+  if (Logarithms) {
+    cost[Work::exp] = cost[Work::log] = cost[Work::logic] = steps;
+    cost[Work::add] = 3 * steps;
+  }
+  if (steps.is(0)) cost.moves("rows of one element at most");
+  return {};
+}
+
+Status cost_segments(const Call& c, Cost& cost) {
+  const std::string_view how = c.text("reduce", "sum");
+  const bool extreme = how == "max" || how == "min";
+  cost[extreme ? Work::compare : how == "prod" ? Work::mul : Work::add] = numel(c.shape(0));
+  if (how == "mean") cost[Work::div] = numel(c.out_shape());
+  cost.trust = Trust::bound;
+  cost.because = "how many segments are empty depends on data";
+  return {};
+}
+
+/// The sums over all ways that a path can take: three terms at each step for each label and each blank between.
+Status infer_paths(const Call& c, Outputs& out) {
+  enum : std::size_t { kScores = 0, kTargets = 1 };
+  const Shape &x = c.shape(kScores), &targets = c.shape(kTargets);
+  if (!c.ranked(kScores) || x.size() < 2 || x.size() > 3) return {};
+  Dim longest = targets.size() == 2 ? targets[1] : Dim::undefined();
+  const Span<std::int64_t> lengths = c.integers("target_lengths");
+  if (!lengths.empty()) longest = *std::max_element(lengths.begin(), lengths.end());
+  if (!longest.defined()) longest = out.symbol("labels", "labels of the longest target");
+  const Dim states = 2 * longest + 1;
+  const bool batched = x.size() == 3;
+  out.set(0, c.dtype(kScores), batched ? Shape{x[1]} : Shape());
+  out.set(1, c.dtype(kScores), batched ? Shape{x[1], x[0], states} : Shape{x[0], states});
+  return {};
+}
+
+Status cost_paths(const Call& c, Cost& cost) {
+  const Count cells = numel(c.out_shape(1));
+  cost[Work::compare] = 2 * cells;
+  cost[Work::exp] = 3 * cells;
+  cost[Work::log] = cells;
+  cost[Work::add] = 7 * cells;  // less the largest 3, their sum 2, the largest and the score
+  cost.trust = Trust::bound;
+  cost.because = "as if every signal and every target were as long as the longest";
+  return {};
+}
+
+std::string page(std::string_view name) {
+  return "https://docs.pytorch.org/docs/stable/generated/torch." + std::string(name) + ".html";
+}
+
+}  // namespace
+
+std::vector<Rule> selection_rules() {
+  return {
+      {"selection",
+       "x",
+       "The median, or the k-th element in order",
+       "compare = 3.4 |x|, an estimate",
+       page("median"),
+       {},
+       cost_selection,
+       aten({"median", "nanmedian", "kthvalue"})},
+      {"runs",
+       "x",
+       "The most frequent elements, or each of them once",
+       "rows of n: compare = |x| (ceil(log2 n) + 1), where neighbours are compared |x|: a bound",
+       page("mode"),
+       {},
+       cost_runs,
+       aten({"mode", "_unique", "_unique2", "unique_dim", "unique_consecutive", "unique_dim_consecutive"})},
+      {"sorted_search",
+       "sorted x",
+       "Places in order",
+       "n in order: compare = |y| ceil(log2(n + 1)); a symbol: n|y|, a bound",
+       page("searchsorted"),
+       {},
+       cost_search,
+       aten({"searchsorted"}) + aten({"bucketize"}, {}, "x sorted")},
+      {"running_extreme",
+       "x",
+       "Running largest or smallest, and where it is",
+       "r rows of n: compare = r(n - 1)",
+       page("cummax"),
+       {},
+       cost_running<false>,
+       aten({"cummax", "cummin", "_cummax_helper", "_cummin_helper"})},
+      {"running_log_sum",
+       "x",
+       "Running log(sum(exp(x)))",
+       "r rows of n: compare = exp = log = logic = r(n - 1); add = 3r(n - 1)",
+       page("logcumsumexp"),
+       {},
+       cost_running<true>,
+       aten({"logcumsumexp", "_logcumsumexp"})},
+      {"segments",
+       "x",
+       "Rows folded in segments",
+       "add, mul or compare <= |x|; a mean: div = |y|",
+       page("segment_reduce"),
+       {},
+       cost_segments,
+       aten({"segment_reduce"}, {}, "x")},
+      {"ctc_loss", "scores targets", "Connectionist temporal classification",
+       "cells of batch, steps and 2 labels + 1: compare 2, exp 3, log 1, add 7: a bound",
+       page("nn.functional.ctc_loss"), infer_paths, cost_paths, aten({"_ctc_loss"}, infer_paths, "scores targets")},
+  };
+}
+
+}  // namespace macsim::rules
