@@ -150,6 +150,9 @@ void Walk::undo(const Mark& mark) {
   while (frames_.size() > mark.frames) frames_.pop_back();
   found_->diagnostics.resize(mark.diagnostics);
   told_ = mark.told;
+  if (found_->not_negative.size() > mark.not_negative || found_->equal.size() > mark.equal) {
+    for (Repeats& repeats : repeats_) repeats.known.clear();  // what nodes like them assume has to be noted again
+  }
   for (; found_->not_negative.size() > mark.not_negative; found_->not_negative.pop_back()) {
     assumed_.erase(found_->not_negative.back());
   }

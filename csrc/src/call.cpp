@@ -196,10 +196,14 @@ const Attr* Walk::attr_in(std::uint32_t frame, const Node& node, std::string_vie
 std::string_view Call::op() const noexcept { return walk_.model_->ops[walk_.here_.node->op].name; }
 std::string_view Call::dialect() const noexcept { return walk_.model_->ops[walk_.here_.node->op].dialect; }
 std::int64_t Call::version() const noexcept { return walk_.model_->ops[walk_.here_.node->op].version; }
-std::string_view Call::node_name() const noexcept { return walk_.here_.node->name; }
+std::string_view Call::node_name() const noexcept {
+  walk_.here_.single = true;
+  return walk_.here_.node->name;
+}
 bool Call::assume_not_negative(const Expr& e) const {
   if (walk_.unsure_ != 0) return at_least(e, 0) == Truth::yes;
   if (!e.defined() || e.is_constant() || !walk_.assumed_.insert(e).second) return true;
+  walk_.here_.single = true;
   if (at_least(e, 0) != Truth::yes) walk_.found_->not_negative.push_back(e);
   return true;
 }
@@ -207,6 +211,7 @@ void Call::assume_equal(const Expr& a, const Expr& b, std::string_view what) con
   if (walk_.unsure_ != 0 || !a.defined() || !b.defined()) return;
   const Expr difference = a - b;
   if (!difference.defined() || difference.is_constant() || !walk_.equated_.insert(difference).second) return;
+  walk_.here_.single = true;
   if (equal(a, b) == Truth::yes) return;
   walk_.found_->equal.push_back({a, b, what, walk_.here_.frame, walk_.here_.id});
 }
@@ -221,9 +226,13 @@ const Stored* Walk::stored(std::uint32_t frame, ValueId id) const {
 
 const Contents* Walk::contents(std::uint32_t frame, ValueId id) {
   Frame& in = frames_[frame];
-  if (in.known[id] != kNone) return in.contents[in.known[id]].get();
+  if (in.known[id] != kNone) {
+    here_.single = true;
+    return in.contents[in.known[id]].get();
+  }
   const Stored* from = stored(frame, id);
   if (from == nullptr || from->encoding == Encoding::none) return nullptr;
+  here_.single = true;
   if (model_->unchanged != nullptr && !unchanged_) unchanged_ = model_->unchanged(model_->bytes.get());
   if (unchanged_ == false) {
     remark(Code::changed_file,
@@ -290,6 +299,7 @@ void Outputs::know(std::size_t i, ContentsPtr contents) {
   Frame& frame = walk_.frame();
   const ValueId id = walk_.here_.edges[node.inputs + i];
   if (id == kNone) return;
+  walk_.here_.single = true;
   frame.known[id] = static_cast<std::uint32_t>(frame.contents.size());
   frame.contents.push_back(std::move(contents));
 }

@@ -3,6 +3,7 @@
 #ifndef MACSIM_ONNX_READER_HPP
 #define MACSIM_ONNX_READER_HPP
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -119,6 +120,7 @@ class OnnxReader {
   void extrapolate(std::size_t nodes);
   bool read_node(std::string_view bytes);
   bool read_node_fields(std::string_view bytes, Node& node);
+  std::uint32_t op_of(const NodeTexts& texts);
   std::uint32_t intern_op(std::string_view domain, std::string_view name, std::string_view overload);
   std::uint32_t intern_scope(std::string_view text, Model::Scope::Form form);
   bool read_metadata(std::string_view bytes, NodeTexts& texts);
@@ -211,6 +213,8 @@ class OnnxReader {
   std::size_t passed_on_ = 0;  ///< captures that only pass through a body
 
   NameTable op_table_, scope_table_, symbol_table_;
+  std::array<std::uint32_t, 64> recent_ops_{};  ///< of the default domain, by a part of their names
+  const Imports* recent_in_ = nullptr;          ///< the operator sets that these were met under
   std::vector<std::pair<std::string_view, Dim>> symbols_;
   std::vector<std::uint32_t> missing_;     ///< ops whose domain is not imported
   std::vector<std::string_view> outputs_;  ///< of the node being read

@@ -305,7 +305,7 @@ bool OnnxReader::read_node_fields(std::string_view bytes, Node& node) {
   }
   if (!done(wire)) return false;
   if (texts.op.empty()) return fail_at(bytes, Code::malformed, "a node without an operator (op_type)");
-  node.op = intern_op(texts.domain, texts.op, texts.overload);
+  node.op = op_of(texts);
   node.attrs = static_cast<std::uint32_t>(model_.attrs.size()) - node.first_attr;
   node.inputs = static_cast<std::uint32_t>(body.edges.size()) - node.first_edge;
   node.outputs = static_cast<std::uint32_t>(outputs_.size());
@@ -316,6 +316,20 @@ bool OnnxReader::read_node_fields(std::string_view bytes, Node& node) {
   }
   for (const std::string_view name : outputs_) mention(name, id);
   return true;
+}
+
+// A model has few operators, and the latest come again: those of the default domain are found without a look-up.
+std::uint32_t OnnxReader::op_of(const NodeTexts& texts) {
+  if (!texts.domain.empty() || !texts.overload.empty()) return intern_op(texts.domain, texts.op, texts.overload);
+  if (recent_in_ != in_force_) {
+    recent_ops_.fill(kNone);
+    recent_in_ = in_force_;
+  }
+  const auto part = static_cast<unsigned char>(texts.op.front()) * 3U + static_cast<unsigned char>(texts.op.back()) +
+                    static_cast<std::uint32_t>(texts.op.size());
+  std::uint32_t& recent = recent_ops_[part % recent_ops_.size()];
+  if (recent == kNone || model_.ops[recent].name != texts.op) recent = intern_op({}, texts.op, {});
+  return recent;
 }
 
 std::uint32_t OnnxReader::intern_op(std::string_view domain, std::string_view name, std::string_view overload) {

@@ -54,6 +54,7 @@ Diagnostic more_of(Code code, std::size_t times) {
 void Walk::remark(Code code, std::string text) {
   here_.refused = here_.refused || code == Code::bad_inputs;
   here_.told = here_.told || says_unknown(code);
+  here_.single = true;
   if (++told_.times[static_cast<std::uint16_t>(code)] > kMostTold) return;
   found_->diagnostics.push_back(here_.node == nullptr
                                     ? remark_of(code, std::move(text))

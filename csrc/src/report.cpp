@@ -116,6 +116,7 @@ Count operations(const std::array<DType, 4>& dtypes, bool integers, const At& at
 // marked unknown.
 class Sum {
  public:
+  static constexpr std::int64_t kLimit = std::int64_t{1} << 61;
   void add(const Count& amount) {
     if (const auto plain = amount.constant()) {
       if (*plain < kLimit && *plain > -kLimit) {
@@ -134,7 +135,6 @@ class Sum {
   }
 
  private:
-  static constexpr std::int64_t kLimit = std::int64_t{1} << 61;
   void flush() {
     rest_ += plain_;
     plain_ = 0;
@@ -242,8 +242,17 @@ Total Report::total() const {
     std::array<Sum, 2> sums;  // of rows that compute on floats, on integers
     const std::size_t by = column == Column::mac ? 1 : 0;
     const auto& values = data_->columns[c];
-    for (std::size_t i = 0; i < values.size(); ++i)
-      sums[integer[static_cast<std::size_t>(found.dtypes[i][by])]].add(values[i]);
+    std::array<std::int64_t, 2> plain{};
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const std::size_t side = integer[static_cast<std::size_t>(found.dtypes[i][by])] ? 1 : 0;
+      const std::int64_t amount = values[i].constant().value_or(Sum::kLimit);
+      if (amount < Sum::kLimit && amount > -Sum::kLimit && plain[side] < Sum::kLimit && plain[side] > -Sum::kLimit) {
+        plain[side] += amount;
+      } else {
+        sums[side].add(values[i]);
+      }
+    }
+    for (const std::size_t side : {0U, 1U}) sums[side].add(plain[side]);
     const Count floats = sums[0].take(), integers = sums[1].take();
     total.sum[c] = floats + integers;
     if (!is_arithmetic(column)) continue;

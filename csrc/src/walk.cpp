@@ -58,6 +58,9 @@ void Walk::match(const Op& op) {
   }
   found_->matches.push_back(match);
   if (match != nullptr) found_->rules.push_back(match->rule);
+  // Rows of the user's may look at more than a call shows.
+  const Match* own = match != nullptr ? Registry::builtin().find(op.full(), op.version) : nullptr;
+  repeats_.emplace_back().on = own != nullptr && own->rule == match->rule && match->rule->control == nullptr;
 }
 
 Frame& Walk::begin() {
@@ -71,7 +74,6 @@ void Walk::grow() {
   Frame& top = frames_.front();
   const std::size_t values = top.graph->values.size();
   top.types.resize(values);
-  top.bytes.resize(values);
   top.known.resize(values, kNone);
   used_.resize(top.graph->stored.size());
 }
@@ -79,8 +81,9 @@ void Walk::grow() {
 std::shared_ptr<Analysis> Walk::take(Rows& rows) {
   Count elements, bytes;
   const auto add = [&](const Stored& stored) {
-    if (!stored.buffer) elements += rules::numel(stored.type.shape);
-    bytes += rules::bytes(stored.type);
+    const Count size = rules::numel(stored.type.shape);
+    if (!stored.buffer) elements += size;
+    bytes += rules::bytes(stored.type.dtype, size);
   };
   for (std::size_t i = 0; i < used_.size(); ++i) {
     if (used_[i]) add(frames_.front().graph->stored[i]);
@@ -107,10 +110,8 @@ std::shared_ptr<Analysis> Walk::take(Rows& rows) {
 void Walk::open(Frame& frame) {
   const Graph& graph = *frame.graph;
   make_room(frame.types, graph.values.size());
-  make_room(frame.bytes, graph.values.size());
   make_room(frame.known, graph.values.size());
   frame.types.resize(graph.values.size());
-  frame.bytes.resize(graph.values.size());
   frame.known.assign(graph.values.size(), kNone);
   for (ValueId id = 0; id < graph.values.size(); ++id) {
     if (graph.values[id].stored != kNone) frame.types[id] = graph.stored[graph.values[id].stored].type;
@@ -140,6 +141,8 @@ void Walk::step(std::uint32_t frame, NodeId id, bool typed) {
   go_to(frame, id);
   const Op& op = model_->ops[here_.node->op];
   if (here_.match == nullptr) return op.function != kNone ? expand(op) : unknown_op();
+  here_.single = typed || !may_repeat();
+  if (!here_.single && repeat()) return;
   if (lacks_inputs()) {
     remark(Code::bad_inputs, "it has no inputs, and its operator takes some");
     return unknown_node(kRefused);
@@ -278,6 +281,7 @@ void Walk::count() {
   }
   fill_traffic(cost);
   push(cost, unknown);
+  if (!here_.single) remember();
 }
 
 // All data inputs are read once and all outputs written once, at the outermost level of memory.
@@ -303,7 +307,7 @@ void Walk::fill_traffic(Cost& cost) {
       text = true;
       continue;
     }
-    (from != nullptr ? weights : read) += bytes_of(in, id);
+    (from != nullptr ? weights : read) += rules::bytes(in.types[id]);
   }
   if (!cost.read) cost.read = std::move(read);
   if (!cost.weights) cost.weights = std::move(weights);
@@ -315,7 +319,7 @@ void Walk::fill_traffic(Cost& cost) {
         text = true;
         continue;
       }
-      written += bytes_of(in, id);
+      written += rules::bytes(in.types[id]);
     }
     cost.written = std::move(written);
   }
@@ -323,13 +327,6 @@ void Walk::fill_traffic(Cost& cost) {
     cost.trust = Trust::estimate;
     cost.because = "the bytes of texts, sequences and maps are not counted";
   }
-}
-
-// A value is written once and read by several: its size is worked out once.
-const Count& Walk::bytes_of(Frame& frame, ValueId id) {
-  Count& known = frame.bytes[id];
-  if (known.is(0)) known = rules::bytes(frame.types[id]);
-  return known;
 }
 
 void Walk::use(const Stored* stored) {
@@ -352,30 +349,25 @@ void Walk::push(Cost& cost, bool unknown) {
     cost.work.fill(Count::undefined());
     cost.masked = 0;
   }
-  const std::size_t row = rows_.size();
+  Row& row = row_;
+  row.amounts.clear();
   bool whole = true, fits = true;
   const auto put = [&](std::size_t column, Count& amount) {
+    if (amount.is(0)) return;
     if (!amount.defined()) whole = false;
-    if (amount.constant().value_or(0) < 0) amount = 0;  // a sum over nothing: n - 1 adds of 0 terms are none
-    if (!in.times.is(1) && !amount.is(0)) {
+    if (amount.constant().value_or(0) < 0) return;  // a sum over nothing: n - 1 adds of 0 terms are none
+    if (!in.times.is(1)) {
       const bool defined = amount.defined();
       amount *= in.times;
       fits = fits && amount.defined() == defined;
     }
-    auto& values = rows_.columns[column];
-    if (values.size() != row) {
-      if (values.empty()) make_room(values, rows_.node.capacity());
-      values.resize(row);
-    }
-    values.push_back(std::move(amount));
+    row.amounts.emplace_back(static_cast<Column>(column), std::move(amount));
   };
-  for (std::size_t w = 0; w < kWorks; ++w) {
-    if (!cost.work[w].is(0)) put(w, cost.work[w]);
-  }
-  if (!cost.read->is(0)) put(static_cast<std::size_t>(Column::read), *cost.read);
-  if (!cost.weights->is(0)) put(static_cast<std::size_t>(Column::weights), *cost.weights);
-  if (!cost.written->is(0)) put(static_cast<std::size_t>(Column::written), *cost.written);
-  if (!cost.masked.is(0)) put(static_cast<std::size_t>(Column::masked), cost.masked);
+  for (std::size_t w = 0; w < kWorks; ++w) put(w, cost.work[w]);
+  put(static_cast<std::size_t>(Column::read), *cost.read);
+  put(static_cast<std::size_t>(Column::weights), *cost.weights);
+  put(static_cast<std::size_t>(Column::written), *cost.written);
+  put(static_cast<std::size_t>(Column::masked), cost.masked);
   Trust trust = unknown || !whole || !fits ? Trust::unknown : cost.trust;
   if (in.floor > trust) {
     trust = in.floor;
@@ -392,13 +384,29 @@ void Walk::push(Cost& cost, bool unknown) {
   const DType first = call_.dtype(0);
   const DType fallback = first != DType::unknown ? first : y.dtype;
   const auto or_else = [](DType a, DType b) { return a != DType::unknown ? a : b; };
+  row.trust = trust;
+  row.because = cost.because;
+  row.dtypes = {or_else(cost.compute, fallback), or_else(cost.lhs, fallback),
+                or_else(cost.rhs, here_.match != nullptr ? call_.in(1).dtype : DType::unknown),
+                or_else(cost.accumulate, y.dtype)};
+  append(row);
+}
+
+void Walk::append(const Row& row) {
+  const std::size_t at = rows_.size();
+  for (const auto& [column, amount] : row.amounts) {
+    auto& values = rows_.columns[static_cast<std::size_t>(column)];
+    if (values.size() != at) {
+      if (values.empty()) make_room(values, rows_.node.capacity());
+      values.resize(at);
+    }
+    values.push_back(amount);
+  }
   rows_.node.push_back(here_.id);
   rows_.frame.push_back(here_.frame);
-  rows_.trust.push_back(trust);
-  rows_.because.push_back(cost.because);
-  rows_.dtypes.push_back({or_else(cost.compute, fallback), or_else(cost.lhs, fallback),
-                          or_else(cost.rhs, here_.match != nullptr ? call_.in(1).dtype : DType::unknown),
-                          or_else(cost.accumulate, y.dtype)});
+  rows_.trust.push_back(row.trust);
+  rows_.because.push_back(row.because);
+  rows_.dtypes.push_back(row.dtypes);
 }
 
 // Whether a count may be past 128 bits where every size at the node's edges is known: not even their product has a
@@ -480,7 +488,7 @@ void Walk::note_symbols(const Type& type, std::string_view value) {
 }
 
 Dim Walk::symbol(std::string_view what, std::string_view why) {
-  here_.fresh = true;
+  here_.fresh = here_.single = true;
   std::string name = path_of(frames_, *model_, here_.frame, here_.id);
   name += '.';
   name += what;

@@ -31,7 +31,6 @@ struct Frame {
   std::string_view because;              ///< why not
 
   std::vector<Type> types;           ///< by value
-  std::vector<Count> bytes;          ///< by value: what it takes in memory; 0: not worked out yet
   std::vector<std::uint32_t> known;  ///< by value: into `contents`; kNone
   std::vector<ContentsPtr> contents;
   std::vector<const Stored*> origins;  ///< by value: the stored tensor behind it; empty for the model's graph
@@ -45,6 +44,30 @@ struct Rows {
   std::vector<std::array<DType, 4>> dtypes;  ///< compute, lhs, rhs, accumulate
   std::array<std::vector<Count>, kColumns> columns;
   std::size_t size() const noexcept { return node.size(); }
+};
+
+/// A row but for its place.
+struct Row {
+  std::vector<std::pair<Column, Count>> amounts;  ///< those that are not 0
+  Trust trust = Trust::exact;
+  std::string_view because;
+  std::array<DType, 4> dtypes{};
+};
+
+/// A node that was counted, and all that its results hang on: layers repeat, and a node like it gets the same.
+struct Repeat {
+  /// By input: see Walk::source_of. Nodes with more inputs do not repeat.
+  using Sources = std::array<std::uint8_t, 16>;
+  Node node;
+  Sources sources;
+  std::vector<Type> types;  ///< of its inputs, then of its outputs
+  Row row;
+};
+/// Those of one operator.
+struct Repeats {
+  bool on = false;
+  std::size_t hits = 0, misses = 0, oldest = 0;
+  std::vector<Repeat> known;
 };
 
 /// Two amounts that an operator needs to be the same, and that are not for all sizes.
@@ -103,6 +126,7 @@ struct Place {
   bool told = false;     ///< a remark says why its work is unknown
   bool fresh = false;    ///< a rule made a symbol
   bool cut = false;      ///< a body of its was not run: the limits are reached
+  bool single = false;   ///< its results hang on more than its inputs' types and attributes, or are not only types
 };
 
 class Walk {
@@ -194,6 +218,13 @@ class Walk {
   void count();
   void fill_traffic(Cost& cost);
   void push(Cost& cost, bool unknown);
+  void append(const Row& row);
+  // Nodes like earlier ones: repeats.cpp.
+  bool may_repeat() const;
+  bool repeat();
+  void remember();
+  std::uint8_t source_of(std::size_t position) const;
+  bool is_like(const Repeat& known) const;
   bool past_counting() const;
   bool lacks_inputs() const;
   void unknown_op();
@@ -207,7 +238,6 @@ class Walk {
   void refuse_negative(Shape& shape);
   bool exhausted() const noexcept { return steps_ > most_steps_; }
   void use(const Stored* stored);
-  static const Count& bytes_of(Frame& frame, ValueId id);
 
   Frame& frame() const { return *here_.in; }
   ValueId input_id(std::size_t position) const;
@@ -219,6 +249,9 @@ class Walk {
   std::shared_ptr<Analysis> found_;
   std::deque<Frame>& frames_;
   Rows rows_;
+  Row row_;                       ///< the latest
+  std::vector<Repeats> repeats_;  ///< by Model::ops
+  Repeat::Sources sources_{};     ///< of the node that repeat() looked at last
   Place here_;
   Call call_;
   Outputs outputs_;

@@ -14,16 +14,17 @@ Count numel(const Shape& shape, std::size_t from, std::size_t to) {
   // product, so that a symbol among them costs one symbolic product.
   std::int64_t plain = 1;
   Count rest = 1;
+  const Dim* const sizes = shape.begin();
   for (std::size_t i = from; i < end; ++i) {
 #if defined(__GNUC__) || defined(__clang__)
-    const auto size = shape[i].constant();
+    const auto size = sizes[i].constant();
     std::int64_t product = 0;
     if (size && !__builtin_mul_overflow(plain, *size, &product)) {
       plain = product;
       continue;
     }
 #endif
-    rest *= shape[i];
+    rest *= sizes[i];
   }
   return rest.is(1) ? Count(plain) : plain == 1 ? rest : rest * plain;
 }
