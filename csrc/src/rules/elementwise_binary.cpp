@@ -284,12 +284,11 @@ std::vector<Rule> binary_rules() {
                      std::string(name_of(p.work)) + " = |y|" + (p.work == Work::add ? "; an alpha: mul = |y|" : ""),
                      onnx_page(p.op), infer_pair(p.function, p.dtype), cost_each({{p.work, 1}}), std::move(spelled)});
   }
-  rules.push_back(
-      {"pow", "x exponent", "Power",
-       "log = mul = exp = |y|; with the one exponent 2: mul = |y|; 3: mul = 2|y|; 0.5: sqrt = |y|; -1: "
-       "div = |y|",
-       onnx_page("Pow"), infer_pair(raised), cost_pow,
-       onnx({"Pow"}) + aten({"pow"}, aten_pair, {}, {}, cost_aten_pow) + aten({"prims::pow", "prims::cbrt"})});
+  rules.push_back({"pow", "x exponent", "Power",
+                   "log = mul = exp = |y|; with the one exponent 2: mul = |y|; 3: mul = 2|y|; 0.5: sqrt = |y|; -1: "
+                   "div = |y|",
+                   onnx_page("Pow"), infer_pair(raised), cost_pow,
+                   onnx({"Pow"}) + aten({"pow"}, aten_pair, {}, {}, cost_aten_pow) + aten({"prims::pow"})});
   return rules;
 }
 

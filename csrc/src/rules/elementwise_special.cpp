@@ -48,6 +48,7 @@ std::vector<Exact> exact_functions() {
        "mul = add = exp = |y|",
        {{mul, 1}, {add, 1}, {exp, 1}},
        aten({"logspace"}, {}, "a? b")},
+      {"cbrt", "Cube root", "exp = |y|", {{exp, 1}}, aten({"prims::cbrt"}, {}, "a")},
   };
 }
 
@@ -60,20 +61,21 @@ Status cost_angle(const Call& c, Cost& cost) {
 
 /// Series, continued fractions and rational functions, whose lengths depend on the argument.
 Status cost_special(const Call& c, Cost& cost) {
-  add_each(cost, {{Work::mul, 20}, {Work::add, 20}, {Work::div, 1}, {Work::exp, 1}}, numel(c.out_shape()));
+  cost[Work::exp] = numel(c.out_shape());
   cost.trust = Trust::estimate;
-  cost.because = "as if a polynomial of degree 20, a division and an exponential";
+  cost.because = "a special function is taken for one exp";
   return {};
 }
 
-/// Euclid's algorithm.
+/// Euclid's algorithm takes 12 ln 2 / pi^2 ln n steps on the average: D. E. Knuth, The Art of Computer Programming,
+/// volume 2, 4.5.3. Of b bits that is 12 (ln 2)^2 / pi^2 b, 0.584 b.
 Status cost_divisor(const Call& c, Cost& cost) {
   const bool multiple = c.op() == "lcm";
-  const int steps = bits_of(c.out().dtype);  // 12 ln 2 / pi^2 ln n, 0.58 of the bits, on the average
+  const int steps = bits_of(c.out().dtype);
   cost[Work::div] = numel(c.out_shape()) * (7 * steps / 12 + (multiple ? 1 : 0));
   if (multiple) cost[Work::mul] = numel(c.out_shape());
   cost.trust = Trust::estimate;
-  cost.because = "as many steps of Euclid's algorithm as numbers of that width take on the average";
+  cost.because = "what Euclid's algorithm takes on the average: Knuth, The Art of Computer Programming, 4.5.3";
   return {};
 }
 
@@ -112,7 +114,7 @@ std::vector<Rule> special_rules() {
   rules.push_back({"special_function",
                    "a b",
                    "Gamma, Bessel and other functions that are series; orthogonal polynomials",
-                   "mul = add = 20|y|; div = exp = |y|, an estimate",
+                   "exp = |y|, an estimate",
                    "https://docs.pytorch.org/docs/stable/special.html",
                    {},
                    cost_special,

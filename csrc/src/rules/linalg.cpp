@@ -90,11 +90,10 @@ void substitute(Cost& cost, const Count& batch, const Dim& n, const Dim& r, bool
   if (!unit) cost[Work::div] += batch * r * n;
 }
 
-void done(const Call& c, Cost& cost, DType dtype) {
+void done(Cost& cost, DType dtype) {
   widen(cost, dtype);
   const bool nothing = std::all_of(cost.work.begin(), cost.work.end(), [](const Count& n) { return n.is(0); });
   if (nothing) cost.moves("so small that nothing is computed");
-  (void)c;
 }
 
 Status cost_cholesky(const Call& c, Cost& cost) {
@@ -104,14 +103,14 @@ Status cost_cholesky(const Call& c, Cost& cost) {
   cost[Work::add] = updates;
   cost[Work::div] = batch * sum_of(n);
   cost[Work::sqrt] = batch * n;
-  done(c, cost, c.dtype(kA));
+  done(cost, c.dtype(kA));
   return {};
 }
 
 Status cost_lu(const Call& c, Cost& cost) {
   const auto [batch, m, n] = matrix_of(c.shape(kA));
   eliminate(cost, batch, m, n);
-  done(c, cost, c.dtype(kA));
+  done(cost, c.dtype(kA));
   return {};
 }
 
@@ -122,11 +121,9 @@ Dim sides_of(const Call& c, const Shape& matrix, const Shape& side) {
   return vectors || side.empty() ? Dim(1) : side.back();
 }
 
-Count batch_of(const Shape& a, const Shape& y, const Dim& sides) {
-  (void)sides;
-  const Count of_a = matrix_of(a).batch;
+Count batch_of(const Shape& a, const Shape& y) {
   if (y.size() + 1 == a.size()) return numel(y, 0, y.size() - 1);
-  return y.size() >= a.size() && y.size() >= 2 ? numel(y, 0, y.size() - 2) : of_a;
+  return y.size() >= a.size() && y.size() >= 2 ? numel(y, 0, y.size() - 2) : matrix_of(a).batch;
 }
 
 /// The matrices are factored once each, every right-hand side is solved for.
@@ -135,10 +132,10 @@ Status cost_solve(const Call& c, Cost& cost) {
   const auto [batch, m, n] = matrix_of(a);
   const Dim sides = sides_of(c, a, c.shape(kB));
   eliminate(cost, batch, m, n);
-  const Count systems = batch_of(a, y, sides);
+  const Count systems = batch_of(a, y);
   substitute(cost, systems, n, sides, true);
   substitute(cost, systems, n, sides, false);
-  done(c, cost, c.dtype(kA));
+  done(cost, c.dtype(kA));
   return {};
 }
 
@@ -150,8 +147,8 @@ CostFn cost_substitute(int triangles, int unit) {
     const Dim n = matrix_of(a).columns;
     const Dim sides = from_left ? matrix_of(y).columns : matrix_of(y).rows;
     const bool ones = c.integer("unitriangular", 0) != 0;
-    for (int i = 0; i < triangles; ++i) substitute(cost, batch_of(a, y, sides), n, sides, ones || i < unit);
-    done(c, cost, c.dtype(kA));
+    for (int i = 0; i < triangles; ++i) substitute(cost, batch_of(a, y), n, sides, ones || i < unit);
+    done(cost, c.dtype(kA));
     return {};
   };
 }
@@ -163,7 +160,7 @@ Status cost_cholesky_inverse(const Call& c, Cost& cost) {
   cost[Work::mul] = batch * (inverse + floor_div(n * (n + 1) * (n + 2), 6));
   cost[Work::add] = batch * 2 * inverse;
   cost[Work::div] = batch * floor_div(n * (n + 1), 2);
-  done(c, cost, c.dtype(kA));
+  done(cost, c.dtype(kA));
   return {};
 }
 
@@ -183,7 +180,7 @@ Status cost_qr(const Call& c, Cost& cost) {
   const std::string_view mode = c.op() == "geqrf" ? "r" : c.text("mode", "reduced");
   const bool complete = mode == "complete" || (c.op() == "qr" && c.integer("some", 1) == 0);
   if (mode != "r") linalg::apply_reflectors(cost, batch, m, least(m, n), complete ? m : least(m, n), true);
-  done(c, cost, c.dtype(kA));
+  done(cost, c.dtype(kA));
   return {};
 }
 
@@ -192,7 +189,7 @@ Status cost_householder(const Call& c, Cost& cost) {
   const auto [batch, m, n] = matrix_of(c.shape(kA));
   const Shape& tau = c.shape(kB);
   linalg::apply_reflectors(cost, batch, m, tau.empty() ? Dim(0) : tau.back(), n, true);
-  done(c, cost, c.dtype(kA));
+  done(cost, c.dtype(kA));
   return {};
 }
 
@@ -204,7 +201,7 @@ Status cost_reflected(const Call& c, Cost& cost) {
   const bool from_left = c.integer("left", 1) != 0;
   const Dim k = tau.empty() ? Dim(0) : tau.back();
   linalg::apply_reflectors(cost, batch, from_left ? m : n, k, from_left ? n : m, false);
-  done(c, cost, c.dtype(kA));
+  done(cost, c.dtype(kA));
   return {};
 }
 
@@ -259,7 +256,7 @@ Status cost_ldl(const Call& c, Cost& cost) {
   cost[Work::compare] = 2 * batch * sum_of(n);
   widen(cost, c.dtype(kA));
   cost.trust = Trust::estimate;
-  cost.because = "as if every pivot were a single element";
+  cost.because = "as if every pivot were a single element, and found in two columns";
   return {};
 }
 
@@ -270,7 +267,7 @@ Status cost_slogdet(const Call& c, Cost& cost) {
   cost[Work::logic] = 2 * batch * n;  // magnitudes and signs
   cost[Work::log] = batch * n;
   cost[Work::add] += batch * (n - 1);
-  done(c, cost, c.dtype(kA));
+  done(cost, c.dtype(kA));
   return {};
 }
 

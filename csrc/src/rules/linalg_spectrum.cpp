@@ -1,5 +1,5 @@
 // Eigenvalues, singular values and functions of matrices. They are found by iterations: what these take is estimated
-// with the counts of Golub and Van Loan, Matrix Computations, half of the flops mul and half add.
+// with the counts of Golub and Van Loan, Matrix Computations, 4th edition, half of the flops mul and half add.
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include <string>
 
@@ -13,7 +13,9 @@ namespace {
 
 enum : std::size_t { kA = 0 };
 
-constexpr std::string_view kIterations = "iterations as Golub and Van Loan count them";
+constexpr std::string_view kSymmetric =
+    "the symmetric QR algorithm takes that on the average: Golub and Van Loan, Matrix Computations, 8.3";
+constexpr std::string_view kSingular = "the SVD of Golub and Reinsch: Golub and Van Loan, Matrix Computations, 8.6";
 
 void flops(Cost& cost, const Count& batch, const Count& twice, std::int64_t divisor) {
   const Count half = batch * floor_div(twice, 2 * divisor);
@@ -21,10 +23,10 @@ void flops(Cost& cost, const Count& batch, const Count& twice, std::int64_t divi
   cost[Work::add] += half;
 }
 
-void estimated(const Call& c, Cost& cost) {
+void estimated(const Call& c, Cost& cost, std::string_view because) {
   linalg::widen(cost, c.dtype(kA));
   cost.trust = Trust::estimate;
-  cost.because = kIterations;
+  cost.because = because;
 }
 
 /// Section 8.3: 4/3 n^3 flops for the eigenvalues of a symmetric matrix, 9 n^3 with its vectors.
@@ -35,21 +37,23 @@ void symmetric(Cost& cost, const linalg::Matrix& a, bool vectors) {
 
 Status cost_symmetric(const Call& c, Cost& cost) {
   symmetric(cost, linalg::matrix_of(c.shape(kA)), c.op() != "linalg_eigvalsh" && c.integer("compute_v", 1) != 0);
-  estimated(c, cost);
+  estimated(c, cost, kSymmetric);
   return {};
 }
 
-/// Section 7.5: 10 n^3 flops for eigenvalues, 25 n^3 with the Schur vectors; the vectors from those n^3 more.
+/// Section 7.5: 10 n^3 flops for eigenvalues, 25 n^3 with the Schur form T and its vectors Q. Eigenvector k of T then
+/// is a triangle of k - 1 rows solved, (k - 1)^2 flops, and put to k columns of Q, 2nk flops: 4/3 n^3 for all of them.
 Status cost_eigen(const Call& c, Cost& cost) {
   const linalg::Matrix a = linalg::matrix_of(c.shape(kA));
   const Dim& n = a.columns;
   const bool vectors = c.op() != "linalg_eigvals" && c.op() != "_linalg_eigvals";
-  flops(cost, a.batch, (vectors ? 26 : 10) * n * n * n, 1);
-  estimated(c, cost);
+  flops(cost, a.batch, (vectors ? 79 : 30) * n * n * n, 3);
+  estimated(c, cost, "the QR algorithm takes that on the average: Golub and Van Loan, Matrix Computations, 7.5");
   return {};
 }
 
-/// Section 8.6, m >= n: values 4mn^2 - 4/3 n^3; with U and V thin 14mn^2 + 8n^3, with all of U 4m^2n + 8mn^2 + 9n^3.
+/// Section 8.6, Golub and Reinsch, m >= n: values 4mn^2 - 4/3 n^3; with U and V thin 14mn^2 + 8n^3, with all of U 4m^2n
+/// + 8mn^2 + 9n^3.
 void singular(Cost& cost, const linalg::Matrix& a, bool vectors, bool full) {
   const Dim n = linalg::least(a.rows, a.columns);
   const Dim m = a.rows + a.columns - n;
@@ -65,7 +69,7 @@ void singular(Cost& cost, const linalg::Matrix& a, bool vectors, bool full) {
 Status cost_singular(const Call& c, Cost& cost) {
   const bool vectors = c.op() != "linalg_svdvals" && c.integer("compute_uv", 1) != 0;
   singular(cost, linalg::matrix_of(c.shape(kA)), vectors, c.integer("full_matrices", 0) != 0);
-  estimated(c, cost);
+  estimated(c, cost, kSingular);
   return {};
 }
 
@@ -73,7 +77,8 @@ Status cost_singular(const Call& c, Cost& cost) {
 Status cost_pseudoinverse(const Call& c, Cost& cost) {
   const linalg::Matrix a = linalg::matrix_of(c.shape(kA));
   const Dim k = linalg::least(a.rows, a.columns);
-  if (c.integer("hermitian", 0) != 0) {
+  const bool hermitian = c.integer("hermitian", 0) != 0;
+  if (hermitian) {
     symmetric(cost, a, true);
   } else {
     singular(cost, a, true, false);
@@ -82,18 +87,20 @@ Status cost_pseudoinverse(const Call& c, Cost& cost) {
   cost[Work::compare] += a.batch * k;
   cost[Work::mul] += a.batch * k * a.columns;
   cost[Work::mac] += a.batch * a.rows * a.columns * k;
-  estimated(c, cost);
+  estimated(c, cost, hermitian ? kSymmetric : kSingular);
   return {};
 }
 
-/// Bader, Blanes and Casas: 5 products for the Taylor polynomial of degree 18, and a squaring for each halving.
+/// Bader, Blanes and Casas, Computing the matrix exponential with an optimized Taylor polynomial approximation,
+/// Mathematics 7 (2019) 1174: 5 products for the polynomial of degree 18, and a squaring for each halving.
 Status cost_exponential(const Call& c, Cost& cost) {
   const linalg::Matrix a = linalg::matrix_of(c.shape(kA));
   const Dim& n = a.columns;
   cost[Work::mac] = 5 * a.batch * n * n * n;
   linalg::widen(cost, c.dtype(kA));
   cost.trust = Trust::estimate;
-  cost.because = "a Taylor polynomial of degree 18, without the squarings, whose number depends on the norm";
+  cost.because =
+      "the Taylor polynomial of degree 18 of Bader, Blanes and Casas (2019), without squarings, which the norm tells";
   return {};
 }
 
@@ -117,7 +124,7 @@ std::vector<Rule> spectrum_rules() {
       {"eigen",
        "a",
        "Eigenvalues and vectors",
-       "flops 10 n^3, with vectors 26 n^3" + half,
+       "flops 10 n^3, with vectors 25 n^3 + 4/3 n^3" + half,
        page("linalg.eig"),
        {},
        cost_eigen,
