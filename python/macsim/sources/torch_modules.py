@@ -7,6 +7,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from operator import is_
 from typing import Any
 
 import torch
@@ -91,14 +92,22 @@ class _State:
 
     def put_back(self) -> None:
         state = vars(self.module)
-        for name in [name for name in state if name not in self.before]:
-            del state[name]
-        state.update(self.before)
+        if "training" in self.before:
+            state["training"] = self.before["training"]
+        if not _same(state, self.before):
+            for name in [name for name in state if name not in self.before]:
+                del state[name]
+            state.update(self.before)
         for name, then in (("_parameters", self.parameters), ("_buffers", self.buffers), ("_modules", self.children)):
             now = state[name]
-            if list(map(id, now.values())) != list(map(id, then.values())) or list(now) != list(then):
-                now.clear()  # by identity: of tensors == is work
+            if (now or then) and not _same(now, then):
+                now.clear()
                 now.update(then)
+
+
+def _same(now: dict[str, Any], then: dict[str, Any]) -> bool:
+    """Whether they hold the same objects under the same names, in order. By identity: of tensors == is work."""
+    return len(now) == len(then) and all(map(is_, now.values(), then.values())) and list(now) == list(then)
 
 
 _states: dict[int, _State] = {}

@@ -229,5 +229,7 @@ def operator_of(func: Any, tape: _core.Tape) -> Operator:
         and isinstance(said.writes, int)
         and not said.reshapes
         and said.outputs == 1,
-        view=said.native and said.writes is None and said.parameters[0][1] == "tensor",
+        view=(said.native or func is torch.ops.aten.to.dtype)  # which makes a tensor where its input is
+        and said.writes is None
+        and said.parameters[0][1] == "tensor",
     )

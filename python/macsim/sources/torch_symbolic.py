@@ -12,13 +12,13 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves
 
 from macsim._core import Expr
 from macsim.errors import MacsimError, TraceError
 from macsim.sources.torch_ops import Operator, operator_of
 from macsim.sources.torch_symbols import NeedsNumberError, Sizes, expr_of, is_symbolic
-from macsim.sources.torch_trace import META, Recorder, _gather, _indices, _placed, is_named_shape
+from macsim.sources.torch_trace import META, Recorder, _gather, _indices, _placed, is_named_shape, mapped
 from macsim.sources.torch_views import VIEWS, copies
 
 if TYPE_CHECKING:
@@ -230,7 +230,7 @@ class SymbolicRecorder(Recorder):
             self.tape.record(operator.plan, shown[0], shown[1], self.scope, out)
             return out
         if not operator.known and not operator.native:
-            bare = tree_map(self._same_on_meta, (args, kwargs))
+            bare = mapped(self._same_on_meta, (args, kwargs))
             out = self._expanded(func, operator, *bare)
             if out is not NotImplemented:
                 return out
@@ -249,7 +249,7 @@ class SymbolicRecorder(Recorder):
             _any_symbolic(one.shape) for one in _gather([*args, *kwargs.values()], [])
         ):
             return super()._on_meta(func, args, kwargs)
-        args, kwargs = tree_map(self._bare, (_indices(args) if func._schema.name == "aten::index" else args, kwargs))
+        args, kwargs = mapped(self._bare, (_indices(args) if func._schema.name == "aten::index" else args, kwargs))
         if _placed(func) and (kwargs.get("device") is not None or not _gather(args, [])):
             kwargs = {**kwargs, "device": META}
         view = VIEWS.get(func._schema.name.removeprefix("aten::"))
@@ -306,7 +306,7 @@ class SymbolicRecorder(Recorder):
             return self.sizes.hint(expr_of(value), sizes) if isinstance(value, torch.SymInt) else value
 
         try:
-            real_args, real_kwargs = tree_map(at, (args, kwargs))
+            real_args, real_kwargs = mapped(at, (args, kwargs))
             found = _gather([func(*real_args, **real_kwargs)], [])
             stated = [[number(size) for size in one.shape] for one in _gather([out], [])]
         except Exception:  # it does not run for these sizes

@@ -8,12 +8,14 @@ as such, whatever the device, the training flag or the attention backend.
 
 from __future__ import annotations
 
+import math
 import threading
+from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map
 
 from macsim._core import Expr
 from macsim.errors import TraceError
@@ -23,7 +25,7 @@ from macsim.sources.torch_ops import DTYPES, Operator, operator_of
 if TYPE_CHECKING:
     from macsim import _core
 
-__all__ = ["Recorder", "recipes", "small", "torch_facts"]
+__all__ = ["Recorder", "mapped", "recipes", "small", "torch_facts"]
 
 META = torch.device("meta")
 CPU = torch.device("cpu")
@@ -177,27 +179,29 @@ class Recorder(TorchDispatchMode):
         changed = kwargs[operator.writes] if isinstance(operator.writes, str) else args[operator.writes or 0]
         for one in changed if isinstance(changed, list | tuple) else [changed]:
             self._forget(one)
+        back = changed if func._schema.returns else None
         if not operator.known:
             plain = _without_writing(func)
             if plain is not None:  # counted by what it computes
                 with self:
                     plain(*args, **{name: one for name, one in kwargs.items() if name != operator.writes})
-                return changed
+                return back
         self.tape.record(operator.plan, args, kwargs, self.scope, changed)
-        return changed
+        return back
 
     # Shapes by torch itself.
     def _on_meta(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         name = func._schema.name.partition("::")[2]
         bare = self._without_lengths if name in _READS else self._bare
-        args, kwargs = tree_map(bare, (_indices(args) if name == "index" else args, kwargs))
+        args, kwargs = mapped(bare, (_indices(args) if name == "index" else args, kwargs))
         if _placed(func) and (kwargs.get("device") is not None or not _gather(args, [])):
             kwargs = {**kwargs, "device": META}
         try:
             return func(*args, **kwargs)
         except NotImplementedError as error:
             raise TraceError(
-                f"{func._schema.name}: torch cannot tell the shape of its results without running it ({error})",
+                f"{func._schema.name}: torch cannot tell the shape of its results without running it: register them "
+                f"with torch.library.register_fake, or a row that infers them with macsim.op ({error})",
                 self._path,
             ) from error
         except RuntimeError as error:
@@ -240,14 +244,9 @@ class Recorder(TorchDispatchMode):
             changed = kwargs.get(operator.writes) if isinstance(operator.writes, str) else args[operator.writes]
             if not isinstance(changed, torch.Tensor) or not self._known.get(id(changed), False):
                 return NotImplemented  # the user's own: it is left as it is
-        elif not operator.native:
-            try:
-                trial = self._on_meta(func, args, kwargs)
-            except Exception:  # it may depend on the contents, which are known
-                trial = None
-            if trial is not None and any(one.numel() > MOST_VALUES for one in _gather([trial], [])):
-                return NotImplemented
-        real = tree_map(lambda value: CPU if isinstance(value, torch.device) else value, (args, kwargs))
+        elif not operator.native and self._too_large(func, args, kwargs):
+            return NotImplemented
+        real = mapped(lambda value: CPU if isinstance(value, torch.device) else value, (args, kwargs))
         if _placed(func) and not takes:
             real[1]["device"] = CPU
         out = func(*real[0], **real[1])
@@ -259,6 +258,20 @@ class Recorder(TorchDispatchMode):
         for one in results:
             self.know(one)
         return changed if changed is not None else out
+
+    def _too_large(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Whether there is a result of more elements than are followed."""
+        if torch.Tag.pointwise in func.tags:
+            sizes: dict[int, int] = {}
+            for one in _gather([*args, *kwargs.values()], []):
+                for axis, size in enumerate(reversed(one.shape)):
+                    sizes[axis] = size if sizes.get(axis, 1) == 1 else sizes[axis]
+            return math.prod(sizes.values()) > MOST_VALUES
+        try:
+            trial = self._on_meta(func, args, kwargs)
+        except Exception:  # it may depend on the contents, which are known
+            return False
+        return any(one.numel() > MOST_VALUES for one in _gather([trial], []))
 
     def _look(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         tensors = _gather(args, [])
@@ -330,6 +343,18 @@ def _gather(values: Any, into: list[torch.Tensor]) -> list[torch.Tensor]:
     return into
 
 
+def mapped(change: Callable[[Any], Any], value: Any) -> Any:
+    """Return arguments of an operator with each changed, also those in lists."""
+    kind = type(value)
+    if kind is tuple:
+        return tuple([mapped(change, one) for one in value])
+    if kind is list:
+        return [mapped(change, one) for one in value]
+    if kind is dict:
+        return {name: mapped(change, one) for name, one in value.items()}
+    return change(value)
+
+
 def _of(value: Any, position: int) -> Any:
     return value[position] if isinstance(value, list | tuple) else value
 
@@ -345,11 +370,13 @@ def small(tensor: torch.Tensor) -> bool:
     )
 
 
+@cache
 def _placed(func: Any) -> bool:
     """Whether it is told by name where its results lie."""
     return any(one.name == "device" and one.kwarg_only for one in func._schema.arguments)
 
 
+@cache
 def _is_factory(func: Any) -> bool:
     return any(one.name == "device" for one in func._schema.arguments) or func._schema.name == "aten::lift_fresh"
 
