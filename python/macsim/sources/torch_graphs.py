@@ -30,13 +30,17 @@ LARGER_BRANCH, UNKNOWN_TRIPS = 401, 402  # codes of diagnostics
 
 
 class Value:
-    """A tensor of a graph, as the tape knows it: by its type alone."""
+    """A tensor of a graph, as the tape knows it: by its type alone.
 
-    __slots__ = ("dtype", "shape")
+    Inside a `vmap` it is one of many: `lanes` are the maps that it differs along, by their numbers.
+    """
 
-    def __init__(self, dtype: torch.dtype, shape: tuple[Any, ...]) -> None:
+    __slots__ = ("dtype", "lanes", "shape")
+
+    def __init__(self, dtype: torch.dtype, shape: tuple[Any, ...], lanes: frozenset[int] = frozenset()) -> None:
         self.dtype = dtype
         self.shape = shape
+        self.lanes = lanes
 
 
 def _no_tensor(*_: Any) -> Any:
@@ -105,6 +109,7 @@ def walk(
                 value = same[key]
             else:
                 same[key] = value
+                walker.owned(value, name)
                 walker.tape.stored(value, name, kind != "PARAMETER", True)
                 if kind == "PARAMETER":
                     parameters.append((name, _elements(value)))
@@ -191,7 +196,9 @@ class Walker:
         self._plans: dict[str, _core.Plan] = {}
         self._times: Any = 1
         self._floor = ("exact", "")
-        self._loops = 0
+        self._owners: dict[int, str] = {}  # the module that a tensor of the model's belongs to
+        self._widths: list[Any] = []  # of the maps that were met, by their numbers
+        self._maps: list[int] = []  # those that are open
 
     # Values. ----------------------------------------------------------------------------------------------------------
 
@@ -205,6 +212,8 @@ class Walker:
             return None
         if isinstance(val, list | tuple):
             return [self.value_of(one) for one in val]
+        if isinstance(val, dict):
+            return {key: self.value_of(one) for key, one in val.items()}
         return val
 
     # Graphs. ----------------------------------------------------------------------------------------------------------
@@ -227,9 +236,7 @@ class Walker:
         return ()
 
     def _attribute(self, module: fx.GraphModule, node: fx.Node) -> Any:
-        found: Any = module
-        for part in str(node.target).split("."):
-            found = getattr(found, part)
+        found = attribute_of(module, str(node.target))
         if not isinstance(found, torch.Tensor):
             return found
         if id(found) in self._stored:
@@ -238,6 +245,7 @@ class Walker:
         self._stored[id(found)] = value
         buffer = not isinstance(found, torch.nn.Parameter)
         self.tape.stored(value, str(node.target), buffer, True)
+        self.owned(value, str(node.target))
         return value
 
     def _filled(self, nest: Any, made: dict[fx.Node, Any]) -> Any:
@@ -250,22 +258,71 @@ class Walker:
             return self._higher(node, target, self._filled(node.args, made), self._filled(node.kwargs, made), scope)
         if target is python_operators.getitem:
             held, at = self._filled(node.args, made)
-            return held[at] if isinstance(held, list | tuple) else self.value_of(node.meta.get("val"))
-        result = self.value_of(node.meta.get("val"))
-        if not isinstance(target, OpOverload) or not _values(result):
-            return result  # arithmetic of sizes, assertions
+            return held[at] if isinstance(held, list | tuple | dict) else self.value_of(node.meta.get("val"))
         args, kwargs = _plain(self._filled(node.args, made)), _plain(self._filled(node.kwargs, made))
+        result = self.value_of(node.meta.get("val"))
+        if not isinstance(target, OpOverload):
+            return self._function(node, target, args, kwargs, result, scope)
+        if not _values(result) and not target._schema.is_mutable and target.namespace in _QUIET:
+            return result  # arithmetic of sizes, assertions
+        scope = self._owner(node, scope, args, kwargs)
         operator = self.operator(target)
         if operator.writes is not None and not operator.reshapes:
             changed = kwargs[operator.writes] if isinstance(operator.writes, str) else args[operator.writes]
-            self.tape.record(operator.plan, args, kwargs, self._number(scope), changed)
+            self.record(operator.plan, args, kwargs, self._number(scope), changed)
             return changed
         if not operator.known and not operator.native:
             results = Expansion(self, scope).run(node, made)
             if results is not NotImplemented:
                 return results
-        self.tape.record(operator.plan, args, kwargs, self._number(scope), result)
+        self.record(operator.plan, args, kwargs, self._number(scope), result)
         return result
+
+    def record(self, plan: Any, args: Any, kwargs: Any, scope: int, results: Any) -> None:
+        """Record a call: once, or inside a `vmap` as often as there are different inputs."""
+        if not self._widths:
+            self.tape.record(plan, args, kwargs, scope, results)
+            return
+        lanes = self._lanes((args, kwargs))
+        for one in _values(results):
+            one.lanes = lanes
+        with self._within(self._width(lanes)):
+            self.tape.record(plan, args, kwargs, scope, results)
+
+    # Functions that torch.func leaves in graphs.
+    def _function(self, node: fx.Node, target: Any, args: Any, kwargs: Any, result: Any, scope: str) -> Any:
+        name = getattr(target, "__name__", str(target))
+        if getattr(target, "__module__", None) == "torch._functorch.predispatch":
+            if name == "_vmap_increment_nesting":
+                self._maps.append(len(self._widths))
+                self._widths.append(args[0])
+            elif name == "_vmap_decrement_nesting":
+                self._maps.pop()
+            elif name == "_add_batch_dim":
+                plan = self.operator(torch.ops.aten.select.int).plan
+                self.record(plan, (args[0], args[1], 0), {}, self._number(scope), result)
+                result.lanes = args[0].lanes | {self._maps[-1]}
+            elif name == "_remove_batch_dim":
+                lanes = args[0].lanes - {self._maps[-1]}
+                result = self._seen_as(args[0], result, scope)
+                result.lanes = lanes
+            elif name == "_unwrap_for_grad":
+                return args[0]
+            elif _values(result):
+                self._unknown(f"{target.__module__}.{name}", node, args, kwargs, scope)
+            return result
+        if _values(result):
+            return self._unknown(name, node, args, kwargs, scope, "python")
+        return result  # arithmetic of sizes
+
+    def _lanes(self, nest: Any) -> frozenset[int]:
+        return frozenset().union(*(one.lanes for one in _values(nest)))
+
+    def _width(self, lanes: frozenset[int]) -> Any:
+        width: Any = 1
+        for lane in lanes:
+            width = width * self._widths[lane]
+        return width
 
     def operator(self, target: OpOverload) -> Operator:
         """Return how calls of an operator are read."""
@@ -278,6 +335,20 @@ class Walker:
 
     def _number(self, scope: str) -> int:
         return self.tape.scope(scope)
+
+    def owned(self, value: Value, name: str) -> None:
+        """Remember whose a tensor of the model's is."""
+        self._owners[id(value)] = name.rpartition(".")[0]
+
+    def _owner(self, node: fx.Node, scope: str, args: Any, kwargs: Any) -> str:
+        """Return the module that a call belongs to: where torch forgot it, the one whose own tensors it reads."""
+        if node.meta.get("nn_module_stack"):
+            return scope
+        found = {self._owners[id(one)] for one in _values((args, kwargs)) if id(one) in self._owners}
+        if len(found) != 1:
+            return scope
+        (path,) = found
+        return path if not scope or path.startswith(scope + ".") else scope
 
     def _scope(self, node: fx.Node, outer: str) -> str:
         stack = node.meta.get("nn_module_stack")
@@ -310,17 +381,21 @@ class Walker:
                 return self._as_stated(self.graph(inner, args[len(args) - places :], scope), node, scope)
         return self._unknown(name, node, args, kwargs, scope)
 
-    def _unknown(self, name: str, node: fx.Node, args: Any, kwargs: Any, scope: str) -> Any:
+    def _unknown(
+        self, name: str, node: fx.Node, args: Any, kwargs: Any, scope: str, dialect: str = "higher_order"
+    ) -> Any:
         plan = self._plans.get(name)
         if plan is None:
-            plan = self._plans[name] = self.tape.plan("higher_order", name, [("inputs", "tensors", None)], 0)
+            plan = self._plans[name] = self.tape.plan(dialect, name, [("inputs", "tensors", None)], 0)
         result = self.value_of(node.meta.get("val"))
-        self.tape.record(plan, (_values((args, kwargs)),), {}, self._number(scope), result)
+        self.record(plan, (_values((args, kwargs)),), {}, self._number(scope), result)
         return result
 
     def _as_stated(self, results: Any, node: fx.Node, scope: str) -> Any:
         """Give results the types that the node states, where they are others: those of all iterations, of a branch."""
         stated = self.value_of(node.meta.get("val"))
+        if isinstance(results, dict):
+            return results
         flat = list(results) if isinstance(results, list | tuple) else [results]
         wanted = list(stated) if isinstance(stated, list) else [stated]
         for i, (has, wants) in enumerate(zip(flat, wanted, strict=False)):
@@ -330,7 +405,7 @@ class Walker:
 
     def _seen_as(self, value: Value, wanted: Value, scope: str) -> Value:
         plan = self.operator(torch.ops.aten.view.default).plan
-        self.tape.record(plan, (value, list(wanted.shape)), {}, self._number(scope), wanted)
+        self.record(plan, (value, list(wanted.shape)), {}, self._number(scope), wanted)
         return wanted
 
     @contextmanager
@@ -398,7 +473,7 @@ class Walker:
         places = [Value(torch.int32, ()) for _ in range(4)]
         trust, because = ("exact", "") if whole else ("bound", "all pairs are counted; those in masked blocks are data")
         with self._within(1, trust, because):
-            self.tape.record(plan, (query, key, value), {"enable_gqa": True}, self._number(scope), stated[0])
+            self.record(plan, (query, key, value), {"enable_gqa": True}, self._number(scope), stated[0])
             with self._within(batch * heads * queries * keys):
                 self.graph(score_mod, [Value(query.dtype, ()), *places, *score_rest], scope)
                 if not whole:
@@ -438,11 +513,97 @@ class Walker:
             parts = []
             for x in xs:
                 part = Value(x.dtype, x.shape[1:])
-                self.tape.record(select, (x, 0, 0), {}, self._number(scope), part)
+                self.record(select, (x, 0, 0), {}, self._number(scope), part)
                 parts.append(part)
             return self.graph(body, [*carried, *parts, *rest], scope)
 
+    def _run_associative_scan(self, scope: str, node: fx.Node, combine: Any, xs: Any, additional: Any = ()) -> Any:
+        """Count a combination for every element after the first; what runs in parallel combines more often."""
+        parts = [Value(x.dtype, x.shape[1:], x.lanes) for x in xs]
+        select = self.operator(torch.ops.aten.select.int).plan
+        because = "every element but the first is combined once; in parallel there are up to twice as many combinations"
+        with self._within(_core.max(_core.Expr(xs[0].shape[0]) - 1, 0), "estimate", because):
+            for x, part in zip(xs, parts, strict=True):
+                self.record(select, (x, 0, 0), {}, self._number(scope), part)
+            return self.graph(combine, [*parts, *parts, *additional], scope)
 
+    def _run_hints_wrapper(
+        self, scope: str, node: fx.Node, body: Any, operands: Any, kwargs: Any = None, hints: Any = None
+    ) -> Any:
+        return self.graph(body, list(operands), scope)
+
+    def _run_run_const_graph(self, scope: str, node: fx.Node, body: Any, operands: Any = ()) -> Any:
+        return self.graph(body, list(operands), scope)
+
+    # Operators that write, made to write into copies: the work is theirs.
+    def _run_auto_functionalized(self, scope: str, node: fx.Node, target: Any, **kwargs: Any) -> Any:
+        changed = [kwargs[name] for name in _written(target)]
+        return self._functionalized(scope, node, target, kwargs, changed)
+
+    def _run_auto_functionalized_v2(self, scope: str, node: fx.Node, target: Any, **kwargs: Any) -> Any:
+        bases = kwargs.pop("_all_bases")
+        for name in _written(target):
+            length = kwargs.pop(f"_{name}_length", None)
+            if length is None:
+                kwargs[name] = self._view_of(bases, name, kwargs, scope)
+            else:
+                kwargs[name] = [self._view_of(bases, f"{name}_{i}", kwargs, scope) for i in range(length)]
+        plain = {name: one for name, one in kwargs.items() if not name.startswith("_")}
+        return self._functionalized(scope, node, target, plain, list(bases))
+
+    def _view_of(self, bases: Any, name: str, views: dict[str, Any], scope: str) -> Any:
+        index, size = views.get(f"_{name}_base_index"), views.get(f"_{name}_size")
+        if index is None:
+            return None
+        base = bases[index]
+        return base if size is None else self._seen_as(base, Value(base.dtype, tuple(size)), scope)
+
+    def _functionalized(self, scope: str, node: fx.Node, target: Any, kwargs: Any, changed: list[Any]) -> Any:
+        stated = self.value_of(node.meta.get("val"))
+        flat = list(stated) if isinstance(stated, list | tuple) else [stated]
+        made = len(flat) - len(changed)
+        self.record(self.operator(target).plan, (), _plain(kwargs), self._number(scope), flat[:made])
+        return [*flat[:made], *changed]
+
+    # Kernels written in Triton: rows of the user's, `triton::name`.
+    def _run_triton_kernel_wrapper_functional(self, scope: str, node: fx.Node, **said: Any) -> Any:
+        self._triton(scope, node, said)
+        return self.value_of(node.meta.get("val"))
+
+    def _run_triton_kernel_wrapper_mutation(self, scope: str, node: fx.Node, **said: Any) -> Any:
+        self._triton(scope, node, said)
+        return None
+
+    def _triton(self, scope: str, node: fx.Node, said: dict[str, Any]) -> None:
+        from torch._higher_order_ops.triton_kernel_wrap import kernel_side_table
+
+        kernel: Any = kernel_side_table.get_kernel(said["kernel_idx"])
+        while hasattr(kernel, "fn"):  # what tunes it, what compiles it, the function itself
+            kernel = kernel.fn
+        name = kernel.__name__
+        constants = kernel_side_table.get_constant_args(said["constant_args_idx"])
+        given = {**constants, **_plain(dict(said["kwargs"]))}
+        key = f"triton::{name}({','.join(given)})"
+        if key not in self._plans:
+            parameters = [(one, "tensor" if isinstance(given[one], Value) else "value", None) for one in given]
+            self._plans[key] = self.tape.plan("triton", name, parameters, 0)
+        results = self.value_of(node.meta.get("val"))
+        self.record(self._plans[key], (), given, self._number(scope), results)
+
+
+def _written(target: OpOverload) -> list[str]:
+    """Return the names of the arguments that an operator writes to."""
+    return [one.name for one in target._schema.arguments if one.alias_info is not None and one.alias_info.is_write]
+
+
+def attribute_of(module: Any, path: str) -> Any:
+    """Return what a dotted path leads to."""
+    for part in path.split("."):
+        module = getattr(module, part)
+    return module
+
+
+_QUIET = frozenset({"aten", "prim", "prims", "profiler"})  # operators without tensors among their results do no work
 _SAME: dict[OpOverload, OpOverload] = {  # calls that are read as those of another operator
     torch.ops.aten.lift_fresh_copy.default: torch.ops.aten.clone.default,
 }
@@ -478,7 +639,7 @@ def _plain(nest: Any) -> Any:
 def _path(where: str) -> str:
     """Return the path of a module from how a stack spells it: ``L['self'].layers.0`` or ``layers.0``."""
     text = where.replace("['", ".").replace("']", "").replace('["', ".").replace('"]', "")
-    for prefix in ("L.self", "self"):
+    for prefix in ("L.self", "self", "_export_root"):
         if text == prefix or text.startswith(prefix + "."):
             text = text[len(prefix) :]
     return ".".join(part.partition("@")[0] for part in text.replace("_modules.", "").split(".") if part)
@@ -590,5 +751,5 @@ class Expansion(TorchDispatchMode):
             return out
         plain = (tuple(map(self._seen, args)), {key: self._seen(one) for key, one in kwargs.items()})
         results = self._seen(out)
-        self.walker.tape.record(operator.plan, *plain, self.scope, results)
+        self.walker.record(operator.plan, *plain, self.scope, results)
         return out
