@@ -2,11 +2,14 @@
 // of torch is linked.
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include <deque>
+#include <string_view>
+#include <tuple>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
 #include <vector>
 
+#include "graph_walk.hpp"
 #include "macsim/builder.hpp"
 #include "rule_bridge.hpp"
 
@@ -30,18 +33,27 @@ struct Parameter {
   py::object otherwise;
 };
 
+/// Which elements of an operator's result are stored, when a sparse tensor goes in.
+enum class Stores : std::uint8_t { all, same, some };
+
 /// How calls of one operator are read.
 struct Plan {
   std::uint32_t op = 0;
   std::size_t outputs = 0;
   bool known = false, infers = false;
+  Stores stores = Stores::all;
   std::vector<Parameter> parameters;
 };
 
 /// What the tape needs of torch.
 struct Torch {
   explicit Torch(const py::dict& from)
-      : tensor(from["tensor"]), make(from["make"]), expr_of(from["expr_of"]), size_of(from["size_of"]) {
+      : tensor(from["tensor"]),
+        make(from["make"]),
+        nonzeros(from["nonzeros"]),
+        strided(from["strided"]),
+        expr_of(from["expr_of"]),
+        size_of(from["size_of"]) {
     const py::dict by_dtype = from["dtypes"];
     for (const auto& [theirs, name] : by_dtype) {
       const DType ours = dtype_named(name.cast<std::string>());
@@ -49,25 +61,38 @@ struct Torch {
       py::object& first = named[static_cast<std::size_t>(ours)];
       if (!first) first = py::reinterpret_borrow<py::object>(theirs);
     }
+    if (from.contains("node")) node = from["node"];
   }
-  py::object tensor;   ///< the class
-  py::object make;     ///< (sizes, strides, dtype): a tensor without storage
-  py::object expr_of;  ///< of a symbolic size
-  py::object size_of;  ///< of an expression
+  py::object tensor;    ///< the class
+  py::object make;      ///< (sizes, strides, dtype): a tensor without storage
+  py::object nonzeros;  ///< of a sparse tensor: how many elements are stored
+  py::object strided;   ///< the layout of a tensor that is not sparse
+  py::object expr_of;   ///< of a symbolic size
+  py::object size_of;   ///< of an expression
+  py::object node;      ///< the class of graphs' nodes, which stand for the tensors that they make; or none
   std::unordered_map<PyObject*, DType> dtypes;
   std::array<py::object, static_cast<std::size_t>(DType::count_)> named;
-  py::str shape = py::str("shape"), dtype = py::str("dtype");
+  py::str layout = py::str("layout"), shape = py::str("shape"), dtype = py::str("dtype"), detach = py::str("detach");
+};
+
+/// A tensor that others are made like.
+struct Like {
+  DType dtype = DType::unknown;
+  Shape shape;
+  py::object tensor;
 };
 
 class Tape {
  public:
   Tape(const SharedRegistry& rules, const std::string& name, const py::dict& torch)
-      : builder_(rules.get(), name), torch_(torch) {}
+      : builder_(rules.get(), name), torch_(torch), nonzeros_(builder_.keep("nonzeros")) {}
 
-  /// `parameters`: (name, use, default) of each; names change as the row's spelling says.
-  const Plan* plan(const std::string& dialect, const std::string& name, const py::list& parameters,
-                   std::size_t outputs) {
+  /// `parameters`: (name, use, default) of each; names change as the row's spelling says. `stores`: "all", "same",
+  /// "some".
+  const Plan* plan(const std::string& dialect, const std::string& name, const py::list& parameters, std::size_t outputs,
+                   const std::string& stores) {
     Plan& plan = plans_.emplace_back();
+    plan.stores = stores == "same" ? Stores::same : stores == "some" ? Stores::some : Stores::all;
     plan.op = builder_.op(dialect, name);
     plan.outputs = outputs;
     const Match* match = builder_.match(plan.op);
@@ -94,12 +119,16 @@ class Tape {
     return &plan;
   }
 
-  /// Records a call whose results the row can tell; they, or None.
-  py::object call(const Plan* plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope) {
-    if (!fill(*plan, args, kwargs, scope, true)) return py::none();
+  /// Records a call whose results the row can tell; they, or None. `follow`: None also when everything is known.
+  py::object call(const Plan* plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope, bool follow) {
+    if (!fill(*plan, args, kwargs, scope, follow)) return py::none();
     const ValueId first = builder_.infer(plan->outputs);
     if (first == kNone) return py::none();
-    if (plan->outputs == 1) return made(first);
+    if (plan->outputs == 1) {
+      py::object result = made(first);
+      if (plan->stores != Stores::all) keep_stored(*plan, args, result);
+      return result;
+    }
     py::tuple out(plan->outputs);
     for (std::size_t i = 0; i < plan->outputs; ++i) out[i] = made(first + static_cast<ValueId>(i));
     return out;
@@ -115,16 +144,30 @@ class Tape {
     for (const py::object& tensor : tensors) types.push_back(type_of(tensor.ptr()));
     (void)fill(*plan, args, kwargs, scope, false);
     ValueId id = builder_.given(std::move(types));
+    if (plan->stores != Stores::all && !tensors.empty()) keep_stored(*plan, args, tensors.front());
     for (py::object& tensor : tensors) name(std::move(tensor), id++);
+  }
+  /// Of a tensor only so many elements are stored; None: nobody knows how many.
+  void sparse(const py::object& tensor, const py::object& stored) {
+    sparse_[tensor.ptr()] = stored.is_none() ? kUntold : stored.cast<std::int64_t>();
   }
 
   void input(const py::object& tensor, const std::string& as) {
     name(tensor, builder_.input(as, type_of(tensor.ptr())));
   }
-  void stored(const py::object& tensor, const std::string& as, bool buffer, bool used) {
+  void stored(const py::object& tensor, std::string_view as, bool buffer, bool used) {
     const ValueId id = builder_.stored(as, type_of(tensor.ptr()), buffer);
+    note_stored(tensor);
     name(tensor, id);
+    stored_.insert(id);
     if (used) builder_.use(id);
+  }
+  /// The model's tensors: (tensor, name, whether it is a buffer) of each.
+  void announce(const py::list& tensors) {
+    for (const py::handle one : tensors) {
+      const auto [tensor, as, buffer] = one.cast<std::tuple<py::object, std::string_view, bool>>();
+      stored(tensor, as, buffer, true);
+    }
   }
   /// The tensor's contents are known, or not any more.
   void know(const py::object& tensor, bool known) {
@@ -155,6 +198,51 @@ class Tape {
   }
   std::size_t calls() const { return builder_.calls(); }
 
+  // For graphs: a node stands for the tensor that it makes, and `val` says what that is. -----------------------------
+
+  /// The shape rule is asked only where all sizes are numbers: of symbols the graph may know more.
+  void quick(const Plan& plan, const py::object& node, const py::tuple& args, const py::object& kwargs,
+             std::uint32_t scope, PyObject* val) {
+    (void)fill(plan, args, kwargs, scope, false);
+    if (plan.infers && numbers_) {
+      const ValueId id = builder_.infer(1);
+      if (id != kNone) return name(node, id);
+      (void)fill(plan, args, kwargs, scope, false);
+    }
+    std::vector<Type> types;
+    types.push_back(type_of(val));
+    name(node, builder_.given(std::move(types)));
+  }
+  /// A call that changes its first argument, which is a node too.
+  void quick_in_place(const Plan& plan, const py::object& node, const py::tuple& args, const py::object& kwargs,
+                      std::uint32_t scope) {
+    auto changed = py::reinterpret_borrow<py::object>(PyTuple_GET_ITEM(args.ptr(), 0));
+    std::vector<Type> types{builder_.type(id_of(changed.ptr()))};
+    (void)fill(plan, args, kwargs, scope, false);
+    const ValueId id = builder_.given(std::move(types));
+    name(std::move(changed), id);
+    name(node, id);
+  }
+  void input_node(const py::object& node, const py::object& val, const std::string& as) {
+    name(node, builder_.input(as, type_of(val.ptr())));
+  }
+  /// How many elements it has; None: that is no number.
+  py::object stored_node(const py::object& node, const py::object& val, const std::string& as, bool buffer) {
+    Type type = type_of(val.ptr());
+    Dim elements = 1;
+    for (const Dim& dim : type.shape) elements *= dim;
+    const ValueId id = builder_.stored(as, std::move(type), buffer);
+    name(node, id);
+    builder_.use(id);
+    stored_.insert(id);
+    return elements.constant() ? py::object(py::int_(*elements.constant())) : py::none();
+  }
+  bool is_known(PyObject* one) const { return ids_.contains(one); }
+  bool is_stored(PyObject* one) const {
+    const auto at = ids_.find(one);
+    return at != ids_.end() && stored_.contains(at->second);
+  }
+
   Report finish(const py::object& results) {
     std::vector<py::object> tensors;
     collect(results, tensors);
@@ -184,7 +272,8 @@ class Tape {
   }
 
   bool is_tensor(PyObject* one) const {
-    return PyObject_TypeCheck(one, reinterpret_cast<PyTypeObject*>(torch_.tensor.ptr())) != 0;
+    return PyObject_TypeCheck(one, reinterpret_cast<PyTypeObject*>(torch_.tensor.ptr())) != 0 ||
+           reinterpret_cast<PyObject*>(Py_TYPE(one)) == torch_.node.ptr();
   }
   void collect(const py::object& from, std::vector<py::object>& out) const {
     if (is_tensor(from.ptr())) {
@@ -234,8 +323,42 @@ class Tape {
     const auto at = ids_.find(tensor);
     if (at != ids_.end()) return at->second;
     const ValueId id = builder_.stored({}, type_of(tensor), true);
+    note_stored(py::reinterpret_borrow<py::object>(tensor));
     name(py::reinterpret_borrow<py::object>(tensor), id);
     return id;
+  }
+
+  void note_stored(const py::object& tensor) {
+    if (torch_.node != nullptr && Py_TYPE(tensor.ptr()) == torch_.node) return;
+    const auto layout = py::reinterpret_steal<py::object>(PyObject_GetAttr(tensor.ptr(), torch_.layout.ptr()));
+    if (!layout) throw py::error_already_set();
+    if (!layout.is(torch_.strided)) sparse(tensor, torch_.nonzeros(tensor));
+  }
+
+  void keep_stored(const Plan& plan, const py::tuple& args, const py::object& result) {
+    if (plan.stores == Stores::some) {
+      sparse_[result.ptr()] = kUntold;
+    } else if (!sparse_.empty() && !args.empty()) {
+      const auto at = sparse_.find(PyTuple_GET_ITEM(args.ptr(), 0));
+      if (at != sparse_.end()) sparse_[result.ptr()] = at->second;
+    }
+  }
+
+  // How many elements of each input are stored, where one is sparse.
+  void tell_stored(const Plan& plan) {
+    integers_.clear();
+    bool any = false;
+    const auto tell = [&](PyObject* value) {
+      const auto at = sparse_.find(value);
+      any = any || at != sparse_.end();
+      integers_.push_back(at == sparse_.end() ? kDense : at->second);
+    };
+    for (std::size_t i = 0; i < plan.parameters.size(); ++i) {
+      if (plan.parameters[i].use == Use::tensor || plan.parameters[i].use == Use::host) tell(values_[i]);
+      if (plan.parameters[i].use != Use::tensors || values_[i] == Py_None) continue;
+      for (const py::handle one : py::handle(values_[i])) tell(one.ptr());
+    }
+    if (any) builder_.attribute(nonzeros_, Span<std::int64_t>(integers_.data(), integers_.size()));
   }
 
   py::object size_object(const Dim& dim) const {
@@ -243,9 +366,23 @@ class Tape {
     return torch_.size_of(py::cast(dim));
   }
 
-  // A tensor without storage for a value, its elements in row-major order.
+  // A tensor without storage for a value, its elements in row-major order. Layers repeat: a tensor like an earlier one
+  // is a view of that one, which takes torch a quarter of the time.
   py::object made(ValueId id) {
     const Type& type = builder_.type(id);
+    auto hash = static_cast<std::size_t>(type.dtype);
+    for (const Dim& dim : type.shape) hash = hash * 1'000'003 + dim.hash();
+    Like& like = like_[hash];
+    if (!like.tensor || like.dtype != type.dtype || !(like.shape == type.shape)) {
+      like = {type.dtype, type.shape, first_made(type)};
+    }
+    auto out = py::reinterpret_steal<py::object>(PyObject_CallMethodNoArgs(like.tensor.ptr(), torch_.detach.ptr()));
+    if (!out) throw py::error_already_set();
+    name(out, id);
+    return out;
+  }
+
+  py::object first_made(const Type& type) const {
     const std::size_t rank = type.shape.size();
     py::tuple sizes(rank), strides(rank);
     Dim stride = 1;
@@ -259,7 +396,6 @@ class Tape {
     PyObject* arguments[] = {sizes.ptr(), strides.ptr(), dtype.ptr()};
     auto out = py::reinterpret_steal<py::object>(PyObject_Vectorcall(torch_.make.ptr(), arguments, 3, nullptr));
     if (!out) throw py::error_already_set();
-    name(out, id);
     return out;
   }
 
@@ -270,8 +406,12 @@ class Tape {
     values_.clear();
     constants_.clear();
     bool any_known = false, any_unknown = false;
+    numbers_ = true;
     const auto meet = [&](PyObject* tensor) {
-      (void)id_of(tensor);
+      const ValueId id = id_of(tensor);
+      if (torch_.node && numbers_) {
+        for (const Dim& dim : builder_.type(id).shape) numbers_ = numbers_ && dim.is_constant();
+      }
       (known_.contains(tensor) ? any_known : any_unknown) = true;
     };
     for (std::size_t i = 0; i < plan.parameters.size(); ++i) {
@@ -328,6 +468,7 @@ class Tape {
           break;
       }
     }
+    if (!sparse_.empty()) tell_stored(plan);
     return true;
   }
 
@@ -389,13 +530,20 @@ class Tape {
     }
   }
 
+  static constexpr std::int64_t kDense = -1, kUntold = -2;
+
   Builder builder_;
   Torch torch_;
+  std::string_view nonzeros_;
+  std::unordered_map<PyObject*, std::int64_t> sparse_;  ///< how many elements are stored
   std::deque<Plan> plans_;
   std::unordered_map<PyObject*, ValueId> ids_;
   std::vector<py::object> alive_;
-  std::unordered_set<PyObject*> known_;  ///< tensors whose contents are known
-  std::vector<PyObject*> values_;        // of the call that is read
+  std::unordered_map<std::size_t, Like> like_;  ///< by a hash of shape and dtype
+  std::unordered_set<PyObject*> known_;         ///< tensors whose contents are known
+  std::unordered_set<ValueId> stored_;          ///< tensors of the model
+  bool numbers_ = true;                         // all sizes of the inputs of the call that is read are
+  std::vector<PyObject*> values_;               // of the call that is read
   std::vector<ValueId> constants_;
   std::vector<std::int64_t> integers_;
   std::vector<double> reals_;
@@ -411,14 +559,20 @@ void bind_tape(py::module_& m) {
       .def(py::init<const SharedRegistry&, const std::string&, const py::dict&>(), py::arg("rules"), py::arg("name"),
            py::arg("torch"))
       .def("plan", &Tape::plan, py::arg("dialect"), py::arg("name"), py::arg("parameters"), py::arg("outputs"),
-           py::return_value_policy::reference_internal, "How calls of an operator are to be read.")
+           py::arg("stores") = "all", py::return_value_policy::reference_internal,
+           "How calls of an operator are to be read.")
       .def("call", &Tape::call, py::arg("plan"), py::arg("args"), py::arg("kwargs"), py::arg("scope"),
-           "Record a call whose results the row can tell; they, or None.")
+           py::arg("follow") = true,
+           "Record a call whose results the row can tell; they, or None. follow: None also when everything is known.")
       .def("record", &Tape::record, py::arg("plan"), py::arg("args"), py::arg("kwargs"), py::arg("scope"),
            py::arg("results"), "Record a call with its results.")
       .def("input", &Tape::input, py::arg("tensor"), py::arg("name"), "Announce an input.")
       .def("stored", &Tape::stored, py::arg("tensor"), py::arg("name"), py::arg("buffer"), py::arg("used"),
            "Announce a tensor of the model.")
+      .def("announce", &Tape::announce, py::arg("tensors"),
+           "Announce the model's tensors: (tensor, name, whether it is a buffer) of each.")
+      .def("sparse", &Tape::sparse, py::arg("tensor"), py::arg("stored"),
+           "Say how many elements of a tensor are stored; None: nobody knows.")
       .def("know", &Tape::know, py::arg("tensor"), py::arg("known"), "Say whether a tensor's contents are known.")
       .def("scope", &Tape::scope, py::arg("path"), "The number of a scope.")
       .def("knows", &Tape::knows, py::arg("tensor"), "Whether the tensor is a value of the model.")
@@ -432,6 +586,12 @@ void bind_tape(py::module_& m) {
            "Say how often calls from now on run, and how far they can be trusted at best.")
       .def_property_readonly("calls", &Tape::calls, "How many calls were recorded.")
       .def("finish", &Tape::finish, py::arg("results"), "The ledger; the tape is then of no more use.");
+  using Walk = GraphWalk<Tape, Plan>;
+  py::class_<Walk>(m, "GraphWalk", "Records the plain calls of a graph of torch.fx.")
+      .def(py::init<Tape&, py::object, py::object, py::object, py::object>(), py::arg("tape"), py::arg("reading"),
+           py::arg("scope_of"), py::arg("tensor"), py::arg("node"), py::keep_alive<1, 2>())
+      .def("walk", &Walk::walk, py::arg("nodes"), py::arg("start"), py::arg("outer"),
+           "Record nodes from ``start`` on; the position of the first that is no plain call.");
 }
 
 }  // namespace macsim::bind

@@ -394,14 +394,23 @@ class Tape:
     def __init__(self, rules: RuleTable, name: str, torch: dict[str, Any]) -> None: ...
     def plan(self, dialect: str, name: str, parameters: list[tuple[str, str, Any]], outputs: int) -> Plan:
         """Return how calls of an operator are to be read; a parameter is its name, its use and its default."""
-    def call(self, plan: Plan, args: tuple[Any, ...], kwargs: Any, scope: int) -> Any:
-        """Record a call whose results the row can tell, and return them; None when it cannot."""
+    def call(self, plan: Plan, args: tuple[Any, ...], kwargs: Any, scope: int, follow: bool = True) -> Any:
+        """Record a call whose results the row can tell, and return them; None when it cannot.
+
+        With ``follow`` also when the contents of all its tensors are known.
+        """
     def record(self, plan: Plan, args: tuple[Any, ...], kwargs: Any, scope: int, results: Any) -> None:
         """Record a call with its results."""
     def input(self, tensor: Any, name: str) -> None:
         """Announce an input."""
     def stored(self, tensor: Any, name: str, buffer: bool, used: bool) -> None:
         """Announce a tensor of the model."""
+    def input_node(self, node: Any, val: Any, name: str) -> None:
+        """Announce an input of a graph: a node, and what it says of itself."""
+    def stored_node(self, node: Any, val: Any, name: str, buffer: bool) -> int | None:
+        """Announce a tensor of the model that is an input of a graph, and return how many elements it has."""
+    def announce(self, tensors: list[tuple[Any, str, bool]]) -> None:
+        """Announce the model's tensors: each with its name and whether it is a buffer."""
     def know(self, tensor: Any, known: bool) -> None:
         """Say whether a tensor's contents are known."""
     def scope(self, path: str) -> int:
@@ -423,6 +432,18 @@ class Tape:
         """How many calls were recorded."""
     def finish(self, results: Any) -> Ledger:
         """Return the ledger; the tape is then of no more use."""
+
+@final
+class GraphWalk:
+    """Records the plain calls of a graph of torch.fx: of operators with a row, on tensors that are known, to one tensor.
+
+    ``reading(target)`` gives the plan of an operator whose calls may be plain, and whether they change their first
+    argument, or None; ``scope_of(node)`` the number of the scope that its stack of modules says, or None.
+    """
+
+    def __init__(self, tape: Tape, reading: Any, scope_of: Any, tensor: type, node: type) -> None: ...
+    def walk(self, nodes: list[Any], start: int, outer: int) -> int:
+        """Record nodes from ``start`` on, and return the position of the first that is no plain call."""
 
 @final
 class Ledger:

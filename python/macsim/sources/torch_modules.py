@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -165,6 +166,7 @@ _lock = threading.Lock()
 _counts = 0
 _stance: Any = None
 _original: Callable[..., Any] | None = None
+_compile: Callable[..., Any] | None = None
 _thread = threading.local()
 
 
@@ -184,17 +186,34 @@ def _called(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
         watcher.back(before, failed)
 
 
+def _run_eagerly() -> None:
+    global _stance
+    _stance = torch.compiler.set_stance("force_eager")
+    _stance.__enter__()
+
+
+def _compiled(*args: Any, **kwargs: Any) -> Any:
+    with _lock:
+        if _stance is None and _counts:
+            _run_eagerly()
+    original = _compile or torch.compile
+    return original(*args, **kwargs)
+
+
 @contextmanager
 def watching(watcher: Any) -> Iterator[None]:
     """Tell ``watcher(module)`` of every module that this thread calls, and ``watcher.back`` when it is over."""
-    global _counts, _original, _stance
+    global _compile, _counts, _original, _stance
     outer = getattr(_thread, "watcher", None)
     with _lock:
         if _counts == 0:
             _original = nn.Module._call_impl
             nn.Module._call_impl = _called
-            _stance = torch.compiler.set_stance("force_eager")
-            _stance.__enter__()
+            if "torch._dynamo" in sys.modules:
+                _run_eagerly()
+            else:  # it takes seconds to load, and only then is anything compiled
+                _compile = torch.compile
+                torch.compile = _compiled
         _counts += 1
     _thread.watcher = watcher
     try:
@@ -204,5 +223,10 @@ def watching(watcher: Any) -> Iterator[None]:
         with _lock:
             _counts -= 1
             if _counts == 0:
-                _stance.__exit__(None, None, None)
+                if _stance is not None:
+                    _stance.__exit__(None, None, None)
+                    _stance = None
+                if _compile is not None:
+                    torch.compile = _compile
+                    _compile = None
                 nn.Module._call_impl = _original

@@ -120,6 +120,8 @@ class Operator:
 
     Attributes
     ----------
+    func : OpOverload
+        The operator.
     plan : _core.Plan
         The same for the core.
     known : bool
@@ -142,6 +144,7 @@ class Operator:
         It takes a tensor first, and torch tells the results' shapes in no time.
     """
 
+    func: Any
     plan: _core.Plan
     known: bool
     infers: bool
@@ -216,6 +219,7 @@ def operator_of(func: Any, tape: _core.Tape) -> Operator:
     said = _reading(func)
     plan = tape.plan(said.dialect, said.name, said.parameters, said.outputs)
     return Operator(
+        func=func,
         plan=plan,
         known=plan.known,
         infers=plan.infers,

@@ -121,23 +121,27 @@ def _name_of(program: Any) -> str:
 
 def _announce(recorder: Recorder, module: nn.Module | None) -> torch.dtype:
     """Tell the tape of every parameter and buffer, each once; return the dtype of the first parameter."""
+    if module is None:
+        return torch.get_default_dtype()
     default = None
-    if module is not None:
-        seen: set[int] = set()
-        for part, path in recorder.paths.items():
-            prefix = f"{path}." if path else ""
-            for buffer, tensors in ((False, part._parameters), (True, part._buffers)):
-                for name, tensor in tensors.items():
-                    if tensor is None or id(tensor) in seen:
-                        continue
-                    if nn.parameter.is_lazy(tensor):
-                        raise RequestError(f"{prefix + name} has no size yet: run the model once, which gives it one")
-                    seen.add(id(tensor))
-                    recorder.tape.stored(tensor, prefix + name, buffer, True)
-                    if buffer and small(tensor):
-                        recorder.know(tensor, ours=False)
-                    if default is None and not buffer and tensor.is_floating_point():
-                        default = tensor.dtype
+    seen: set[int] = set()
+    found: list[tuple[torch.Tensor, str, bool]] = []
+    for part, path in recorder.paths.items():
+        prefix = f"{path}." if path else ""
+        for buffer, tensors in ((False, part._parameters), (True, part._buffers)):
+            for name, tensor in tensors.items():
+                if tensor is None or id(tensor) in seen:
+                    continue
+                if type(tensor) is not nn.Parameter and nn.parameter.is_lazy(tensor):
+                    raise RequestError(f"{prefix + name} has no size yet: run the model once, which gives it one")
+                seen.add(id(tensor))
+                found.append((tensor, prefix + name, buffer))
+                if default is None and not buffer and tensor.is_floating_point():
+                    default = tensor.dtype
+    recorder.tape.announce(found)
+    for tensor, _, buffer in found:
+        if buffer and small(tensor):
+            recorder.know(tensor, ours=False)
     return default or torch.get_default_dtype()
 
 

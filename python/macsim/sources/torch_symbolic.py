@@ -109,9 +109,9 @@ class SymbolicRecorder(Recorder):
         self.sizes.where = self._path
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
-        operator = self._operators.get(func)
+        operator = self._operators.get(id(func))
         if operator is None:
-            operator = self._operators[func] = operator_of(func, self.tape)
+            operator = self._operators[id(func)] = operator_of(func, self.tape)
         name = func._schema.name.partition("::")[2]
         shown = (args, kwargs or {})
         plain = True

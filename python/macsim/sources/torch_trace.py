@@ -29,10 +29,19 @@ __all__ = ["Recorder", "mapped", "recipes", "small", "torch_facts"]
 
 META = torch.device("meta")
 CPU = torch.device("cpu")
+PLAIN = {torch.quint8: torch.uint8, torch.qint8: torch.int8, torch.qint32: torch.int32}
 MOST_VALUES = 65536  # elements of a tensor whose contents are followed
 # Lengths of packed sequences stay where they are: torch reads them on the way to a shape.
 _READS = frozenset({"_pack_padded_sequence", "_pad_packed_sequence", "lstm", "gru", "rnn_tanh", "rnn_relu"})
 _LOOKS = frozenset({"item", "_local_scalar_dense", "is_nonzero", "equal", "allclose"})
+
+
+def without_storage(given: torch.Tensor) -> torch.Tensor:
+    """Return what stands for a tensor: of one that is quantised its whole numbers, of a sparse one all elements."""
+    dtype = PLAIN.get(given.dtype, given.dtype)
+    if given.layout is not torch.strided:
+        return torch.empty(given.shape, dtype=dtype, device=META)
+    return torch.empty_strided(given.shape, given.stride(), dtype=dtype, device=META)
 
 
 def _make(sizes: tuple[int, ...], strides: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
@@ -50,7 +59,7 @@ class Recorder(TorchDispatchMode):
         self._scopes: dict[str, int] = {"": self.scope}
         self.modules = {path: Called(type(module).__name__) for module, path in paths.items()}
         self._path = ""
-        self._operators: dict[Any, Operator] = {}
+        self._operators: dict[int, Operator] = {}  # by identity: to hash one is work
         self._twins: dict[int, torch.Tensor] = {}  # of tensors with storage, by identity
         self._known: dict[int, bool] = {}  # tensors whose contents may be looked at; whether they are ours
         self._call = tape.call
@@ -101,9 +110,9 @@ class Recorder(TorchDispatchMode):
     # Calls ------------------------------------------------------------------------------------------------------------
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
-        operator = self._operators.get(func)
+        operator = self._operators.get(id(func))
         if operator is None:
-            operator = self._operators[func] = operator_of(func, self.tape)
+            operator = self._operators[id(func)] = operator_of(func, self.tape)
         if operator.fast:
             out = self._call(operator.plan, args, kwargs, self.scope)
             if out is not None:
@@ -146,6 +155,10 @@ class Recorder(TorchDispatchMode):
             out = self._followed(func, operator, args, kwargs, bool(tensors))
             if out is not NotImplemented:
                 return out
+            if operator.fast:  # too large to be followed
+                out = self._call(operator.plan, args, kwargs, self.scope, False)
+                if out is not None:
+                    return out
         if name.startswith("_foreach_") and not operator.known:
             return self._each(func, name.removeprefix("_foreach_"), args, kwargs)
         if operator.writes is not None and not operator.reshapes:
@@ -221,7 +234,7 @@ class Recorder(TorchDispatchMode):
                 return value
             twin = self._twins.get(id(value))
             if twin is None:
-                twin = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=META)
+                twin = without_storage(value)
                 self._twins[id(value)] = twin
                 self._twins[id(twin)] = value  # both stay alive
             return twin
@@ -362,15 +375,21 @@ def _of(value: Any, position: int) -> Any:
 def small(tensor: torch.Tensor) -> bool:
     """Whether the contents may be read: small tables of the model's, never its weights."""
     return (
-        tensor.device.type == "cpu"
-        and not tensor.is_floating_point()
+        not tensor.is_floating_point()
+        and tensor.device.type == "cpu"
         and not tensor.is_complex()
-        and not tensor.is_sparse
+        and not tensor.is_quantized
+        and tensor.layout is torch.strided
         and tensor.numel() <= MOST_VALUES
     )
 
 
 @cache
+def nonzeros(tensor: torch.Tensor) -> int:
+    """Return how many elements of a sparse tensor are stored."""
+    return int((tensor._values() if tensor.layout is torch.sparse_coo else tensor.values()).numel())
+
+
 def _placed(func: Any) -> bool:
     """Whether it is told by name where its results lie."""
     return any(one.name == "device" and one.kwarg_only for one in func._schema.arguments)
@@ -411,6 +430,8 @@ def torch_facts(expr_of: Any = None, size_of: Any = None) -> dict[str, Any]:
     return {
         "tensor": torch.Tensor,
         "make": _make,
+        "nonzeros": nonzeros,
+        "strided": torch.strided,
         "dtypes": DTYPES,
         "expr_of": expr_of or _no_symbol,
         "size_of": size_of or _no_symbol,
