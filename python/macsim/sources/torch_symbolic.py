@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils._pytree import tree_leaves
 
 from macsim._core import Expr
 from macsim.errors import MacsimError, TraceError
@@ -50,6 +49,10 @@ _POINTWISE = _BY_KIND | frozenset({
     "copysign", "floor_divide", "fmax", "fmin", "hypot", "lerp", "logaddexp", "logical_and", "logical_or",
     "logical_xor", "masked_fill", "pow"
 })  # fmt: skip
+# Arguments that are told apart by their values.
+_PLAIN = (
+    int, float, str, type(None), torch.dtype, torch.device, torch.layout, torch.memory_format, torch._ops.OpOverload
+)  # fmt: skip
 _FACTORS = frozenset({"matmul", "mm", "bmm", "mv", "linear"})
 
 
@@ -92,6 +95,9 @@ class SymbolicRecorder(Recorder):
     def __init__(self, tape: _core.Tape, paths: dict[Any, str], sizes: Sizes) -> None:
         super().__init__(tape, paths)
         self.sizes = sizes
+        self._kinds: dict[Any, int] = {}  # shape, strides and dtype: a number for each
+        self._kind: dict[int, int] = {}  # of tensors that the tape keeps alive, by identity
+        self._told: dict[Any, Any] = {}  # what torch gave for a call; layers repeat
 
     def size(self, given: Any, name: str) -> Any:
         """Return the size that a name or an expression in the shape of an input stands for."""
@@ -215,6 +221,8 @@ class SymbolicRecorder(Recorder):
     def _slow(
         self, func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any], shown: Any = None
     ) -> Any:
+        if operator.reshapes:
+            self._kind.pop(id(args[0]), None)
         tensors: list[torch.Tensor] = []
         _gather(args, tensors)
         _gather(kwargs.values(), tensors)
@@ -245,10 +253,43 @@ class SymbolicRecorder(Recorder):
 
     # Shapes by torch itself, over symbols.
     def _on_meta(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if not _any_symbolic(tree_leaves((args, kwargs))) and not any(
-            _any_symbolic(one.shape) for one in _gather([*args, *kwargs.values()], [])
-        ):
+        key = None if func._schema.is_mutable else self._key((func, args, kwargs))
+        told = self._told.get(key) if key is not None else None
+        if told is not None:
+            return told.detach() if isinstance(told, torch.Tensor) else mapped(_view_of, told)
+        tensors = _gather([*args, *kwargs.values()], [])
+        if not _any_symbolic((*args, *kwargs.values())) and not any(_any_symbolic(one.shape) for one in tensors):
             return super()._on_meta(func, args, kwargs)
+        out = self._on_symbols(func, args, kwargs)
+        if key is not None and not any(one is other for one in _gather([out], []) for other in tensors):
+            self._told[key] = out
+        return out
+
+    # What tells one call from another, as far as shapes go; None: it may be any call.
+    def _key(self, value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            kind = self._kind.get(id(value))
+            return self._kind_of(value) if kind is None else kind
+        if isinstance(value, list | tuple):
+            keys = [self._key(one) for one in value]
+            return None if None in keys else tuple(keys)
+        if isinstance(value, dict):
+            return self._key([*value, *value.values()])
+        if isinstance(value, torch.SymInt):
+            return expr_of(value)
+        return (type(value), value) if isinstance(value, _PLAIN) else None
+
+    def _kind_of(self, tensor: torch.Tensor) -> int | None:
+        looked_into = not tensor.is_meta and not tensor.is_floating_point()
+        if looked_into or tensor.is_complex() or tensor.layout != torch.strided:
+            return None
+        shape, strides = (tuple(map(expr_of, many)) for many in (tensor.shape, tensor.stride()))
+        kind = self._kinds.setdefault((shape, strides, tensor.dtype), len(self._kinds))
+        if self.tape.knows(tensor):
+            self._kind[id(tensor)] = kind
+        return kind
+
+    def _on_symbols(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         args, kwargs = mapped(self._bare, (_indices(args) if func._schema.name == "aten::index" else args, kwargs))
         if _placed(func) and (kwargs.get("device") is not None or not _gather(args, [])):
             kwargs = {**kwargs, "device": META}
@@ -312,6 +353,10 @@ class SymbolicRecorder(Recorder):
         except Exception:  # it does not run for these sizes
             return False
         return [list(one.shape) for one in found] == stated
+
+
+def _view_of(value: Any) -> Any:
+    return value.detach() if isinstance(value, torch.Tensor) else value
 
 
 def _run(sizes: Sizes, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
