@@ -39,9 +39,6 @@ REFUSED = {
     "masked_select": DATA,
     "nn.functional.gaussian_nll_loss": LOOKS,
     "nonzero": DATA,
-    "sparse.mm": UNTOLD,
-    "sparse.sampled_addmm": UNTOLD,
-    "to_sparse": DATA,
     "unique": DATA,
     "unique_consecutive": DATA,
 }

@@ -48,12 +48,7 @@ struct Plan {
 /// What the tape needs of torch.
 struct Torch {
   explicit Torch(const py::dict& from)
-      : tensor(from["tensor"]),
-        make(from["make"]),
-        nonzeros(from["nonzeros"]),
-        strided(from["strided"]),
-        expr_of(from["expr_of"]),
-        size_of(from["size_of"]) {
+      : tensor(from["tensor"]), make(from["make"]), expr_of(from["expr_of"]), size_of(from["size_of"]) {
     const py::dict by_dtype = from["dtypes"];
     for (const auto& [theirs, name] : by_dtype) {
       const DType ours = dtype_named(name.cast<std::string>());
@@ -62,6 +57,10 @@ struct Torch {
       if (!first) first = py::reinterpret_borrow<py::object>(theirs);
     }
     if (from.contains("node")) node = from["node"];
+    if (from.contains("strided")) {
+      nonzeros = from["nonzeros"];
+      strided = from["strided"];
+    }
   }
   py::object tensor;    ///< the class
   py::object make;      ///< (sizes, strides, dtype): a tensor without storage
@@ -200,17 +199,12 @@ class Tape {
 
   // For graphs: a node stands for the tensor that it makes, and `val` says what that is. -----------------------------
 
-  /// The shape rule is asked only where all sizes are numbers: of symbols the graph may know more.
+  /// What the graph states holds: it knows more of symbols, and of casts that no argument shows.
   void quick(const Plan& plan, const py::object& node, const py::tuple& args, const py::object& kwargs,
              std::uint32_t scope, PyObject* val) {
-    (void)fill(plan, args, kwargs, scope, false);
-    if (plan.infers && numbers_) {
-      const ValueId id = builder_.infer(1);
-      if (id != kNone) return name(node, id);
-      (void)fill(plan, args, kwargs, scope, false);
-    }
     std::vector<Type> types;
     types.push_back(type_of(val));
+    (void)fill(plan, args, kwargs, scope, false);
     name(node, builder_.given(std::move(types)));
   }
   /// A call that changes its first argument, which is a node too.
@@ -329,7 +323,7 @@ class Tape {
   }
 
   void note_stored(const py::object& tensor) {
-    if (torch_.node != nullptr && Py_TYPE(tensor.ptr()) == torch_.node) return;
+    if (!torch_.strided || reinterpret_cast<PyObject*>(Py_TYPE(tensor.ptr())) == torch_.node.ptr()) return;
     const auto layout = py::reinterpret_steal<py::object>(PyObject_GetAttr(tensor.ptr(), torch_.layout.ptr()));
     if (!layout) throw py::error_already_set();
     if (!layout.is(torch_.strided)) sparse(tensor, torch_.nonzeros(tensor));
@@ -406,12 +400,8 @@ class Tape {
     values_.clear();
     constants_.clear();
     bool any_known = false, any_unknown = false;
-    numbers_ = true;
     const auto meet = [&](PyObject* tensor) {
-      const ValueId id = id_of(tensor);
-      if (torch_.node && numbers_) {
-        for (const Dim& dim : builder_.type(id).shape) numbers_ = numbers_ && dim.is_constant();
-      }
+      (void)id_of(tensor);
       (known_.contains(tensor) ? any_known : any_unknown) = true;
     };
     for (std::size_t i = 0; i < plan.parameters.size(); ++i) {
@@ -542,7 +532,6 @@ class Tape {
   std::unordered_map<std::size_t, Like> like_;  ///< by a hash of shape and dtype
   std::unordered_set<PyObject*> known_;         ///< tensors whose contents are known
   std::unordered_set<ValueId> stored_;          ///< tensors of the model
-  bool numbers_ = true;                         // all sizes of the inputs of the call that is read are
   std::vector<PyObject*> values_;               // of the call that is read
   std::vector<ValueId> constants_;
   std::vector<std::int64_t> integers_;
@@ -566,6 +555,10 @@ void bind_tape(py::module_& m) {
            "Record a call whose results the row can tell; they, or None. follow: None also when everything is known.")
       .def("record", &Tape::record, py::arg("plan"), py::arg("args"), py::arg("kwargs"), py::arg("scope"),
            py::arg("results"), "Record a call with its results.")
+      .def("input_node", &Tape::input_node, py::arg("node"), py::arg("val"), py::arg("name"),
+           "Announce an input of a graph.")
+      .def("stored_node", &Tape::stored_node, py::arg("node"), py::arg("val"), py::arg("name"), py::arg("buffer"),
+           "Announce a tensor of the model that is an input of a graph; how many elements it has.")
       .def("input", &Tape::input, py::arg("tensor"), py::arg("name"), "Announce an input.")
       .def("stored", &Tape::stored, py::arg("tensor"), py::arg("name"), py::arg("buffer"), py::arg("used"),
            "Announce a tensor of the model.")

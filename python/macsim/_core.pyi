@@ -392,8 +392,13 @@ class Tape:
     """
 
     def __init__(self, rules: RuleTable, name: str, torch: dict[str, Any]) -> None: ...
-    def plan(self, dialect: str, name: str, parameters: list[tuple[str, str, Any]], outputs: int) -> Plan:
-        """Return how calls of an operator are to be read; a parameter is its name, its use and its default."""
+    def plan(
+        self, dialect: str, name: str, parameters: list[tuple[str, str, Any]], outputs: int, stores: str = "all"
+    ) -> Plan:
+        """Return how calls of an operator are to be read; a parameter is its name, its use and its default.
+
+        Of a sparse tensor the result ``stores`` "all" elements, the "same" ones, or "some" that depend on data.
+        """
     def call(self, plan: Plan, args: tuple[Any, ...], kwargs: Any, scope: int, follow: bool = True) -> Any:
         """Record a call whose results the row can tell, and return them; None when it cannot.
 
@@ -411,6 +416,8 @@ class Tape:
         """Announce a tensor of the model that is an input of a graph, and return how many elements it has."""
     def announce(self, tensors: list[tuple[Any, str, bool]]) -> None:
         """Announce the model's tensors: each with its name and whether it is a buffer."""
+    def sparse(self, tensor: Any, stored: int | None) -> None:
+        """Say how many elements of a tensor are stored; None: nobody knows."""
     def know(self, tensor: Any, known: bool) -> None:
         """Say whether a tensor's contents are known."""
     def scope(self, path: str) -> int:
@@ -435,7 +442,7 @@ class Tape:
 
 @final
 class GraphWalk:
-    """Records the plain calls of a graph of torch.fx: of operators with a row, on tensors that are known, to one tensor.
+    """Records the plain calls of a graph of torch.fx: of operators with a row, on known tensors, that make one tensor.
 
     ``reading(target)`` gives the plan of an operator whose calls may be plain, and whether they change their first
     argument, or None; ``scope_of(node)`` the number of the scope that its stack of modules says, or None.

@@ -202,7 +202,9 @@ def half(flops: float) -> dict[str, int]:
 SPECTRA = [
     row("linalg_eigh", L.eigh, [f32(6, 6)], [f32(6), f32(6, 6)], half(9 * 216), trust="estimate"),
     row("linalg_eigvalsh", L.eigvalsh, [f32(6, 6)], f32(6), half(4 / 3 * 216), trust="estimate"),
-    row("linalg_eig", L.eig, [f32(6, 6)], [t("c64", 6), t("c64", 6, 6)], half(25 * 216 + 4 / 3 * 216), trust="estimate"),
+    row(
+        "linalg_eig", L.eig, [f32(6, 6)], [t("c64", 6), t("c64", 6, 6)], half(25 * 216 + 4 / 3 * 216), trust="estimate"
+    ),
     row(
         "linalg_svd",
         lambda a: L.svd(a, full_matrices=False),

@@ -268,6 +268,28 @@ Status cost_flash(const Call& c, Cost& cost) {
   return {};
 }
 
+/// The same with masks by their number: 1 hides what lies right of the diagonal from the top left, 2 from the bottom
+/// right; the window is around the diagonal.
+Status cost_efficient(const Call& c, Cost& cost) {
+  const Shape &q = c.shape(kQ), &k = c.shape(kK), &v = c.shape(kV);
+  if (q.size() != 4 || k.size() != 4 || v.size() != 4) return bad("the kernel needs four axes; has " + text(q));
+  Attend a;
+  a.batch = q[0];
+  a.heads = q[2];
+  a.queries = q[1];
+  a.keys = k[1];
+  a.size = q[3];
+  a.value_size = v[3];
+  a.masks = c.has(kTorchMask) ? 1 : 0;
+  const std::int64_t hides = c.integer("custom_mask_type", 0);
+  std::optional<std::int64_t> left;
+  if (const std::int64_t window = c.integer("window_size", 0); window > 0) left = window - 1;
+  a.selected = hides != 0;
+  if (a.selected) a.visible = visible_pairs(a.queries, a.keys, hides == 2 ? a.keys - a.queries : Dim(0), left, 0);
+  attend(cost, a);
+  return {};
+}
+
 }  // namespace
 
 std::vector<Rule> attention_family() {
@@ -285,7 +307,8 @@ std::vector<Rule> attention_family() {
                   "_scaled_dot_product_fused_attention_overrideable"},
                  {}, "q k v mask") +
             aten({"_scaled_dot_product_efficient_attention", "_scaled_dot_product_cudnn_attention"}, {}, "q k v mask") +
-            aten({"_flash_attention_forward"}, {}, "q k v", {}, cost_flash)},
+            aten({"_flash_attention_forward"}, {}, "q k v", {}, cost_flash) +
+            aten({"_efficient_attention_forward"}, {}, "q k v mask", {}, cost_efficient)},
        {"flex_attention",
         "q k v",
         "Scaled dot-product attention with bodies that change scores and probabilities",

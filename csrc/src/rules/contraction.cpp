@@ -131,6 +131,28 @@ void count_macs(Cost& cost, const Count& macs, DType dtype) {
   cost[Work::mac] += class_of(dtype) == DTypeClass::complex ? 4 * macs : macs;
 }
 
+/// Of an operand so many elements are stored, where it is sparse; kDense: all, kUntold: nobody knows.
+constexpr std::int64_t kDense = -1, kUntold = -2;
+std::int64_t stored_of(const Call& c, std::size_t position) {
+  const Span<std::int64_t> stored = c.integers("nonzeros");
+  return position < stored.size() ? stored[position] : kDense;
+}
+
+/// Products of operands of which one may be sparse: an element stored in A meets a row of B, one in B a column of A.
+Count stored_macs(const Call& c, std::size_t a, std::size_t b, const Count& dense, Cost& cost) {
+  const std::int64_t of_a = stored_of(c, a), of_b = stored_of(c, b);
+  if (of_a == kDense && of_b == kDense) return dense;
+  const Shape &x = c.shape_at(a), &w = c.shape_at(b);
+  const Count columns = w.size() < 2 ? Count(1) : Count(c.out_shape().back());
+  const Count rows = numel(x, 0, x.empty() ? 0 : x.size() - 1);
+  if (of_b == kDense && of_a >= 0) return of_a * columns;
+  if (of_a == kDense && of_b >= 0) return of_b * rows;
+  cost.trust = Trust::bound;
+  cost.because = "which elements a sparse tensor stores depends on data";
+  if (of_a < 0 || of_b < 0) return dense;
+  return min(of_a * columns, of_b * rows);
+}
+
 Status aten_matmul(const Call& c, Outputs& out) {
   if (c.op() == "inner" || c.op() == "linalg_vecdot") return {};
   Shape y;
@@ -144,7 +166,7 @@ Status cost_aten_matmul(const Call& c, Cost& cost) {
   const Shape& a = c.shape(kA);
   const Count macs =
       along ? numel(c.out_shape()) * (a.empty() ? Dim(1) : a.back()) : matmul_macs(a, c.shape(kB), c.out_shape());
-  count_macs(cost, macs, c.dtype(kA));
+  count_macs(cost, along ? macs : stored_macs(c, 0, 1, macs, cost), c.dtype(kA));
   return {};
 }
 
@@ -168,8 +190,9 @@ Status aten_linear(const Call& c, Outputs& out) {
 Status cost_aten_linear(const Call& c, Cost& cost) {
   const Count y = numel(c.out_shape());
   const Shape& w = c.shape(kB);
-  count_macs(cost, y * (w.empty() ? Dim(1) : w.back()), c.dtype(kA));
+  count_macs(cost, stored_macs(c, 0, 1, y * (w.empty() ? Dim(1) : w.back()), cost), c.dtype(kA));
   if (c.has(kC)) cost[Work::add] = y;
+  if (c.op() == "linear_relu_dynamic_fp16") cost[Work::compare] = y;
   return {};
 }
 
@@ -193,13 +216,33 @@ Status cost_aten_addmm(const Call& c, Cost& cost) {
   const Count y = numel(c.out_shape());
   const Count batches = c.op() == "addbmm" && !a.empty() ? Count(a[0]) : Count(1);
   const Count macs = c.op() == "addr" ? y : batches * y * (a.empty() ? Dim(1) : a.back());
-  count_macs(cost, macs, c.dtype(plus::kA));
+  count_macs(cost, stored_macs(c, 1, 2, macs, cost), c.dtype(plus::kA));
   if (c.real("alpha", 1) != 1) cost[Work::mul] += y;
   const double beta = c.real("beta", 1);
   if (beta != 0) {
     cost[Work::add] += y;
     if (beta != 1) cost[Work::mul] += numel(c.shape(plus::kC));
   }
+  return {};
+}
+
+/// The same where C stores an element.
+Status aten_sampled(const Call& c, Outputs& out) {
+  out.set(0, c.dtype(plus::kC), c.shape(plus::kC));
+  return {};
+}
+
+Status cost_sampled(const Call& c, Cost& cost) {
+  const std::int64_t stored = stored_of(c, 0);
+  const Count n = stored < 0 ? numel(c.shape(plus::kC)) : Count(stored);
+  const Shape& a = c.shape(plus::kA);
+  count_macs(cost, n * (a.empty() ? Dim(1) : a.back()), c.dtype(plus::kA));
+  cost[Work::add] = n;
+  if (c.real("alpha", 1) != 1) cost[Work::mul] += n;
+  if (c.real("beta", 1) != 1) cost[Work::mul] += n;
+  if (stored >= 0) return {};
+  cost.trust = Trust::bound;
+  cost.because = "which elements a sparse tensor stores depends on data";
   return {};
 }
 
@@ -279,11 +322,18 @@ std::vector<Rule> aten_rules() {
   return {
       {"linear", "a b c", "x W^T + b, over the last axis", "mac = |y| * K, of complex numbers 4; add = |y| with a bias",
        "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.linear.html", aten_linear, cost_aten_linear,
-       aten({"linear"}, aten_linear)},
+       aten({"linear"}, aten_linear) + aten({"quantized::linear_dynamic_fp16", "quantized::linear_relu_dynamic_fp16"},
+                                            aten_linear, "a b scale zero c", {}, cost_aten_linear)},
       {"addmm", "a b c", "beta * C + alpha * A B, of matrices, vectors and batches",
-       "mac = |y| * K, times the batches that are summed; add = |y|; mul = |y| with alpha, |c| with beta",
+       "mac = |y| * K, times the batches that are summed; add = |y|; mul = |y| with alpha, |c| with beta; a sparse "
+       "operand: as matmul",
        "https://docs.pytorch.org/docs/stable/generated/torch.addmm.html", aten_addmm, cost_aten_addmm,
-       aten({"addmm", "addmv", "baddbmm", "addbmm"}, aten_addmm, "c a b") + aten({"addr"}, {}, "c a b")},
+       aten({"addmm", "addmv", "baddbmm", "addbmm", "_sparse_addmm"}, aten_addmm, "c a b") +
+           aten({"addr"}, {}, "c a b")},
+      {"sampled_addmm", "a b c", "beta * C + alpha * A B where C stores an element",
+       "n stored elements: mac = n * K; add = n; mul = n with alpha, n with beta",
+       "https://docs.pytorch.org/docs/stable/generated/torch.sparse.sampled_addmm.html", aten_sampled, cost_sampled,
+       aten({"sparse_sampled_addmm"}, aten_sampled, "c a b")},
       {"grouped_matmul", "a b #offsets", "Groups of rows, each times a matrix of its own",
        "mac = |y| * K; of two matrices with the inner axis in groups: M * N * K",
        "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.grouped_mm.html", aten_grouped, cost_grouped,
@@ -320,10 +370,14 @@ std::vector<Rule> aten_rules() {
 
 std::vector<Rule> plain_rules() {
   return {
-      {"matmul", "a b", "Matrix product with broadcast batches", "mac = |y| * K",
+      {"matmul", "a b", "Matrix product with broadcast batches",
+       "mac = |y| * K, of complex numbers 4; a sparse A of n stored elements: n * columns of B; a sparse B: n * rows "
+       "of "
+       "A; both: the smaller, a bound",
        "https://onnx.ai/onnx/operators/onnx__MatMul.html", infer_matmul, cost_matmul,
        onnx({"MatMul"}) +
-           aten({"matmul", "mm", "bmm", "mv", "dot", "vdot", "inner", "linalg_vecdot", "_int_mm", "__matmul__"},
+           aten({"matmul", "mm", "bmm", "mv", "dot", "vdot", "inner", "linalg_vecdot", "_int_mm", "__matmul__",
+                 "_sparse_mm"},
                 aten_matmul, {}, {}, cost_aten_matmul) +
            aten({"outer", "ger"}, {}, {}, {}, cost_outer)},
       {"fused_matmul", "a b", "Matrix product of perhaps transposed operands, scaled, with an activation",

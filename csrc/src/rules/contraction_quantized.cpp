@@ -2,6 +2,7 @@
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include <string>
 
+#include "aten.hpp"
 #include "contraction.hpp"
 #include "families.hpp"
 #include "support.hpp"
@@ -124,16 +125,57 @@ Status cost_scaled(const Call& c, Cost& cost) {
   return {};
 }
 
-Status cost_dynamic(const Call& c, Cost& cost) {
+void dynamic(const Call& c, const Count& macs, Cost& cost) {
   const Count y = numel(c.out_shape());
   const Count a = numel(c.shape(kA));
   work::dynamic_quantize(cost, a);
   cost[Work::add] += a;  // its zero point
-  integer_product(c, macs_of(c), cost);
+  integer_product(c, macs, cost);
   cost[Work::mul] += numel(c.shape(kBScale));
   work::dequantize(cost, y, false);
   if (c.has(kBias)) cost[Work::add] += y;
   cost.lhs = DType::u8;
+}
+
+Status cost_dynamic(const Call& c, Cost& cost) {
+  dynamic(c, macs_of(c), cost);
+  return {};
+}
+
+// As torch calls them: a quantised tensor carries its scale and its zero point, weights are [out, in]. ---------------
+
+Status torch_linear(const Call& c, Outputs& out) {
+  const Shape &x = c.shape(kA), &w = c.shape(kB);
+  if (!c.ranked(kA) || !c.ranked(kB) || x.empty() || w.size() != 2) return {};
+  unify(c, x.back(), w[1], "inner sizes");
+  Shape y = x;
+  y.back() = w[0];
+  out.set(0, c.dtype(kA), std::move(y));
+  return {};
+}
+
+Count torch_macs(const Call& c) { return c.op() == "matmul" ? macs_of(c) : numel(c.out_shape()) * c.shape(kB).back(); }
+
+/// A rectifier is the lower of the two bounds that every result is kept in.
+Status cost_torch_static(const Call& c, Cost& cost) {
+  const Count y = numel(c.out_shape());
+  integer_product(c, torch_macs(c), cost);
+  cost[Work::add] += numel(c.shape(kA));
+  if (c.op() == "matmul") cost[Work::add] += numel(c.shape(kB));
+  if (c.has(kBias)) cost[Work::add] += y;
+  const Count scales = numel(c.shape(kBScale));
+  cost[Work::mul] += scales;
+  cost[Work::div] += scales;
+  if (c.op() == "linear_leaky_relu") work::activation(cost, "LeakyRelu", y);
+  if (c.op() == "linear_tanh") work::activation(cost, "Tanh", y);
+  work::requantize(cost, y, true);
+  cost.compute = DType::f32;
+  return {};
+}
+
+Status cost_torch_dynamic(const Call& c, Cost& cost) {
+  dynamic(c, torch_macs(c), cost);
+  if (c.op() == "linear_relu_dynamic") cost[Work::compare] += numel(c.out_shape());
   return {};
 }
 
@@ -150,15 +192,15 @@ std::vector<Rule> quantized_matmul_rules() {
        infer_product(DType::i32),
        cost_matmul_integer,
        {{"onnx::MatMulInteger", "a b a_zero b_zero"}, {"com.microsoft::MatMulInteger16", "a b"}}},
-      {"qlinear_matmul",
-       kSlots,
-       "Matrix product of quantised tensors, requantised",
-       "mac = |y| * K; add = |a| + |b| + |y| for the zero points; mul = |y| + |scales|; div = |scales|; convert = |y|; "
-       "compare = 2 |y|",
-       "https://onnx.ai/onnx/operators/onnx__QLinearMatMul.html",
-       infer_product_like(kYZero),
-       cost_qlinear_matmul,
-       {{"onnx::QLinearMatMul", qlinear}}},
+      {"qlinear_matmul", kSlots, "Matrix product of quantised tensors, requantised",
+       "mac = |y| * K; add = |a| + |b| + |y| for the zero points, |y| with a bias; mul = |y| + |scales|; div = "
+       "|scales|; convert = |y|; compare = 2 |y|; the activation on |y|",
+       "https://onnx.ai/onnx/operators/onnx__QLinearMatMul.html", infer_product_like(kYZero), cost_qlinear_matmul,
+       std::vector<Binding>{{"onnx::QLinearMatMul", qlinear}} +
+           aten({"quantized::linear", "quantized::linear_relu", "quantized::linear_leaky_relu",
+                 "quantized::linear_tanh", "_quantized::linear"},
+                torch_linear, "a b b_scale b_zero bias", {}, cost_torch_static) +
+           aten({"quantized::matmul"}, infer_product_like(kA), "a b", {}, cost_torch_static)},
       {"qgemm",
        kSlots,
        "Gemm of quantised matrices, float or requantised result",
@@ -186,15 +228,14 @@ std::vector<Rule> quantized_matmul_rules() {
        infer_product_like(kAScale),
        cost_scaled,
        {{"com.microsoft::MatMulIntegerToFloat", "a b a_scale b_scale a_zero b_zero bias"}}},
-      {"dynamic_quantize_matmul",
-       kSlots,
-       "Matrix product of a float tensor, quantised on the fly, and integers",
+      {"dynamic_quantize_matmul", kSlots, "Matrix product of a float tensor, quantised on the fly, and integers",
        "mac = |y| * K; A is quantised: compare = 4 |a| + 2, add = |a| + 2, div = |a| + 2, convert = |a| + 1; "
-       "then add = |a|, |b| with its zero point, |y| with a bias; mul = |y| + |b_scale|; convert = |y|",
-       contrib_doc("DynamicQuantizeMatMul"),
-       infer_product_like(kA),
-       cost_dynamic,
-       {{"com.microsoft::DynamicQuantizeMatMul", "a b b_scale b_zero bias"}}},
+       "then add = |a|, |b| with its zero point, |y| with a bias; mul = |y| + |b_scale|; convert = |y|; a "
+       "rectifier: compare = |y|",
+       contrib_doc("DynamicQuantizeMatMul"), infer_product_like(kA), cost_dynamic,
+       std::vector<Binding>{{"com.microsoft::DynamicQuantizeMatMul", "a b b_scale b_zero bias"}} +
+           aten({"quantized::linear_dynamic", "quantized::linear_relu_dynamic", "_quantized::linear_dynamic"},
+                torch_linear, "a b b_scale b_zero bias", {}, cost_torch_dynamic)},
   };
 }
 

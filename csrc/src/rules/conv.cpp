@@ -166,6 +166,33 @@ Status cost_aten_conv(const Call& c, Cost& cost) {
   return {};
 }
 
+/// Of quantised tensors, which carry their scales and zero points. A rectifier is the lower of the two bounds that
+/// every result is kept in.
+Status cost_torch_quantized(const Call& c, Cost& cost) {
+  const Count x = numel(c.shape(kX)), y = numel(c.out_shape()), scales = numel(c.shape(kWScale));
+  const bool dynamic = c.op().ends_with("_dynamic");
+  if (dynamic) work::dynamic_quantize(cost, x);
+  cost[Work::mac] = transposes(c) ? x * numel(c.shape(kW), 1) : conv_macs(c);
+  cost[Work::add] += x;
+  if (c.has(kWZero)) cost[Work::add] += numel(c.shape(kW));
+  if (c.has(kB)) cost[Work::add] += y;
+  cost[Work::mul] += scales;
+  cost.accumulate = DType::i32;
+  if (dynamic) {
+    work::dequantize(cost, y, false);
+    cost.lhs = DType::u8;
+    return {};
+  }
+  cost[Work::div] += scales;
+  if (c.has(kZ)) {
+    work::dequantize(cost, y, true);
+    cost[Work::add] += y;
+  }
+  work::requantize(cost, y, true);
+  cost.compute = DType::f32;
+  return {};
+}
+
 /// The gradient of x is the other kind of convolution with the same weights, that of w a convolution of x with dy: each
 /// has as many products as the convolution itself.
 Status cost_conv_backward(const Call& c, Cost& cost) {
@@ -222,17 +249,22 @@ std::vector<Rule> plain_conv_rules() {
        infer_conv(DType::i32),
        cost_conv_integer,
        {{"onnx::ConvInteger", "x w x_zero w_zero"}}},
-      {"qlinear_conv",
-       kSlots,
-       "Convolution of quantised tensors, requantised",
+      {"qlinear_conv", kSlots, "Convolution of quantised tensors, requantised",
        "mac = |y| * |w[1:]|; add = |x| + |w| + |y| for the zero points, |y| with a bias; mul = |y| + |w_scale|; "
-       "div = |w_scale|; convert = |y|; compare = 2 |y|",
-       "https://onnx.ai/onnx/operators/onnx__QLinearConv.html",
-       infer_conv_like(kYZero),
-       cost_qlinear_conv,
-       {{"onnx::QLinearConv", qlinear},
-        {"com.microsoft::QLinearConv", qlinear},
-        {"com.ms.internal.nhwc::QLinearConv", qlinear}}},
+       "div = |w_scale|; convert = |y|; compare = 2 |y|; an addend is dequantised: add = 2 |y|, mul = convert = |y|; "
+       "dynamic: x is quantised first, and y only scaled",
+       "https://onnx.ai/onnx/operators/onnx__QLinearConv.html", infer_conv_like(kYZero), cost_qlinear_conv,
+       std::vector<Binding>{{"onnx::QLinearConv", qlinear},
+                            {"com.microsoft::QLinearConv", qlinear},
+                            {"com.ms.internal.nhwc::QLinearConv", qlinear}} +
+           aten({"quantized::conv1d", "quantized::conv1d_relu", "quantized::conv2d", "quantized::conv2d_relu",
+                 "quantized::conv3d", "quantized::conv3d_relu", "quantized::conv_transpose1d",
+                 "quantized::conv_transpose2d", "quantized::conv_transpose3d", "quantized::conv1d_dynamic",
+                 "quantized::conv2d_dynamic", "quantized::conv3d_dynamic", "quantized::conv_transpose1d_dynamic",
+                 "quantized::conv_transpose2d_dynamic", "quantized::conv_transpose3d_dynamic"},
+                aten_conv, "x w w_scale w_zero b", {}, cost_torch_quantized) +
+           aten({"quantized::conv2d_add", "quantized::conv2d_add_relu"}, aten_conv, "x z w w_scale w_zero b", {},
+                cost_torch_quantized)},
   };
 }
 

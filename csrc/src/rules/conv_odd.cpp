@@ -1,5 +1,6 @@
 // The odd convolutions: deformable, causal with a carried state, words, and the moves around them (col2im, unfold).
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#include "aten.hpp"
 #include "conv.hpp"
 #include "families.hpp"
 #include "support.hpp"
@@ -34,6 +35,23 @@ Status infer_deform(const Call& c, Outputs& out) {
   return {};
 }
 
+/// As torch calls it: strides, padding and dilations by axis.
+Status torch_deform(const Call& c, Outputs& out) {
+  const Shape &x = c.shape(deform::kX), &w = c.shape(deform::kW);
+  if (x.size() != 4 || w.size() != 4) return {};
+  constexpr std::string_view kStride[] = {"stride_h", "stride_w"}, kPad[] = {"pad_h", "pad_w"},
+                             kDilation[] = {"dilation_h", "dilation_w"};
+  Shape y{x[0], w[0]};
+  for (std::size_t i = 0; i < 2; ++i) {
+    const std::int64_t stride = c.integer(kStride[i], 1);
+    if (stride <= 0) return {};
+    const Dim extent = c.integer(kDilation[i], 1) * (w[i + 2] - 1) + 1;
+    y.push_back(floor_div(x[i + 2] + 2 * c.integer(kPad[i], 0) - extent, stride) + 1);
+  }
+  out.set(0, c.dtype(deform::kX), std::move(y));
+  return {};
+}
+
 Status cost_deform(const Call& c, Cost& cost) {
   const Shape& x = c.shape(deform::kX);
   const Shape& y = c.out_shape();
@@ -52,7 +70,7 @@ Status cost_deform(const Call& c, Cost& cost) {
   const Count samples = taps * x[1];
   cost[Work::mul] += corners * samples;
   cost[Work::add] += (corners - 1) * samples;
-  if (c.has(deform::kMask)) cost[Work::mul] += samples;
+  if (c.has(deform::kMask) && c.integer("use_mask", 1) != 0) cost[Work::mul] += samples;
   return {};
 }
 
@@ -255,7 +273,9 @@ std::vector<Rule> odd_conv_rules() {
         "mac = |y| * |w[1:]|; d axes, P = N * offset_group * taps * positions, S = N * C * taps * positions: "
         "add = 3 d P + (2^d - 1) S; mul = 2^d (d - 1) P + 2^d S, S more with a mask; convert = d P; add = |y| with a "
         "bias",
-        "https://onnx.ai/onnx/operators/onnx__DeformConv.html", infer_deform, cost_deform, onnx({"DeformConv"})},
+        "https://onnx.ai/onnx/operators/onnx__DeformConv.html", infer_deform, cost_deform,
+        onnx({"DeformConv"}) +
+            aten({"torchvision::deform_conv2d"}, torch_deform, "x w offset mask b", "offset_groups=offset_group")},
        {"col2im", "x #image #block", "Columns of blocks added up into an image", "add = |x|",
         "https://onnx.ai/onnx/operators/onnx__Col2Im.html", infer_col2im, cost_col2im, onnx({"Col2Im"})},
        {"unfold", "x", "All slices of a size along an axis, on a new last axis", "moves data only",

@@ -283,7 +283,8 @@ std::vector<Rule> several_rules() {
            aten({"masked_fill"}, aten_filled, "x condition")},
       {"clip", "x #min #max", "Kept between two bounds", "compare = |y| for each bound that is given",
        onnx_page("Clip"), infer_clip, cost_clip,
-       onnx({"Clip"}) + aten({"clamp", "clip", "clamp_min", "clamp_max"}, aten_clamped, "x min max")},
+       onnx({"Clip"}) + aten({"clamp", "clip", "clamp_min", "clamp_max"}, aten_clamped, "x min max") +
+           aten({"quantized::clamp"}, aten_same, "x min max")},
       {"prelu", "x slope", "x, or slope*x below 0", "compare = mul = |x|", onnx_page("PRelu"), infer_prelu,
        cost_each({{compare, 1}, {mul, 1}}), onnx({"PRelu"}) + aten({"prelu"}, aten_same)},
       {"cast", "x", "Another element type", cast, onnx_page("Cast"), infer_cast, cost_cast,

@@ -7,6 +7,7 @@
 
 #include "rules/aten.hpp"
 #include "rules/families.hpp"
+#include "rules/quant.hpp"
 #include "rules/support.hpp"
 #include "rules/work.hpp"
 
@@ -296,23 +297,28 @@ std::vector<Rule> norm_family() {
        docs + "BatchNormalization.html", infer_batch_norm, cost_batch_norm,
        with_nhwc("BatchNormalization") +
            aten({"batch_norm", "native_batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm",
-                 "miopen_batch_norm",
-
-                 "_batch_norm_no_update"},
-                aten_batch_norm, {}, {}, cost_aten_batch_norm)},
+                 "miopen_batch_norm", "_batch_norm_no_update"},
+                aten_batch_norm, {}, {}, cost_aten_batch_norm) +
+           aten({"quantized::batch_norm", "quantized::batch_norm_relu", "quantized::batch_norm1d",
+                 "quantized::batch_norm1d_relu", "quantized::batch_norm2d", "quantized::batch_norm2d_relu",
+                 "quantized::batch_norm3d", "quantized::batch_norm3d_relu"},
+                aten_same, {}, {}, on_quantised(cost_aten_batch_norm))},
       {"instance_norm", "x scale bias", "Normalisation of each channel of each image", layer + "bias add n",
        docs + "InstanceNormalization.html", infer_same, cost_instance_norm,
-       with_nhwc("InstanceNormalization") + aten({"instance_norm"}, aten_same, {}, {}, cost_aten_instance_norm)},
+       with_nhwc("InstanceNormalization") + aten({"instance_norm"}, aten_same, {}, {}, cost_aten_instance_norm) +
+           aten({"quantized::instance_norm"}, aten_same, {}, {}, on_quantised(cost_aten_instance_norm))},
       {"group_norm", "x scale bias", "Normalisation of groups of channels",
        layer + "scale by channel mul n (by group: none), bias add n; silu: exp, add, div, mul n",
        docs + "GroupNormalization.html", infer_same, cost_group_norm,
        onnx({"GroupNormalization"}) + microsoft({"GroupNorm"}) +
            aten({"group_norm"}, aten_same, {}, {}, cost_aten_group_norm) +
-           aten({"native_group_norm"}, {}, {}, {}, cost_aten_group_norm)},
+           aten({"native_group_norm"}, {}, {}, {}, cost_aten_group_norm) +
+           aten({"quantized::group_norm"}, aten_same, {}, {}, on_quantised(cost_aten_group_norm))},
       {"layer_norm", "x scale bias", "Normalisation over the last axes", layer + "scale mul n; bias add n",
        docs + "LayerNormalization.html", infer_layer_norm, cost_layer_norm,
        onnx({"LayerNormalization"}) + aten({"layer_norm"}, aten_same, {}, {}, cost_aten_layer_norm) +
-           aten({"native_layer_norm"}, {}, {}, {}, cost_aten_layer_norm)},
+           aten({"native_layer_norm"}, {}, {}, {}, cost_aten_layer_norm) +
+           aten({"quantized::layer_norm"}, aten_same, {}, {}, on_quantised(cost_aten_layer_norm))},
       {"rms_norm", "x scale", "Normalisation by the root of the mean square over the last axes",
        root_mean + "scale mul n", docs + "RMSNormalization.html", infer_rms_norm, cost_rms_norm,
        onnx({"RMSNormalization", "SimplifiedLayerNormalization"}) +

@@ -2,6 +2,7 @@
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include <string>
 
+#include "rules/aten.hpp"
 #include "rules/elements.hpp"
 #include "rules/families.hpp"
 #include "rules/pool.hpp"
@@ -38,6 +39,20 @@ Status cost_max_roi(const Call& c, Cost& cost) {
   cost[Work::compare] = y[0] * y[1] * (x[2] + y[2]) * (x[3] + y[3]);
   cost.trust = Trust::bound;
   cost.because = "every region is taken to be the whole image";
+  return {};
+}
+
+/// As torch calls them the second result says where each came from. Where every cell has channels of its own, `spread`,
+/// there are as many fewer of the result.
+template <bool Spread>
+Status torch_regions(const Call& c, Outputs& out) {
+  const Dim height = c.integer("output_height", 1), width = c.integer("output_width", 1);
+  if (Status status = set_regions(c, out, height, width); !status) return status;
+  if (!c.ranked(kX) || !c.ranked(kRois)) return {};
+  const Dim& channels = c.shape(kX)[1];
+  const Shape y{c.shape(kRois)[0], Spread ? quotient(c, channels, height * width) : channels, height, width};
+  out.set(0, c.dtype(kX), y);
+  out.set(1, DType::i32, y);
   return {};
 }
 
@@ -120,24 +135,43 @@ Status cost_nms(const Call& c, Cost& cost) {
   return {};
 }
 
+/// Of one class of one image; all boxes may stay.
+Status cost_torch_nms(const Call& c, Cost& cost) {
+  const Count boxes = numel(c.shape(kScores));
+  const Count pairs = boxes * boxes;
+  cost[Work::compare] = 8 * pairs;
+  cost[Work::add] = 4 * pairs + 2 * boxes;
+  cost[Work::mul] = pairs + boxes;
+  cost[Work::div] = pairs;
+  cost.trust = Trust::bound;
+  cost.because = "as if every box that is looked at stayed until the end";
+  return {};
+}
+
 }  // namespace
 
 std::vector<Rule> region_rules() {
+  const std::string pooled = "pooled_height=output_height pooled_width=output_width";
   const std::string docs = "https://onnx.ai/onnx/operators/onnx__";
   return {
       {"max_roi_pool", "x rois", "Largest element of each cell of regions",
        "compare <= rois * channels * (h + cells_y) * (w + cells_x)", docs + "MaxRoiPool.html", infer_max_roi,
-       cost_max_roi, onnx({"MaxRoiPool"})},
+       cost_max_roi, onnx({"MaxRoiPool"}) + aten({"torchvision::roi_pool"}, torch_regions<false>, "x rois", pooled)},
       {"roi_align", "x rois batch", "Regions sampled bilinearly on a grid",
        "s samples, one for sampling_ratio^2 in each cell: mul = 6s + 4*channels*s; add = 6s + 3*channels*s; compare = "
        "4s; "
        "convert = 2s; average: add channels*s - |y|, div |y|; max: compare channels*s - |y|",
-       docs + "RoiAlign.html", infer_roi_align, cost_roi_align, onnx({"RoiAlign"})},
+       docs + "RoiAlign.html", infer_roi_align, cost_roi_align,
+       onnx({"RoiAlign"}) + aten({"torchvision::roi_align"}, infer_roi_align, "x rois", pooled) +
+           aten({"torchvision::ps_roi_align"}, torch_regions<true>, "x rois", pooled)},
       {"non_max_suppression", "boxes scores #most #overlap #threshold", "Boxes that do not overlap a better one",
        "p = batches * classes * boxes_kept * boxes pairs: compare <= 8p; add <= 4p; mul = div <= p; areas once a box; "
        "the "
        "scores' threshold one compare each",
-       docs + "NonMaxSuppression.html", infer_nms, cost_nms, onnx({"NonMaxSuppression"})},
+       docs + "NonMaxSuppression.html", infer_nms, cost_nms,
+       onnx({"NonMaxSuppression"}) + aten(
+                                         {"torchvision::nms"}, [](const Call&, Outputs&) { return Status(); },
+                                         "boxes scores", {}, cost_torch_nms)},
   };
 }
 

@@ -267,6 +267,25 @@ Status aten_dequantized(const Call& c, Outputs& out) {
   return {};
 }
 
+/// Rows of a quantised table, each row with a scale and a zero point.
+Status torch_embedded(const Call& c, Outputs& out) {
+  if (!c.ranked(kX) || !c.ranked(kIndices) || c.shape(kX).size() != 2) return {};
+  Shape y = c.shape(kIndices);
+  y.push_back(c.shape(kX)[1]);
+  out.set(0, DType::f32, std::move(y));
+  return {};
+}
+
+Status cost_torch_embedded(const Call& c, Cost& cost) {
+  const Count n = numel(c.out_shape()), rows = numel(c.shape(kIndices));
+  work::dequantize(cost, n, true);
+  cost.compute = DType::f32;
+  work::Reads reads(c);
+  reads.part(kX, n).all(kIndices).part(kScales, rows).part(kZeros, rows);
+  reads.into(cost);
+  return {};
+}
+
 Status cost_aten_quantize(const Call& c, Cost& cost) {
   const Count n = numel(c.shape(kX));
   cost[Work::div] = n;
@@ -365,7 +384,10 @@ std::vector<Rule> quant_family() {
        contrib_doc("DequantizeWithOrder"), infer_ordered, cost_from_order, microsoft({"DequantizeWithOrder"})},
       {"gather_block_quantised", "table indices scales zeros", "Rows of a quantised table, dequantised",
        "convert = mul = |y|; add = |y| for integers", contrib_doc("GatherBlockQuantized"), infer_gather_blocks,
-       cost_gather_blocks, microsoft({"GatherBlockQuantized"})},
+       cost_gather_blocks,
+       microsoft({"GatherBlockQuantized"}) + aten({"quantized::embedding_byte", "quantized::embedding_4bit"},
+                                                  torch_embedded, "table scales zeros indices", {},
+                                                  cost_torch_embedded)},
       {"gather_packed", "table indices", "Rows of a packed table, dequantised", "convert = mul = |y|, an estimate",
        contrib_doc("GatherPacked"), infer_gather_packed, cost_gather_packed, microsoft({"GatherPacked"})},
   };

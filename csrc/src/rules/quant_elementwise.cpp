@@ -3,13 +3,28 @@
 #include <algorithm>
 #include <string>
 
+#include "rules/aten.hpp"
 #include "rules/families.hpp"
 #include "rules/quant.hpp"
 #include "rules/support.hpp"
 #include "rules/work.hpp"
 
 namespace macsim::rules {
+
+CostFn on_quantised(CostFn of_floats) {
+  return [of_floats = std::move(of_floats)](const Call& c, Cost& cost) -> Status {
+    if (Status status = of_floats(c, cost); !status) return status;
+    work::dequantize(cost, numel(c.shape(0)), true);
+    work::requantize(cost, numel(c.out_shape()), true);
+    cost.compute = DType::f32;
+    return {};
+  };
+}
+
 namespace {
+
+/// Torch's quantised tensors carry their zero points.
+bool centred(const Call& c, std::size_t zero) { return c.has(zero) || c.dialect() == "quantized"; }
 
 // Two operands. ----------------------------------------------------------------------------------------------------
 
@@ -25,12 +40,23 @@ Status infer_two(const Call& c, Outputs& out) {
   return {};
 }
 
+/// A number in place of the second operand leaves the shape as it is.
+Status infer_two_or_number(const Call& c, Outputs& out) { return c.has(kB) ? infer_two(c, out) : aten_same(c, out); }
+
+/// With a number often nothing but the scale and the zero point changes.
+void may_change_scales(const Call& c, Cost& cost) {
+  if (c.has(kB) && !c.shape(kB).empty()) return;
+  cost.trust = Trust::bound;
+  cost.because = "perhaps only the scale and the zero point change";
+}
+
 Status cost_add(const Call& c, Cost& cost) {
   const Count y = numel(c.out_shape());
-  work::dequantize(cost, numel(c.shape(kA)), c.has(kAZero));
-  work::dequantize(cost, numel(c.shape(kB)), c.has(kBZero));
+  work::dequantize(cost, numel(c.shape(kA)), centred(c, kAZero));
+  if (c.has(kB)) work::dequantize(cost, numel(c.shape(kB)), centred(c, kBZero));
   cost[Work::add] += y;
-  work::requantize(cost, y, c.has(kYZero));
+  work::requantize(cost, y, centred(c, kYZero));
+  if (c.dialect() == "quantized") may_change_scales(c, cost);
   cost.compute = DType::f32;
   return {};
 }
@@ -38,10 +64,11 @@ Status cost_add(const Call& c, Cost& cost) {
 /// Whole numbers are multiplied; their product is requantised.
 Status cost_mul(const Call& c, Cost& cost) {
   const Count y = numel(c.out_shape());
-  if (c.has(kAZero)) cost[Work::add] += numel(c.shape(kA));
-  if (c.has(kBZero)) cost[Work::add] += numel(c.shape(kB));
+  if (centred(c, kAZero)) cost[Work::add] += numel(c.shape(kA));
+  if (c.has(kB) && centred(c, kBZero)) cost[Work::add] += numel(c.shape(kB));
   cost[Work::mul] += y;
-  work::requantize(cost, y, c.has(kYZero));
+  work::requantize(cost, y, centred(c, kYZero));
+  if (c.dialect() == "quantized") may_change_scales(c, cost);
   cost.compute = DType::i32;
   return {};
 }
@@ -52,9 +79,9 @@ enum : std::size_t { kX, kXScale, kXZero, kOutScale, kOutZero };
 
 Status cost_unary(const Call& c, Cost& cost, std::string_view function) {
   const Count n = numel(c.shape(kX));
-  work::dequantize(cost, n, c.has(kXZero));
+  work::dequantize(cost, n, centred(c, kXZero));
   work::activation(cost, function, n);
-  work::requantize(cost, n, c.has(kOutZero));
+  work::requantize(cost, n, centred(c, kOutZero));
   cost.compute = DType::f32;
   return {};
 }
@@ -70,9 +97,9 @@ Status cost_softmax(const Call& c, Cost& cost) {
   const Count all = numel(x);
   const Count n = flat ? numel(x, *axis) : x[*axis];
   const Count rows = flat ? numel(x, 0, *axis) : numel(x, 0, *axis) * numel(x, *axis + 1);
-  work::dequantize(cost, all, c.has(kXZero));
+  work::dequantize(cost, all, centred(c, kXZero));
   work::softmax(cost, rows, n);
-  work::requantize(cost, all, c.has(kOutZero));
+  work::requantize(cost, all, centred(c, kOutZero));
   cost.compute = DType::f32;
   return {};
 }
@@ -173,6 +200,34 @@ Status cost_concat(const Call& c, Cost& cost) {
   return {};
 }
 
+Status torch_concat(const Call& c, Outputs& out) {
+  if (c.inputs() == 0 || !c.at(0).ranked) return {};
+  Shape y = c.at(0).shape;
+  const auto axis = axis_in(c.integer("dim", 0), y.size());
+  if (!axis) return {};
+  for (std::size_t i = 1; i < c.inputs(); ++i) {
+    if (!c.at(i).ranked || c.at(i).shape.size() != y.size()) return {};
+    y[*axis] = y[*axis] + c.at(i).shape[*axis];
+  }
+  out.set(0, c.at(0).dtype, std::move(y));
+  return {};
+}
+
+/// Functions that ONNX has of floats alone.
+Status cost_function(const Call& c, Cost& cost) {
+  const std::string_view op = c.op();
+  return cost_unary(c, cost, op == "prelu" ? "leakyrelu" : op == "threshold" ? "thresholdedrelu" : op);
+}
+
+std::vector<Rule> torch_functions() {
+  return {
+      {"quantised_function", "x w", "Functions of quantised tensors",
+       "dequantise, the function, requantise: mul = convert = 2|x|, add = 2|x|, compare = 2|x|, and the function's",
+       "https://docs.pytorch.org/docs/stable/quantization-support.html", aten_same, cost_function,
+       aten({"quantized::celu", "quantized::elu", "quantized::hardswish", "quantized::prelu", "quantized::threshold"},
+            aten_same)}};
+}
+
 }  // namespace
 
 std::vector<Rule> quantised_elementwise_rules() {
@@ -180,28 +235,40 @@ std::vector<Rule> quantised_elementwise_rules() {
   const std::string two = "a a_scale a_zero b b_scale b_zero y_scale y_zero";
   const std::string in = "dequantise: convert, mul and (with a zero point) add for each element; ";
   const std::string out = "requantise: mul, convert, 2 compare and (with a zero point) add for each element";
-  return {
+  std::vector<Rule> rules = {
       {"quantised_add", two, "Sum of quantised tensors", in + "add = |y|; " + out, contrib_doc("QLinearAdd"), infer_two,
-       cost_add, microsoft({"QLinearAdd"})},
+       cost_add,
+       microsoft({"QLinearAdd"}) + aten({"quantized::add", "quantized::add_relu", "quantized::add_scalar",
+                                         "quantized::add_scalar_relu", "_quantized::add"},
+                                        infer_two_or_number, "a b")},
       {"quantised_mul", two, "Product of quantised tensors", "add for each zero point; mul = |y|; " + out,
-       contrib_doc("QLinearMul"), infer_two, cost_mul, microsoft({"QLinearMul"})},
+       contrib_doc("QLinearMul"), infer_two, cost_mul,
+       microsoft({"QLinearMul"}) +
+           aten({"quantized::mul", "quantized::mul_relu", "quantized::mul_scalar", "quantized::mul_scalar_relu"},
+                infer_two_or_number, "a b")},
       {"quantised_sigmoid", one, "Sigmoid of a quantised tensor", in + "exp = add = div = |x|; " + out,
-       contrib_doc("QLinearSigmoid"), infer_same, unary("sigmoid"), microsoft({"QLinearSigmoid"})},
+       contrib_doc("QLinearSigmoid"), infer_same, unary("sigmoid"),
+       microsoft({"QLinearSigmoid"}) + aten({"quantized::sigmoid"}, aten_same, "x")},
       {"quantised_leaky_relu", one, "Leaky rectifier of a quantised tensor", in + "compare = mul = |x|; " + out,
-       contrib_doc("QLinearLeakyRelu"), infer_same, unary("leakyrelu"), microsoft({"QLinearLeakyRelu"})},
+       contrib_doc("QLinearLeakyRelu"), infer_same, unary("leakyrelu"),
+       microsoft({"QLinearLeakyRelu"}) + aten({"quantized::leaky_relu"}, aten_same, "x")},
       {"quantised_gelu", "x x_scale y_scale", "Gelu of a quantised tensor", in + "exp = add = |x|, mul = 3|x|; " + out,
        contrib_doc("QOrderedGelu"), infer_same, cost_gelu, microsoft({"QOrderedGelu"})},
       {"quantised_softmax", one, "Softmax of a quantised tensor",
        in + "compare = |x| - rows, add = 2|x| - rows, exp = div = |x|; " + out, contrib_doc("QLinearSoftmax"),
-       infer_same, cost_softmax, microsoft({"QLinearSoftmax"})},
+       infer_same, cost_softmax,
+       microsoft({"QLinearSoftmax"}) + aten({"quantized::softmax"}, aten_same, "x", "dim=axis")},
       {"quantised_mean", one, "Mean of a quantised tensor over axes", in + "add = |x| - |y|, div = |y|; " + out,
        contrib_doc("QLinearReduceMean"), infer_mean, cost_mean, microsoft({"QLinearReduceMean"})},
       {"quantised_where", "choice a a_scale a_zero b b_scale b_zero y_scale y_zero",
        "Elements of one of two quantised tensors", in + "logic = |y|; " + out, contrib_doc("QLinearWhere"), infer_where,
        cost_where, microsoft({"QLinearWhere"})},
       {"quantised_concat", "y_scale y_zero xs...", "Quantised tensors joined along one axis, in one scale", in + out,
-       contrib_doc("QLinearConcat"), infer_concat, cost_concat, microsoft({"QLinearConcat"})},
+       contrib_doc("QLinearConcat"), infer_concat, cost_concat,
+       microsoft({"QLinearConcat"}) + aten({"quantized::cat", "quantized::cat_relu"}, torch_concat, "xs...")},
   };
+  for (Rule& rule : torch_functions()) rules.push_back(std::move(rule));
+  return rules;
 }
 
 }  // namespace macsim::rules

@@ -237,7 +237,7 @@ std::vector<Rule> random_family() {
       {"dropout", "x bias residual #ratio #training", "Elements dropped at random in training; nothing at inference",
        "bias and residual: add = |x| each; training: " + philox + ", compare = |x|, mul = 2|x|", docs + "Dropout.html",
        infer_dropout, cost_dropout,
-       aten({"dropout", "feature_dropout", "alpha_dropout", "native_dropout"}, aten_same, "x", {},
+       aten({"dropout", "feature_dropout", "alpha_dropout", "native_dropout", "quantized::dropout"}, aten_same, "x", {},
             cost_free("the identity at inference: no data moved")) +
            std::vector<Binding>{{"onnx::Dropout", "x #ratio #training"},
                                 {"com.microsoft::BitmaskDropout", "x #ratio #training"},

@@ -235,7 +235,7 @@ Status aten_recurrent(const Call& c, Outputs& out) {
   const Shape& hidden = c.shape_at(w.first + 1);         // w_hh: its last axis is what goes round
   if (last.empty() || hidden.size() != 2) return {};
   const Dim& state = hidden[1];
-  const Cell cell = c.op() == "lstm" ? Cell::lstm : c.op() == "gru" ? Cell::gru : Cell::rnn;
+  const Cell cell = c.op().ends_with("lstm") ? Cell::lstm : c.op().ends_with("gru") ? Cell::gru : Cell::rnn;
   const Dim cells = quotient(c, hidden[0], gates_of(cell));
   Shape y = x;
   y.back() = state * w.directions;
@@ -290,6 +290,32 @@ CostFn cost_aten_recurrent(Cell cell) {
   };
 }
 
+/// The products on 8-bit weights, where they are of 8 bits: of every layer and direction, X is quantised once and H at
+/// every step, less their zero points, and the products are scaled to floats.
+CostFn cost_torch_dynamic(Cell cell) {
+  return [cell](const Call& c, Cost& cost) -> Status {
+    if (Status status = cost_aten_recurrent(cell)(c, cost); !status) return status;
+    const Weights w = weights_of(c);
+    if (bits_of(c.at(w.first).dtype) != 8) return {};
+    const Shape& x = c.shape(0);
+    const Count rows = numel(x, 0, x.size() - 1);
+    const Dim steps = packed(c) ? Dim(c.at(1).shape[0]) : x[x.size() == 3 && c.integer("batch_first", 0) != 0 ? 1 : 0];
+    for (std::size_t part = 0; part * w.each < w.count; ++part) {
+      const Shape &in = c.shape_at(w.first + part * w.each), &round = c.shape_at(w.first + part * w.each + 1);
+      Cost every;
+      work::dynamic_quantize(cost, rows * in[1]);
+      work::dynamic_quantize(every, quotient(c, rows, steps) * round[1]);
+      for (std::size_t i = 0; i < kWorks; ++i) cost.work[i] += steps * every.work[i];
+      cost[Work::add] += rows * (in[1] + round[1]);
+      cost[Work::mul] += steps + 1;
+      work::dequantize(cost, rows * (in[0] + round[0]), false);
+    }
+    cost.lhs = DType::u8;
+    cost.accumulate = DType::i32;
+    return {};
+  };
+}
+
 const char* const kLstmFormula =
     "T steps of batch B, D directions, E = D T B H: mac = T B (|W| + |R|); add = 4 E + 4 E with a bias (and 4 D H "
     "once) "
@@ -312,26 +338,25 @@ std::vector<Rule> rnn_family() {
        "T steps of batch B, D directions, E = D T B H: mac = T B (|W| + |R|); add = 3 E + 3 E with a bias (and 3 D H "
        "once; with "
        "linear_before_reset 4 E and 2 D H) + 2 E; mul = 3 E; sigmoid on 2 E, tanh on E, or the stated functions; clip: "
-       "compare = 6 E; lengths that are not known: a bound",
+       "compare = 6 E; lengths that are not known: a bound; 8 bits: as dynamic_quantize_lstm",
        "https://onnx.ai/onnx/operators/onnx__GRU.html", infer_recurrent, cost_recurrent(Cell::gru),
        std::vector<Binding>{{"onnx::GRU", "x w r b lengths h0"}} +
-           aten({"gru"}, aten_recurrent, "x", {}, cost_aten_recurrent(Cell::gru))},
+           aten({"gru"}, aten_recurrent, "x", {}, cost_aten_recurrent(Cell::gru)) +
+           aten({"quantized_gru"}, aten_recurrent, "x", {}, cost_torch_dynamic(Cell::gru))},
       {"lstm", kSlots, "Long short-term memory layer", kLstmFormula, "https://onnx.ai/onnx/operators/onnx__LSTM.html",
        infer_recurrent, cost_recurrent(Cell::lstm),
        std::vector<Binding>{{"onnx::LSTM", "x w r b lengths h0 c0 p"}} +
            aten({"lstm"}, aten_recurrent, "x", {}, cost_aten_recurrent(Cell::lstm))},
-      {"dynamic_quantize_lstm",
-       kSlots,
-       "LSTM with 8-bit weights and inputs quantised on the fly",
+      {"dynamic_quantize_lstm", kSlots, "LSTM with 8-bit weights and inputs quantised on the fly",
        std::string(kLstmFormula) + "; X quantised once a direction and H at each step (compare = 4 n + 2, add = div = "
                                    "n + 2, convert = n + 1 for n "
                                    "elements); zero points: add = D T B (I + H) + |W| + |R|; products to floats: "
                                    "convert and mul = 8 E; mul = |w_scale| "
                                    "+ T |r_scale|",
-       contrib_doc("DynamicQuantizeLSTM"),
-       infer_recurrent,
-       cost_dynamic,
-       {{"com.microsoft::DynamicQuantizeLSTM", "x w r b lengths h0 c0 p w_scale w_zero r_scale r_zero"}}},
+       contrib_doc("DynamicQuantizeLSTM"), infer_recurrent, cost_dynamic,
+       std::vector<Binding>{
+           {"com.microsoft::DynamicQuantizeLSTM", "x w r b lengths h0 c0 p w_scale w_zero r_scale r_zero"}} +
+           aten({"quantized_lstm"}, aten_recurrent, "x", {}, cost_torch_dynamic(Cell::lstm))},
       {"attentive_lstm", "x w r b #lengths h0 c0 p query_w memory_w v memory #memory_lengths layer_w",
        "LSTM with Bahdanau attention to a memory",
        std::string(kLstmFormula) + "; with a memory of S places and depth M, width A: mac = D |memory| A + D T B (H A "

@@ -291,6 +291,11 @@ Status infer_expand(const Call& c, Outputs& out) {
   return {};
 }
 
+Status cost_to_sparse(const Call& c, Cost& cost) {
+  cost[Work::compare] = numel(c.shape(0));
+  return {};
+}
+
 }  // namespace
 
 std::vector<Rule> view_family() {
@@ -347,7 +352,11 @@ std::vector<Rule> view_family() {
        cost_moves("moves data only"),
        aten({"clone", "contiguous", "copy", "_copy_from", "resize_as", "lu_unpack", "prims::copy_to", "prims::clone",
              "prims::copy_strided", "prims::as_strided_scatter", "as_strided_scatter", "diagonal_scatter", "prims::rev",
-             "prims::cat", "prims::device_put"})},
+             "prims::cat", "prims::device_put"}) +
+           aten({"to_dense", "_to_dense", "coalesce"}, aten_same)},
+      {"to_sparse", "x", "The elements other than 0 and their places", "compare = |x|",
+       "https://docs.pytorch.org/docs/stable/generated/torch.Tensor.to_sparse.html", aten_same, cost_to_sparse,
+       aten({"to_sparse", "to_sparse_csr", "to_sparse_csc", "to_sparse_bsr", "to_sparse_bsc"}, aten_same)},
   };
 }
 

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 
 from macsim.errors import RequestError
+from macsim.sources.torch_layouts import META, nonzeros, without_storage
 from macsim.sources.torch_ops import DTYPES
-from macsim.sources.torch_trace import META, Recorder, is_named_shape, small
+from macsim.sources.torch_trace import Recorder, is_named_shape, small
 
 __all__ = ["Examples"]
 
@@ -72,11 +73,10 @@ class Examples:
             self.recorder.tape.input(made, name)
             self.recorder.know(made)
             return made
-        if given.layout != torch.strided:
-            made = torch.empty(given.shape, dtype=given.dtype, device=META)
-        else:
-            made = torch.empty_strided(given.shape, given.stride(), dtype=given.dtype, device=META)
+        made = without_storage(given)
         self.recorder.tape.input(made, name)
+        if given.layout is not torch.strided:
+            self.recorder.tape.sparse(made, nonzeros(given))
         return made
 
     def _shape(self, name: str, shape: Sequence[Any]) -> torch.Tensor:

@@ -13,6 +13,8 @@ import torch
 if TYPE_CHECKING:
     from macsim import _core
 
+from macsim.sources.torch_packed import parts_of
+
 __all__ = ["DTYPES", "Operator", "operator_of"]
 
 DTYPES: dict[torch.dtype, str] = {
@@ -43,6 +45,7 @@ DTYPES: dict[torch.dtype, str] = {
         ("quint8", "u8"),
         ("qint8", "i8"),
         ("qint32", "i32"),
+        ("uint4", "u4"),
     )
     if hasattr(torch, name)
 }
@@ -52,6 +55,9 @@ _WHERE = frozenset({"device", "layout", "pin_memory", "memory_format", "generato
 # In-place operators that change the shape of their tensor: torch itself must run them.
 _RESHAPING = frozenset({"resize_", "resize_as_", "t_", "transpose_", "swapdims_", "swapaxes_", "squeeze_", "unsqueeze_",
                         "as_strided_", "set_", "rename_"})  # fmt: skip
+# Of a sparse tensor the result stores the same elements.
+_STORING = frozenset({"t", "transpose", "coalesce", "clone", "detach", "alias", "contiguous", "numpy_T", "mT", "mH",
+                      "matrix_H", "adjoint", "neg", "abs", "relu", "sparse_sampled_addmm"})  # fmt: skip
 # What torch can do on tensors without storage in no time, strides and all.
 _NATIVE = frozenset(
     [
@@ -136,6 +142,8 @@ class Operator:
         It changes the shape of that argument.
     random : bool
         Its results are drawn.
+    packed : tuple of (int, str)
+        Where arguments are packed, and their names.
     fast : bool
         Calls go straight to the core.
     in_place : bool
@@ -152,6 +160,7 @@ class Operator:
     writes: int | str | None
     reshapes: bool
     random: bool
+    packed: tuple[tuple[int, str], ...]
     fast: bool
     in_place: bool
     view: bool
@@ -182,6 +191,8 @@ class _Reading:
     writes: int | str | None
     reshapes: bool
     random: bool
+    packed: tuple[tuple[int, str], ...]
+    stores: str
 
 
 @cache
@@ -189,12 +200,18 @@ def _reading(func: Any) -> _Reading:
     schema = func._schema
     dialect, _, packet = schema.name.partition("::")
     writes: int | str | None = None
-    parameters = []
+    parameters: list[tuple[str, str, Any]] = []
+    packed: list[tuple[int, str]] = []
     for position, argument in enumerate(schema.arguments):
         written = argument.alias_info is not None and argument.alias_info.is_write
         use = _use(str(argument.type), argument.name)
         if written:
             writes = argument.name if argument.kwarg_only else position if writes is None else writes
+        parts = parts_of(str(argument.type), argument.name)
+        if parts is not None:
+            packed.append((position, argument.name))
+            parameters += [(name, used, None) for name, used in parts]
+            continue
         if argument.kwarg_only and written:
             use = "nothing"  # out=: it is only written to
         parameters.append((argument.name, use, argument.default_value if argument.has_default_value() else None))
@@ -211,13 +228,15 @@ def _reading(func: Any) -> _Reading:
         writes=writes,
         reshapes=packet in _RESHAPING,
         random=torch.Tag.nondeterministic_seeded in func.tags,
+        packed=tuple(packed),
+        stores="some" if packet.startswith("to_sparse") else "same" if packet in _STORING else "all",
     )
 
 
 def operator_of(func: Any, tape: _core.Tape) -> Operator:
     """Return how calls of ``func``, an ``OpOverload``, are read."""
     said = _reading(func)
-    plan = tape.plan(said.dialect, said.name, said.parameters, said.outputs)
+    plan = tape.plan(said.dialect, said.name, said.parameters, said.outputs, said.stores)
     return Operator(
         func=func,
         plan=plan,
@@ -227,7 +246,8 @@ def operator_of(func: Any, tape: _core.Tape) -> Operator:
         writes=said.writes,
         reshapes=said.reshapes,
         random=said.random,
-        fast=plan.infers and not said.native and said.writes is None,
+        packed=said.packed,
+        fast=plan.infers and not said.native and said.writes is None and not said.packed,
         in_place=plan.known
         and said.writes == 0
         and isinstance(said.writes, int)

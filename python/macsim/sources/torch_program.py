@@ -140,9 +140,14 @@ def _announce(recorder: Recorder, module: nn.Module | None) -> torch.dtype:
                     default = tensor.dtype
     recorder.tape.announce(found)
     for tensor, _, buffer in found:
-        if buffer and small(tensor):
+        if buffer and (small(tensor) or _lone(tensor)):
             recorder.know(tensor, ours=False)
     return default or torch.get_default_dtype()
+
+
+def _lone(tensor: torch.Tensor) -> bool:
+    """Whether it is one number, such as the scale of a layer that quantises, which reads it."""
+    return tensor.numel() == 1 and tensor.device.type == "cpu" and tensor.layout is torch.strided
 
 
 def _arguments(

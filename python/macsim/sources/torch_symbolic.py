@@ -15,9 +15,10 @@ import torch
 
 from macsim._core import Expr
 from macsim.errors import MacsimError, TraceError
+from macsim.sources.torch_layouts import META
 from macsim.sources.torch_ops import Operator, operator_of
 from macsim.sources.torch_symbols import NeedsNumberError, Sizes, expr_of, is_symbolic
-from macsim.sources.torch_trace import META, Recorder, _gather, _indices, _placed, is_named_shape, mapped
+from macsim.sources.torch_trace import Recorder, _gather, _indices, _placed, is_named_shape, mapped
 from macsim.sources.torch_views import VIEWS, copies
 
 if TYPE_CHECKING:

@@ -20,28 +20,20 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from macsim._core import Expr
 from macsim.errors import TraceError
 from macsim.modules import Called
+from macsim.sources.torch_layouts import META, nonzeros, without_storage
 from macsim.sources.torch_ops import DTYPES, Operator, operator_of
+from macsim.sources.torch_packed import unpacked
 
 if TYPE_CHECKING:
     from macsim import _core
 
 __all__ = ["Recorder", "mapped", "recipes", "small", "torch_facts"]
 
-META = torch.device("meta")
 CPU = torch.device("cpu")
-PLAIN = {torch.quint8: torch.uint8, torch.qint8: torch.int8, torch.qint32: torch.int32}
 MOST_VALUES = 65536  # elements of a tensor whose contents are followed
 # Lengths of packed sequences stay where they are: torch reads them on the way to a shape.
 _READS = frozenset({"_pack_padded_sequence", "_pad_packed_sequence", "lstm", "gru", "rnn_tanh", "rnn_relu"})
 _LOOKS = frozenset({"item", "_local_scalar_dense", "is_nonzero", "equal", "allclose"})
-
-
-def without_storage(given: torch.Tensor) -> torch.Tensor:
-    """Return what stands for a tensor: of one that is quantised its whole numbers, of a sparse one all elements."""
-    dtype = PLAIN.get(given.dtype, given.dtype)
-    if given.layout is not torch.strided:
-        return torch.empty(given.shape, dtype=dtype, device=META)
-    return torch.empty_strided(given.shape, given.stride(), dtype=dtype, device=META)
 
 
 def _make(sizes: tuple[int, ...], strides: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
@@ -61,6 +53,7 @@ class Recorder(TorchDispatchMode):
         self._path = ""
         self._operators: dict[int, Operator] = {}  # by identity: to hash one is work
         self._twins: dict[int, torch.Tensor] = {}  # of tensors with storage, by identity
+        self._packed: dict[tuple[int, ...], tuple[Any, list[Any]]] = {}  # weights, by the identity of what packs them
         self._known: dict[int, bool] = {}  # tensors whose contents may be looked at; whether they are ours
         self._call = tape.call
         self._record = tape.record
@@ -139,6 +132,12 @@ class Recorder(TorchDispatchMode):
         name = func._schema.name.partition("::")[2]
         if name in _LOOKS:
             return self._look(func, args, kwargs)
+        if operator.packed and operator.infers:
+            args, kwargs = self._unpacked(name, operator, args, kwargs)
+            out = self._call(operator.plan, args, kwargs, self.scope, False)
+            if out is None:
+                raise TraceError(f"{func._schema.name}: nobody knows the shape of its results", self._path)
+            return out
         tensors: list[torch.Tensor] = []
         _gather(args, tensors)
         _gather(kwargs.values(), tensors)
@@ -167,7 +166,13 @@ class Recorder(TorchDispatchMode):
             out = self._expanded(func, operator, args, kwargs)
             if out is not NotImplemented:
                 return out
-        out = func(*args, **kwargs) if operator.native else self._on_meta(func, args, kwargs)
+        if not operator.native:
+            out = self._on_meta(func, args, kwargs)
+        elif all(one.layout is torch.strided for one in tensors):
+            out = func(*args, **kwargs)
+        else:  # torch makes the result a view of what it is given, which is no inference tensor
+            with torch.inference_mode(False):
+                out = self._on_meta(func, args, kwargs)
         self.tape.record(operator.plan, args, kwargs, self.scope, out)
         if name in _READS:
             for one in _gather([out], []):
@@ -187,6 +192,22 @@ class Recorder(TorchDispatchMode):
                 for i in range(len(args[0]))
             ]
         return results if func._schema.returns else None
+
+    # Packed weights: their parts take their place, the same ones at every call.
+    def _unpacked(
+        self, name: str, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        out: list[Any] = list(args)
+        for at, key in reversed(operator.packed):
+            given = args[at] if at < len(args) else kwargs[key]
+            identity = (at, *map(hash, given)) if isinstance(given, list | tuple) else (hash(given),)
+            held = self._packed.get(identity)
+            if held is None:
+                held = self._packed[identity] = (given, unpacked(name, given))
+                for part in _gather(held[1], []):
+                    self.tape.stored(part, f"{self._path}.weight" if self._path else "weight", False, True)
+            out[at : at + 1] = held[1]
+        return tuple(out), kwargs
 
     def _in_place(self, func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         changed = kwargs[operator.writes] if isinstance(operator.writes, str) else args[operator.writes or 0]
@@ -385,11 +406,6 @@ def small(tensor: torch.Tensor) -> bool:
 
 
 @cache
-def nonzeros(tensor: torch.Tensor) -> int:
-    """Return how many elements of a sparse tensor are stored."""
-    return int((tensor._values() if tensor.layout is torch.sparse_coo else tensor.values()).numel())
-
-
 def _placed(func: Any) -> bool:
     """Whether it is told by name where its results lie."""
     return any(one.name == "device" and one.kwarg_only for one in func._schema.arguments)
