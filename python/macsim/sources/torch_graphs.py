@@ -7,6 +7,7 @@ from __future__ import annotations
 import operator as python_operators
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -47,7 +48,16 @@ def _no_tensor(*_: Any) -> Any:
     raise TraceError("results of graphs are those that the graph states")
 
 
-FACTS = {"tensor": Value, "make": _no_tensor, "dtypes": DTYPES, "expr_of": lambda size: size, "size_of": lambda e: e}
+def _facts(sizes: Sizes) -> dict[str, Any]:
+    """What the core has to know of the values of graphs."""
+    return {
+        "tensor": Value,
+        "node": fx.Node,
+        "make": _no_tensor,
+        "dtypes": DTYPES,
+        "expr_of": lambda size: sizes.size(size) if isinstance(size, torch.SymInt) else size,
+        "size_of": lambda e: e,
+    }
 
 
 def is_graph(model: Any) -> bool:
@@ -93,31 +103,27 @@ def walk(
     stored = _stored(model) if exported else {}
     walker.sizes.call([node.meta.get("val") for node in nodes])
     walker.sizes.fit(_user_inputs(model, nodes) if exported else _named(nodes), inputs, kwargs, shapes)
-    arguments = []
     parameters: list[tuple[str, int]] = []
-    same: dict[Any, Value] = {}
+    same: dict[Any, fx.Node] = {}
     for node in nodes:
-        value = walker.value_of(node.meta.get("val"))
+        val = node.meta.get("val")
         held = stored.get(node.name)
-        if held is None:
-            for one in _values(value):
-                walker.tape.input(one, str(node.target))
-        elif isinstance(value, Value):
-            kind, name = held
-            key = _identity(model, name)
-            if key in same:
-                value = same[key]
-            else:
-                same[key] = value
-                walker.owned(value, name)
-                walker.tape.stored(value, name, kind != "PARAMETER", True)
-                if kind == "PARAMETER":
-                    parameters.append((name, _elements(value)))
-        arguments.append(value)
+        if held is None or not isinstance(val, torch.Tensor):
+            walker.input(node, val)
+            continue
+        kind, name = held
+        walker.owners[node] = name.rpartition(".")[0]
+        first = same.setdefault(_identity(model, name), node)
+        if first is not node:
+            walker.tape.same(node, first)
+            continue
+        elements = walker.tape.stored_node(node, val, name, kind != "PARAMETER")
+        if kind == "PARAMETER":
+            parameters.append((name, elements or 0))
     module = model.graph_module if exported else model
     if not exported:
         parameters = [(name, one.numel()) for name, one in module.named_parameters()]
-    results = walker.graph(module, arguments)
+    results = walker.graph(module, None)
     note_parameters(walker.modules, parameters)
     for name in sorted(walker.sizes.names):
         walker.tape.symbol(name, "a size of the graph that depends on data")
@@ -158,19 +164,10 @@ def _identity(exported: torch.export.ExportedProgram, name: str) -> Any:
     if not isinstance(tensor, torch.Tensor):
         return name
     try:
-        storage = tensor.untyped_storage().data_ptr()
+        start = tensor.data_ptr()
     except (RuntimeError, NotImplementedError):
-        storage = 0
-    if not storage:
-        return id(tensor)
-    return storage, tensor.storage_offset(), tuple(tensor.shape), tuple(tensor.stride()), tensor.dtype
-
-
-def _elements(value: Value) -> int:
-    count = 1
-    for size in value.shape:
-        count *= size if isinstance(size, int) else 0
-    return count
+        start = 0
+    return (start, tensor.shape, tensor.dtype) if start else id(tensor)
 
 
 def _values(nest: Any) -> list[Value]:
@@ -180,6 +177,22 @@ def _values(nest: Any) -> list[Value]:
 # The walk. ------------------------------------------------------------------------------------------------------------
 
 
+class Made(dict[fx.Node, Any]):
+    """What nodes gave. Of those that went straight to the tape it is made up when it is asked for."""
+
+    def __init__(self, walker: Walker) -> None:
+        super().__init__()
+        self.walker = walker
+
+    def __missing__(self, node: fx.Node) -> Any:
+        return super().setdefault(node, self.walker.value_at(node))
+
+    def __setitem__(self, node: fx.Node, value: Any) -> None:
+        super().__setitem__(node, value)
+        if isinstance(value, Value):
+            self.walker.tape.same(node, value)
+
+
 class Walker:
     """Records the calls of a graph on a tape, and those of the graphs inside it."""
 
@@ -187,16 +200,18 @@ class Walker:
         exported = isinstance(model, torch.export.ExportedProgram)
         self.model = model
         self.registry = registry
-        self.tape = tape_of(registry, _name_of(model), FACTS)
         self.sizes: Sizes = like.sizes if like else Sizes(model.range_constraints if exported else {})
+        self.tape = tape_of(registry, _name_of(model), _facts(self.sizes))
+        self.plain = _core.GraphWalk(self.tape, self._reading, self._scope_number, torch.Tensor, fx.Node)
         self.modules: dict[str, Called] = {}
-        self._seen: set[str] = set()
+        self._seen: dict[str, str] = {}  # paths of modules, by the names of their calls
         self._stored: dict[int, Value] = {}  # by the identity of the module's tensor
         self._operators: dict[Any, Operator] = {}
         self._plans: dict[str, _core.Plan] = {}
         self._times: Any = 1
         self._floor = ("exact", "")
-        self._owners: dict[int, str] = {}  # the module that a tensor of the model's belongs to
+        self.owners: dict[fx.Node, str] = {}  # the module that a tensor of the model's belongs to, by placeholders
+        self._owners: dict[int, str] = {}  # the same by values
         self._widths: list[Any] = []  # of the maps that were met, by their numbers
         self._maps: list[int] = []  # those that are open
 
@@ -218,13 +233,28 @@ class Walker:
 
     # Graphs. ----------------------------------------------------------------------------------------------------------
 
-    def graph(self, module: fx.GraphModule, arguments: Sequence[Any], scope: str = "") -> Any:
-        """Record the calls of a graph on these arguments, and return its results."""
-        made: dict[fx.Node, Any] = {}
-        given = iter(arguments)
-        for node in module.graph.nodes:
+    def input(self, node: fx.Node, val: Any) -> None:
+        """Announce an input of the whole graph."""
+        for one in [val] if isinstance(val, torch.Tensor) else []:
+            self.tape.input_node(node, one, str(node.target))
+
+    def graph(self, module: fx.GraphModule, arguments: Sequence[Any] | None, scope: str = "") -> Any:
+        """Record the calls of a graph on these arguments, and return its results; None: its inputs are announced."""
+        made = Made(self)
+        given = iter(arguments or ())
+        nodes = list(module.graph.nodes)
+        number = self._number(scope)
+        at = 0
+        while at < len(nodes):
+            if not self._widths:  # plain calls, which are most
+                at = self.plain.walk(nodes, at, number)
+                if at == len(nodes):
+                    break
+            node = nodes[at]
+            at += 1
             if node.op == "placeholder":
-                made[node] = next(given)
+                if arguments is not None:
+                    made[node] = next(given)
             elif node.op == "get_attr":
                 made[node] = self._attribute(module, node)
             elif node.op == "output":
@@ -234,6 +264,33 @@ class Walker:
             elif not _is_guard(node):
                 raise TraceError(f"{node.op} {node.target}: the graph calls something that is no operator", scope)
         return ()
+
+    def value_at(self, node: fx.Node) -> Any:
+        """Return what stands for the result of a node that went straight to the tape."""
+        value = self.value_of(node.meta.get("val"))
+        if isinstance(value, Value):
+            self.tape.same(value, node)
+            if node in self.owners:
+                self._owners[id(value)] = self.owners[node]
+        return value
+
+    # What the core asks about nodes.
+    def _reading(self, target: Any) -> tuple[_core.Plan, bool] | None:
+        """Return how calls of an operator are read, and whether they change their first argument, if they are plain."""
+        if not isinstance(target, OpOverload) or target.namespace != "aten":
+            return None
+        operator = self.operator(target)
+        if not operator.known and not operator.native:
+            return None
+        if operator.writes is not None and not operator.in_place:
+            return None
+        if [str(one.type) for one in target._schema.returns] != ["Tensor"]:
+            return None
+        return operator.plan, operator.writes is not None
+
+    def _scope_number(self, node: fx.Node) -> int | None:
+        path = self._scope(node, "\0")
+        return None if path == "\0" else self._number(path)
 
     def _attribute(self, module: fx.GraphModule, node: fx.Node) -> Any:
         found = attribute_of(module, str(node.target))
@@ -351,19 +408,19 @@ class Walker:
         return path if not scope or path.startswith(scope + ".") else scope
 
     def _scope(self, node: fx.Node, outer: str) -> str:
-        stack = node.meta.get("nn_module_stack")
-        if not stack:
-            return outer
         path = outer
-        for key, (where, kind) in stack.items():
-            if key.startswith("_empty_nn_module_stack"):
-                continue
-            path = _path(where)
-            called = self.modules.setdefault(path, Called(_class_name(kind)))
-            called.kind = called.kind or _class_name(kind)
-            if key not in self._seen:
-                self._seen.add(key)
+        for key, (where, kind) in (node.meta.get("nn_module_stack") or {}).items():
+            seen = self._seen.get(key)
+            if seen is None:
+                if key.startswith("_empty_nn_module_stack"):
+                    continue
+                seen = self._seen[key] = _path(where)
+                called = self.modules.get(seen)
+                if called is None:
+                    called = self.modules[seen] = Called()
+                called.kind = called.kind or _class_name(kind)
                 called.calls += 1
+            path = seen
         return path
 
     # Operators that run graphs. ---------------------------------------------------------------------------------------
@@ -636,6 +693,7 @@ def _plain(nest: Any) -> Any:
     return nest
 
 
+@lru_cache(65536)
 def _path(where: str) -> str:
     """Return the path of a module from how a stack spells it: ``L['self'].layers.0`` or ``layers.0``."""
     text = where.replace("['", ".").replace("']", "").replace('["', ".").replace('"]', "")
