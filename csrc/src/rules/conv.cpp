@@ -166,6 +166,15 @@ Status cost_aten_conv(const Call& c, Cost& cost) {
   return {};
 }
 
+/// x [steps, batch, in], w [taps, in, out].
+Status cost_steps_first(const Call& c, Cost& cost) {
+  const Shape& w = c.shape(kW);
+  if (w.size() != 3) return bad("conv_tbc needs weights of 3 axes; has " + text(w));
+  cost[Work::mac] = numel(c.out_shape()) * w[0] * w[1];
+  cost[Work::add] = numel(c.out_shape());
+  return {};
+}
+
 /// Of quantised tensors, which carry their scales and zero points. A rectifier is the lower of the two bounds that
 /// every result is kept in.
 Status cost_torch_quantized(const Call& c, Cost& cost) {
@@ -226,6 +235,7 @@ std::vector<Rule> plain_conv_rules() {
                  "conv_depthwise3d", "slow_conv_transpose2d", "slow_conv_transpose3d", "slow_conv_dilated2d",
                  "slow_conv_dilated3d", "thnn_conv2d", "slow_conv3d"},
                 {}, {}, {}, cost_aten_conv) +
+           aten({"conv_tbc"}, {}, {}, {}, cost_steps_first) +
            std::vector<Binding>{{"onnx::Conv", "x w b"},
                                 {"com.microsoft::FusedConv", "x w b z"},
                                 {"com.microsoft::NhwcConv", "x w b"},
