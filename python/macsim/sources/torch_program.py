@@ -16,6 +16,7 @@ from macsim import _core
 from macsim.custom import Registry
 from macsim.errors import MacsimError, RequestError, TraceError
 from macsim.modules import Called
+from macsim.sources.torch_data_sizes import DataSizeError
 from macsim.sources.torch_formulas import tape_of
 from macsim.sources.torch_inputs import Examples, named_arguments
 from macsim.sources.torch_modules import class_name, left_as_found, module_paths, noted, unwrapped, watching
@@ -46,13 +47,32 @@ def trace(
 
     ``hints`` are numbers that stand in for symbols where the program decides by their size.
     """
+    symbolic = has_symbols((inputs, kwargs, _as_shapes(shapes)))
+    given = (model, inputs, kwargs, shapes, dtypes, method, registry, hints)
+    try:
+        return _traced(symbolic, *given)
+    except DataSizeError:
+        return _traced(True, *given)  # a symbol stands for what depends on data
+
+
+def _traced(
+    symbolic: bool,
+    model: Any,
+    inputs: Sequence[Any],
+    kwargs: Mapping[str, Any] | None,
+    shapes: Mapping[str, Any] | Sequence[Any] | None,
+    dtypes: Mapping[str, Any] | None,
+    method: str | None,
+    registry: Registry,
+    hints: Mapping[str, int] | None,
+) -> tuple[_core.Ledger, dict[str, Called]]:
     program = unwrapped(model)
     module = program if isinstance(program, nn.Module) else getattr(program, "__self__", None)
     modules = module if isinstance(module, nn.Module) else None
     call = _entry(program, method)
     paths = module_paths(modules) if modules is not None else {}
     name = class_name(modules) if modules is not None and modules is program else _name_of(program)
-    recorder = _recorder(registry, name, paths, has_symbols((inputs, kwargs, _as_shapes(shapes))), hints)
+    recorder = _recorder(registry, name, paths, symbolic, hints)
     default = _announce(recorder, modules)
     signature = modules.forward if modules is not None and modules is program and method is None else call
     positional, named = _arguments(signature, inputs, kwargs, shapes)

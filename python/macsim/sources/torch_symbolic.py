@@ -8,13 +8,14 @@ storage whose sizes are `torch.SymInt`; what torch decides on the way is looked 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from macsim._core import Expr
 from macsim.errors import MacsimError, TraceError
+from macsim.sources.torch_data_sizes import is_by_data, results_by_data
 from macsim.sources.torch_layouts import META
 from macsim.sources.torch_ops import Operator, operator_of
 from macsim.sources.torch_symbols import NeedsNumberError, Sizes, expr_of, is_symbolic
@@ -254,6 +255,8 @@ class SymbolicRecorder(Recorder):
 
     # Shapes by torch itself, over symbols.
     def _on_meta(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if is_by_data(func._schema.name.partition("::")[2], args):
+            return results_by_data(func, args, kwargs, self._counted(func), self._gathered)
         key = None if func._schema.is_mutable else self._key((func, args, kwargs))
         told = self._told.get(key) if key is not None else None
         if told is not None:
@@ -265,6 +268,18 @@ class SymbolicRecorder(Recorder):
         if key is not None and not any(one is other for one in _gather([out], []) for other in tensors):
             self._told[key] = out
         return out
+
+    # A new symbol for as many elements as the data says.
+    def _counted(self, func: Any) -> Callable[[Any], Any]:
+        def count(most: Any) -> Any:
+            called = func._schema.name.partition("::")[2].strip("_")
+            name = f"{self._path}.{called}" if self._path else called
+            return self.sizes.counted(f"{name}.nonzeros", most, f"how many elements {name} finds")
+
+        return count
+
+    def _gathered(self, x: torch.Tensor, positions: list[Any]) -> Any:
+        return self._on_meta(torch.ops.aten.index.Tensor, (x, positions), {})
 
     # What tells one call from another, as far as shapes go; None: it may be any call.
     def _key(self, value: Any) -> Any:

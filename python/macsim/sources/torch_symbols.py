@@ -62,6 +62,7 @@ class Sizes:
         self._primes = iter(_PRIMES)
         self._made: dict[Expr, torch.SymInt] = {}
         self._taken: set[Expr] = set()
+        self._counted: dict[str, int] = {}
         self._waiting: list[tuple[Expr, str]] | None = None
 
     # Sizes ------------------------------------------------------------------------------------------------------------
@@ -77,6 +78,17 @@ class Sizes:
         except ValueError as error:
             raise RequestError(f"the shape of {name!r} has {given!r}, which is no expression ({error})") from error
         return self.size(expr)
+
+    def counted(self, name: str, most: Any, why: str) -> int | torch.SymInt:
+        """Return a new symbol for a size from 0 to ``most`` that depends on data; its hint is the most."""
+        self._counted[name] = times = self._counted.get(name, 0) + 1
+        name = name if times == 1 else f"{name}_{times}"
+        number = Expr(name_quoted(name))
+        self.usual[name] = self.hint(expr_of(most))
+        if self.tape is not None:
+            self.tape.symbol(name, why)
+            self.tape.assume_not_negative(expr_of(most) - number)
+        return self.size(number)
 
     def size(self, expr: Number) -> int | torch.SymInt:
         """Return an expression as a size of torch's."""

@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from macsim._core import Expr
 from macsim.errors import TraceError
 from macsim.modules import Called
+from macsim.sources.torch_data_sizes import DataSizeError, is_by_data
 from macsim.sources.torch_layouts import META, nonzeros, without_storage
 from macsim.sources.torch_ops import DTYPES, Operator, operator_of
 from macsim.sources.torch_packed import unpacked
@@ -226,6 +227,8 @@ class Recorder(TorchDispatchMode):
     # Shapes by torch itself.
     def _on_meta(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         name = func._schema.name.partition("::")[2]
+        if is_by_data(name, args):
+            raise DataSizeError(f"{func._schema.name}: the shape of its results depends on data", self._path)
         bare = self._without_lengths if name in _READS else self._bare
         args, kwargs = mapped(bare, (_indices(args) if name == "index" else args, kwargs))
         if _placed(func) and (kwargs.get("device") is not None or not _gather(args, [])):
