@@ -91,7 +91,7 @@ class Registry:
         --------
         >>> import macsim
         >>> macsim.rules.find("MatMul")["formula"]
-        'mac = |y| * K'
+        'mac = |y| * K, ...'
         """
         spelled = op if "::" in op else f"onnx::{op}"
         if version is not None:
