@@ -7,57 +7,40 @@ from __future__ import annotations
 import operator as python_operators
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import fx
 from torch._ops import HigherOrderOperator, OpOverload
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 
 from macsim import _core
 from macsim.custom import Registry
 from macsim.errors import TraceError
 from macsim.groups import rough
 from macsim.modules import Called, note_parameters
+from macsim.sources.torch_expansion import Expansion
 from macsim.sources.torch_formulas import tape_of
-from macsim.sources.torch_ops import DTYPES, Operator, operator_of
+from macsim.sources.torch_graph_values import (
+    Value,
+    class_name,
+    facts,
+    identity_of,
+    name_of,
+    named,
+    path_of,
+    plain,
+    stored_of,
+    user_inputs,
+    user_results,
+    values,
+)
+from macsim.sources.torch_ops import Operator, operator_of
 from macsim.sources.torch_sizes import Sizes
 
 __all__ = ["is_graph", "walk"]
 
 LARGER_BRANCH, UNKNOWN_TRIPS = 401, 402  # codes of diagnostics
-
-
-class Value:
-    """A tensor of a graph, as the tape knows it: by its type alone.
-
-    Inside a `vmap` it is one of many: `lanes` are the maps that it differs along, by their numbers.
-    """
-
-    __slots__ = ("dtype", "lanes", "shape")
-
-    def __init__(self, dtype: torch.dtype, shape: tuple[Any, ...], lanes: frozenset[int] = frozenset()) -> None:
-        self.dtype = dtype
-        self.shape = shape
-        self.lanes = lanes
-
-
-def _no_tensor(*_: Any) -> Any:
-    raise TraceError("results of graphs are those that the graph states")
-
-
-def _facts(sizes: Sizes) -> dict[str, Any]:
-    """What the core has to know of the values of graphs."""
-    return {
-        "tensor": Value,
-        "node": fx.Node,
-        "make": _no_tensor,
-        "dtypes": DTYPES,
-        "expr_of": lambda size: sizes.size(size) if isinstance(size, torch.SymInt) else size,
-        "size_of": lambda e: e,
-    }
 
 
 def is_graph(model: Any) -> bool:
@@ -100,9 +83,9 @@ def walk(
     walker = Walker(model, registry)
     exported = isinstance(model, torch.export.ExportedProgram)
     nodes = [node for node in model.graph.nodes if node.op == "placeholder"]
-    stored = _stored(model) if exported else {}
+    stored = stored_of(model) if exported else {}
     walker.sizes.call([node.meta.get("val") for node in nodes])
-    walker.sizes.fit(_user_inputs(model, nodes) if exported else _named(nodes), inputs, kwargs, shapes)
+    walker.sizes.fit(user_inputs(model, nodes) if exported else named(nodes), inputs, kwargs, shapes)
     parameters: list[tuple[str, int]] = []
     same: dict[Any, fx.Node] = {}
     for node in nodes:
@@ -113,7 +96,7 @@ def walk(
             continue
         kind, name = held
         walker.owners[node] = name.rpartition(".")[0]
-        first = same.setdefault(_identity(model, name), node)
+        first = same.setdefault(identity_of(model, name), node)
         if first is not node:
             walker.tape.same(node, first)
             continue
@@ -127,51 +110,7 @@ def walk(
     note_parameters(walker.modules, parameters)
     for name in sorted(walker.sizes.names):
         walker.tape.symbol(name, "a size of the graph that depends on data")
-    return walker.tape.finish(_values(_user_results(model, results) if exported else results)), walker.modules
-
-
-# Exported programs. ---------------------------------------------------------------------------------------------------
-
-
-def _stored(exported: torch.export.ExportedProgram) -> dict[str, tuple[str, str]]:
-    """Return the kind and the qualified name of every tensor of the model's, by the placeholder's name."""
-    return {
-        spec.arg.name: (spec.kind.name, spec.target)
-        for spec in exported.graph_signature.input_specs
-        if spec.target is not None and spec.kind.name in ("PARAMETER", "BUFFER", "CONSTANT_TENSOR")
-    }
-
-
-def _user_inputs(exported: torch.export.ExportedProgram, nodes: list[fx.Node]) -> dict[str, Any]:
-    named = {node.name: node for node in nodes}
-    specs = [one for one in exported.graph_signature.input_specs if one.kind.name == "USER_INPUT"]
-    return {one.arg.name: named[one.arg.name].meta.get("val") for one in specs if one.arg.name in named}
-
-
-def _named(nodes: list[fx.Node]) -> dict[str, Any]:
-    return {str(node.target): node.meta.get("val") for node in nodes}
-
-
-def _user_results(exported: torch.export.ExportedProgram, results: Any) -> list[Any]:
-    kinds = [spec.kind.name for spec in exported.graph_signature.output_specs]
-    flat = list(results) if isinstance(results, list | tuple) else [results]
-    return [one for one, kind in zip(flat, kinds, strict=False) if kind == "USER_OUTPUT"]
-
-
-def _identity(exported: torch.export.ExportedProgram, name: str) -> Any:
-    """Tell tensors of the model apart: tied weights have one identity."""
-    tensor = exported.state_dict.get(name)
-    if not isinstance(tensor, torch.Tensor):
-        return name
-    try:
-        start = tensor.data_ptr()
-    except (RuntimeError, NotImplementedError):
-        start = 0
-    return (start, tensor.shape, tensor.dtype) if start else id(tensor)
-
-
-def _values(nest: Any) -> list[Value]:
-    return [one for one in tree_leaves(nest) if isinstance(one, Value)]
+    return walker.tape.finish(values(user_results(model, results) if exported else results)), walker.modules
 
 
 # The walk. ------------------------------------------------------------------------------------------------------------
@@ -201,7 +140,7 @@ class Walker:
         self.model = model
         self.registry = registry
         self.sizes: Sizes = like.sizes if like else Sizes(model.range_constraints if exported else {})
-        self.tape = tape_of(registry, _name_of(model), _facts(self.sizes))
+        self.tape = tape_of(registry, name_of(model), facts(self.sizes))
         self.plain = _core.GraphWalk(self.tape, self._reading, self._scope_number, torch.Tensor, fx.Node)
         self.modules: dict[str, Called] = {}
         self._seen: dict[str, str] = {}  # paths of modules, by the names of their calls
@@ -243,7 +182,7 @@ class Walker:
         made = Made(self)
         given = iter(arguments or ())
         nodes = list(module.graph.nodes)
-        number = self._number(scope)
+        number = self.number(scope)
         at = 0
         while at < len(nodes):
             if not self._widths:  # plain calls, which are most
@@ -290,7 +229,7 @@ class Walker:
 
     def _scope_number(self, node: fx.Node) -> int | None:
         path = self._scope(node, "\0")
-        return None if path == "\0" else self._number(path)
+        return None if path == "\0" else self.number(path)
 
     def _attribute(self, module: fx.GraphModule, node: fx.Node) -> Any:
         found = attribute_of(module, str(node.target))
@@ -316,23 +255,23 @@ class Walker:
         if target is python_operators.getitem:
             held, at = self._filled(node.args, made)
             return held[at] if isinstance(held, list | tuple | dict) else self.value_of(node.meta.get("val"))
-        args, kwargs = _plain(self._filled(node.args, made)), _plain(self._filled(node.kwargs, made))
+        args, kwargs = plain(self._filled(node.args, made)), plain(self._filled(node.kwargs, made))
         result = self.value_of(node.meta.get("val"))
         if not isinstance(target, OpOverload):
             return self._function(node, target, args, kwargs, result, scope)
-        if not _values(result) and not target._schema.is_mutable and target.namespace in _QUIET:
+        if not values(result) and not target._schema.is_mutable and target.namespace in _QUIET:
             return result  # arithmetic of sizes, assertions
         scope = self._owner(node, scope, args, kwargs)
         operator = self.operator(target)
         if operator.writes is not None and not operator.reshapes:
             changed = kwargs[operator.writes] if isinstance(operator.writes, str) else args[operator.writes]
-            self.record(operator.plan, args, kwargs, self._number(scope), changed)
+            self.record(operator.plan, args, kwargs, self.number(scope), changed)
             return changed
         if not operator.known and not operator.native:
             results = Expansion(self, scope).run(node, made)
             if results is not NotImplemented:
                 return results
-        self.record(operator.plan, args, kwargs, self._number(scope), result)
+        self.record(operator.plan, args, kwargs, self.number(scope), result)
         return result
 
     def record(self, plan: Any, args: Any, kwargs: Any, scope: int, results: Any) -> None:
@@ -341,7 +280,7 @@ class Walker:
             self.tape.record(plan, args, kwargs, scope, results)
             return
         lanes = self._lanes((args, kwargs))
-        for one in _values(results):
+        for one in values(results):
             one.lanes = lanes
         with self._within(self._width(lanes)):
             self.tape.record(plan, args, kwargs, scope, results)
@@ -357,7 +296,7 @@ class Walker:
                 self._maps.pop()
             elif name == "_add_batch_dim":
                 plan = self.operator(torch.ops.aten.select.int).plan
-                self.record(plan, (args[0], args[1], 0), {}, self._number(scope), result)
+                self.record(plan, (args[0], args[1], 0), {}, self.number(scope), result)
                 result.lanes = args[0].lanes | {self._maps[-1]}
             elif name == "_remove_batch_dim":
                 lanes = args[0].lanes - {self._maps[-1]}
@@ -365,15 +304,15 @@ class Walker:
                 result.lanes = lanes
             elif name == "_unwrap_for_grad":
                 return args[0]
-            elif _values(result):
+            elif values(result):
                 self._unknown(f"{target.__module__}.{name}", node, args, kwargs, scope)
             return result
-        if _values(result):
+        if values(result):
             return self._unknown(name, node, args, kwargs, scope, "python")
         return result  # arithmetic of sizes
 
     def _lanes(self, nest: Any) -> frozenset[int]:
-        return frozenset().union(*(one.lanes for one in _values(nest)))
+        return frozenset().union(*(one.lanes for one in values(nest)))
 
     def _width(self, lanes: frozenset[int]) -> Any:
         width: Any = 1
@@ -390,7 +329,7 @@ class Walker:
 
     # Scopes. ----------------------------------------------------------------------------------------------------------
 
-    def _number(self, scope: str) -> int:
+    def number(self, scope: str) -> int:
         return self.tape.scope(scope)
 
     def owned(self, value: Value, name: str) -> None:
@@ -401,7 +340,7 @@ class Walker:
         """Return the module that a call belongs to: where torch forgot it, the one whose own tensors it reads."""
         if node.meta.get("nn_module_stack"):
             return scope
-        found = {self._owners[id(one)] for one in _values((args, kwargs)) if id(one) in self._owners}
+        found = {self._owners[id(one)] for one in values((args, kwargs)) if id(one) in self._owners}
         if len(found) != 1:
             return scope
         (path,) = found
@@ -414,11 +353,11 @@ class Walker:
             if seen is None:
                 if key.startswith("_empty_nn_module_stack"):
                     continue
-                seen = self._seen[key] = _path(where)
+                seen = self._seen[key] = path_of(where)
                 called = self.modules.get(seen)
                 if called is None:
                     called = self.modules[seen] = Called()
-                called.kind = called.kind or _class_name(kind)
+                called.kind = called.kind or class_name(kind)
                 called.calls += 1
             path = seen
         return path
@@ -445,7 +384,7 @@ class Walker:
         if plan is None:
             plan = self._plans[name] = self.tape.plan(dialect, name, [("inputs", "tensors", None)], 0)
         result = self.value_of(node.meta.get("val"))
-        self.record(plan, (_values((args, kwargs)),), {}, self._number(scope), result)
+        self.record(plan, (values((args, kwargs)),), {}, self.number(scope), result)
         return result
 
     def _as_stated(self, results: Any, node: fx.Node, scope: str) -> Any:
@@ -462,7 +401,7 @@ class Walker:
 
     def _seen_as(self, value: Value, wanted: Value, scope: str) -> Value:
         plan = self.operator(torch.ops.aten.view.default).plan
-        self.record(plan, (value, list(wanted.shape)), {}, self._number(scope), wanted)
+        self.record(plan, (value, list(wanted.shape)), {}, self.number(scope), wanted)
         return wanted
 
     @contextmanager
@@ -511,7 +450,7 @@ class Walker:
             return twin
 
         results = trial.graph(branch, tree_map(announced, list(operands)))
-        total = trial.tape.finish(_values(results)).total()
+        total = trial.tape.finish(values(results)).total()
         return total.macs, total.flops, total.trust in ("exact", "bound")
 
     def _run_flex_attention(
@@ -530,7 +469,7 @@ class Walker:
         places = [Value(torch.int32, ()) for _ in range(4)]
         trust, because = ("exact", "") if whole else ("bound", "all pairs are counted; those in masked blocks are data")
         with self._within(1, trust, because):
-            self.record(plan, (query, key, value), {"enable_gqa": True}, self._number(scope), stated[0])
+            self.record(plan, (query, key, value), {"enable_gqa": True}, self.number(scope), stated[0])
             with self._within(batch * heads * queries * keys):
                 self.graph(score_mod, [Value(query.dtype, ()), *places, *score_rest], scope)
                 if not whole:
@@ -570,7 +509,7 @@ class Walker:
             parts = []
             for x in xs:
                 part = Value(x.dtype, x.shape[1:])
-                self.record(select, (x, 0, 0), {}, self._number(scope), part)
+                self.record(select, (x, 0, 0), {}, self.number(scope), part)
                 parts.append(part)
             return self.graph(body, [*carried, *parts, *rest], scope)
 
@@ -581,7 +520,7 @@ class Walker:
         because = "every element but the first is combined once; in parallel there are up to twice as many combinations"
         with self._within(_core.max(_core.Expr(xs[0].shape[0]) - 1, 0), "estimate", because):
             for x, part in zip(xs, parts, strict=True):
-                self.record(select, (x, 0, 0), {}, self._number(scope), part)
+                self.record(select, (x, 0, 0), {}, self.number(scope), part)
             return self.graph(combine, [*parts, *parts, *additional], scope)
 
     def _run_hints_wrapper(
@@ -619,7 +558,7 @@ class Walker:
         stated = self.value_of(node.meta.get("val"))
         flat = list(stated) if isinstance(stated, list | tuple) else [stated]
         made = len(flat) - len(changed)
-        self.record(self.operator(target).plan, (), _plain(kwargs), self._number(scope), flat[:made])
+        self.record(self.operator(target).plan, (), plain(kwargs), self.number(scope), flat[:made])
         return [*flat[:made], *changed]
 
     # Kernels written in Triton: rows of the user's, `triton::name`.
@@ -639,13 +578,13 @@ class Walker:
             kernel = kernel.fn
         name = kernel.__name__
         constants = kernel_side_table.get_constant_args(said["constant_args_idx"])
-        given = {**constants, **_plain(dict(said["kwargs"]))}
+        given = {**constants, **plain(dict(said["kwargs"]))}
         key = f"triton::{name}({','.join(given)})"
         if key not in self._plans:
             parameters = [(one, "tensor" if isinstance(given[one], Value) else "value", None) for one in given]
             self._plans[key] = self.tape.plan("triton", name, parameters, 0)
         results = self.value_of(node.meta.get("val"))
-        self.record(self._plans[key], (), given, self._number(scope), results)
+        self.record(self._plans[key], (), given, self.number(scope), results)
 
 
 def _written(target: OpOverload) -> list[str]:
@@ -680,134 +619,3 @@ def _first_is_larger(a: Any, b: Any) -> tuple[bool, bool]:
         return larger == a, True
     first, second = rough([a, b])
     return first >= second, False
-
-
-def _plain(nest: Any) -> Any:
-    """Return arguments in tuples and lists of Python's: those of fx are its own."""
-    if isinstance(nest, dict):
-        return {key: _plain(one) for key, one in nest.items()}
-    if isinstance(nest, tuple):
-        return tuple(_plain(one) for one in nest)
-    if isinstance(nest, list):
-        return [_plain(one) for one in nest]
-    return nest
-
-
-@lru_cache(65536)
-def _path(where: str) -> str:
-    """Return the path of a module from how a stack spells it: ``L['self'].layers.0`` or ``layers.0``."""
-    text = where.replace("['", ".").replace("']", "").replace('["', ".").replace('"]', "")
-    for prefix in ("L.self", "self", "_export_root"):
-        if text == prefix or text.startswith(prefix + "."):
-            text = text[len(prefix) :]
-    return ".".join(part.partition("@")[0] for part in text.replace("_modules.", "").split(".") if part)
-
-
-def _class_name(kind: Any) -> str:
-    name = kind.__qualname__ if isinstance(kind, type) else str(kind)
-    return name.rpartition(".")[2]
-
-
-def _name_of(model: Any) -> str:
-    if not isinstance(model, torch.export.ExportedProgram):
-        name = type(model).__name__
-        return name if name.isidentifier() else "graph"
-    for node in model.graph.nodes:
-        for key, (where, kind) in (node.meta.get("nn_module_stack") or {}).items():
-            if not key.startswith("_empty_nn_module_stack") and not _path(where):
-                return _class_name(kind)
-    return "exported"
-
-
-# Operators without a row. ---------------------------------------------------------------------------------------------
-
-
-class Expansion(TorchDispatchMode):
-    """Records what an operator without a row is made of, on the graph's own stand-ins for tensors."""
-
-    def __init__(self, walker: Walker, scope: str) -> None:
-        super().__init__()
-        self.walker = walker
-        self.scope = walker._number(scope)
-        self.values: dict[int, Value] = {}
-        self.alive: list[torch.Tensor] = []
-        self.inside: list[Any] = []
-
-    def run(self, node: fx.Node, made: dict[fx.Node, Any]) -> Any:
-        """Return the results of a node; NotImplemented when it is made of nothing that is known."""
-
-        def example(one: fx.Node) -> Any:
-            val = one.meta.get("val")
-            if isinstance(val, torch.Tensor) and isinstance(made[one], Value):
-                self._name(val, made[one])
-            return val
-
-        args, kwargs = fx.node.map_arg((node.args, node.kwargs), example)
-        fakes = [one for one in tree_leaves((args, kwargs, node.meta.get("val"))) if hasattr(one, "fake_mode")]
-        target: Any = node.target
-        if not fakes:
-            return NotImplemented
-        before = self.walker.tape.calls
-        try:
-            with torch.inference_mode(), fakes[0].fake_mode, self:
-                out = self._parts(target, args, kwargs)
-        except Exception as error:
-            if self.walker.tape.calls != before:
-                raise TraceError(f"{target}: what it is made of cannot be followed ({error})") from error
-            return NotImplemented
-        if out is NotImplemented:
-            return NotImplemented
-        return self._seen(out)
-
-    def _name(self, tensor: torch.Tensor, value: Value) -> None:
-        self.values[id(tensor)] = value
-        self.alive.append(tensor)
-
-    def _seen(self, nest: Any) -> Any:
-        if isinstance(nest, torch.Tensor):
-            value = self.values.get(id(nest))
-            if value is None:
-                value = self.walker.value_of(nest)
-                self._name(nest, value)
-            return value
-        if isinstance(nest, torch.SymInt):
-            return self.walker.sizes.size(nest)
-        if isinstance(nest, list | tuple):
-            return (
-                type(nest)(self._seen(one) for one in nest)
-                if type(nest) in (list, tuple)
-                else list(map(self._seen, nest))
-            )
-        return nest
-
-    def _parts(self, func: Any, args: Any, kwargs: Any) -> Any:
-        if func in self.inside:
-            return NotImplemented
-        self.inside.append(func)
-        try:
-            if func._can_decompose():
-                return func.decompose(*args, **kwargs)
-            from macsim.sources.torch_trace import recipes
-
-            recipe = recipes().get(func)
-            return NotImplemented if recipe is None else recipe(*args, **kwargs)
-        finally:
-            self.inside.pop()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if not isinstance(func, OpOverload) or func.namespace == "prim":  # where a tensor lies
-            return func(*args, **kwargs)
-        operator = self.walker.operator(func)
-        if not operator.known and not operator.native:
-            with self:
-                out = self._parts(func, args, kwargs)
-            if out is not NotImplemented:
-                return out
-        out = func(*args, **kwargs)
-        if not any(isinstance(one, torch.Tensor) for one in tree_leaves(out)):
-            return out
-        plain = (tuple(map(self._seen, args)), {key: self._seen(one) for key, one in kwargs.items()})
-        results = self._seen(out)
-        self.walker.record(operator.plan, *plain, self.scope, results)
-        return out
