@@ -1,5 +1,6 @@
 # The report's face: totals, rows, groups, columns, binding, many bindings at once, and what it is printed as.
 # Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+import copy
 import csv
 import io
 import json
@@ -497,3 +498,9 @@ def test_errors_travel_between_processes() -> None:
         again = pickle.loads(pickle.dumps(error))
         assert type(again) is type(error)
         assert str(again) == str(error)
+
+
+def test_a_copy_is_the_same_report() -> None:
+    report = macsim.count(EXAMPLES / "gpt2.onnx")
+    assert copy.copy(report) is report
+    assert copy.deepcopy({"key": report})["key"] is report

@@ -37,7 +37,8 @@ class OnnxReader {
  private:
   static constexpr std::size_t kMostDepth = 256;  ///< bodies in bodies, types in types, functions in functions
   static constexpr std::size_t kMostRank = 1024;
-  static constexpr std::size_t kMostOpsets = 256;  ///< they are searched one by one, for each node of another domain
+  static constexpr std::int64_t kNewestOpset = 28;  ///< of the default domain that the rules know
+  static constexpr std::size_t kMostOpsets = 256;   ///< they are searched one by one, for each node of another domain
 
   /// A body that waits to be read.
   struct Waiting {
@@ -102,7 +103,7 @@ class OnnxReader {
   bool read_function(std::uint32_t index);
   bool link_functions();
   bool check_calls();
-  void note_missing_imports();
+  void note_imports();  ///< of operator sets that are missing or newer than the rules
   std::int64_t version_of(std::string_view dialect) const;
   static std::int64_t newest_opset(std::int64_t ir_version);
 

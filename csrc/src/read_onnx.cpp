@@ -77,7 +77,7 @@ Status OnnxReader::read() {
     }
   }
   if (!link_functions()) return std::move(status_);
-  note_missing_imports();
+  note_imports();
   for (const Graph& body : model_.bodies) model_.node_total += body.nodes.size();
   if (unsorted_nodes_ != 0) {
     std::string text = std::to_string(unsorted_nodes_) + (unsorted_nodes_ == 1 ? " node comes" : " nodes come") +
@@ -271,7 +271,7 @@ std::int64_t OnnxReader::version_of(std::string_view dialect) const {
 
 std::int64_t OnnxReader::newest_opset(std::int64_t ir_version) {
   // The last opset released with each IR version, from ONNX's table of releases.
-  constexpr std::int64_t newest[] = {1, 1, 1, 8, 9, 10, 11, 14, 18, 20, 22, 23, 24, 27, 28};
+  constexpr std::int64_t newest[] = {1, 1, 1, 8, 9, 10, 11, 14, 18, 20, 22, 23, 24, 27, kNewestOpset};
   constexpr auto last = static_cast<std::int64_t>(std::size(newest)) - 1;
   return newest[std::clamp(ir_version, std::int64_t{0}, last)];
 }
@@ -359,7 +359,16 @@ bool OnnxReader::check_calls() {
   return true;
 }
 
-void OnnxReader::note_missing_imports() {
+void OnnxReader::note_imports() {
+  if (imports_.onnx > kNewestOpset) {
+    model_.notes.push_back({Code::newer_opset,
+                            Severity::warning,
+                            kNone,
+                            {},
+                            "the model imports version " + std::to_string(imports_.onnx) +
+                                " of ai.onnx; the latest known is " + std::to_string(kNewestOpset),
+                            std::string(explain(Code::newer_opset)->hint)});
+  }
   constexpr std::size_t most = 20;  // domains that are told
   std::vector<std::string_view> told;
   for (const std::uint32_t id : missing_) {

@@ -61,6 +61,12 @@ class Report:
         self._sizes = dict(sizes or {})
         self._modules = dict(modules or {})
 
+    def __copy__(self) -> Report:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Report:
+        return self  # nothing in it changes
+
     # Totals -----------------------------------------------------------------------------------------------------------
 
     @cached_property

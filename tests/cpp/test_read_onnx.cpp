@@ -289,6 +289,15 @@ TEST("operators are one entry for each name and version") {
   CHECK(m->notes.empty());
 }
 
+TEST("an operator set that is newer than the rules") {
+  const Bytes graph = node("Relu", {"x"}, {"y"}) + kX + kY;
+  CHECK(read(model(graph, opset("", 28), 13))->notes.empty());
+  const ModelPtr newer = read(model(graph, opset("", 29), 13));
+  CHECK_EQ(newer->ops[0].version, 29);
+  CHECK_EQ(newer->notes.size(), 1U);
+  CHECK(newer->notes[0].code == Code::newer_opset && newer->notes[0].text.find("29") != std::string::npos);
+}
+
 TEST("operator sets that are not imported") {
   const Bytes graph = node("Relu", {"x"}, {"a"}) + node("Foo", {"a"}, {"y"}, node_domain("my")) + kX + kY;
   const ModelPtr old = read(model(graph, opset("my", 2), 2));
