@@ -242,6 +242,7 @@ def main() -> None:
             else:
                 figure = measure(tool, model, options.runs, options.limit)
             figures.append({"model": model.label, "tool": tool, **figure})
+            print(json.dumps(figures[-1]), file=sys.stderr, flush=True)
             if "said" in figure:
                 table.add_row(model.label, tool, str(figure["said"]))
                 continue
