@@ -93,7 +93,8 @@ bool Walk::repeat() {
   const auto found =
       std::find_if(repeats.known.begin(), repeats.known.end(), [this](const Repeat& known) { return is_like(known); });
   if (found == repeats.known.end()) {
-    repeats.on = ++repeats.misses < kTries || repeats.hits > repeats.misses;
+    ++repeats.misses;
+    repeats.on = repeats.misses < kTries || repeats.hits > repeats.misses;
     return false;
   }
   ++repeats.hits;

@@ -93,7 +93,7 @@ class Report {
   const Count& at(Column column, std::size_t i) const;
   Count flops(std::size_t i) const;
   Count int_ops(std::size_t i) const;
-  Count macs_unmasked(std::size_t i) const;  ///< of kernels that skip what a causal mask or a window hides
+  Count macs_unmasked(std::size_t i) const;         ///< of kernels that skip what a causal mask or a window hides
   std::vector<Tensor> inputs(std::size_t i) const;  ///< absent ones are left out
   std::vector<Tensor> outputs(std::size_t i) const;
 

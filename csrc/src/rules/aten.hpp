@@ -11,8 +11,9 @@
 
 namespace macsim::rules {
 
-/// Spellings in ATen, without overloads, or whole ones of torch's other libraries ("prims::abs"). Tensors fill the slots in the order of torch's schema, from the first on;
-/// attributes have the schema's names. Without a shape rule torch tells the results.
+/// Spellings in ATen, without overloads, or whole ones of torch's other libraries ("prims::abs"). Tensors fill the
+/// slots in the order of torch's schema, from the first on; attributes have the schema's names. Without a shape rule
+/// torch tells the results.
 std::vector<Binding> aten(std::initializer_list<std::string_view> names, const InferFn& infer = {},
                           const std::string& slots = {}, const std::string& attrs = {}, const CostFn& cost = {});
 

@@ -64,7 +64,6 @@ void reflect(Cost& cost, const Count& batch, const Dim& m, const Dim& n) {
 namespace {
 
 using linalg::least;
-using linalg::Matrix;
 using linalg::matrix_of;
 using linalg::squares_of;
 using linalg::sum_of;
