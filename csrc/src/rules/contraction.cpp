@@ -131,8 +131,8 @@ void count_macs(Cost& cost, const Count& macs, DType dtype) {
   cost[Work::mac] += class_of(dtype) == DTypeClass::complex ? 4 * macs : macs;
 }
 
-/// Of an operand so many elements are stored, where it is sparse; kDense: all, kUntold: nobody knows.
-constexpr std::int64_t kDense = -1, kUntold = -2;
+/// Of an operand so many elements are stored, where it is sparse; kDense: all, less than that: nobody knows.
+constexpr std::int64_t kDense = -1;
 std::int64_t stored_of(const Call& c, std::size_t position) {
   const Span<std::int64_t> stored = c.integers("nonzeros");
   return position < stored.size() ? stored[position] : kDense;
