@@ -88,7 +88,7 @@ timespec modified(const struct stat& about) noexcept {
 Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& path) {
   const auto last_error = [] { return std::generic_category().message(errno); };
   // Without O_NONBLOCK a pipe that nobody writes to would wait for ever.
-  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // NOLINT(*-vararg)
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (file < 0) return unreadable(path, last_error());
   struct stat about{};
   const bool known = ::fstat(file, &about) == 0;

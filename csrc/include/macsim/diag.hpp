@@ -74,8 +74,8 @@ class [[nodiscard]] Status {
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}    // NOLINT(google-explicit-constructor)
-  Result(Status why) : status_(std::move(why)) {}  // NOLINT(google-explicit-constructor)
+  Result(T value) : value_(std::move(value)) {}  // both implicit: `return value;`, `return Status(...);`
+  Result(Status why) : status_(std::move(why)) {}
   explicit operator bool() const noexcept { return value_.has_value(); }
   T& operator*() & { return *value_; }
   T&& operator*() && { return std::move(*value_); }

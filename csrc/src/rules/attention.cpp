@@ -251,11 +251,10 @@ void see_flash(const Call& c, Attend& a) {
   if (a.selected) a.visible = visible_pairs(a.queries, a.keys, a.keys - a.queries, left, right);
 }
 
-/// The kernels of fused encoder layers and of flash attention: queries, keys and values as [batch, steps, heads, size].
-Status cost_flash(const Call& c, Cost& cost) {
+/// What a kernel is given: queries, keys and values as [batch, steps, heads, size].
+Status read_kernel(const Call& c, Attend& a) {
   const Shape &q = c.shape(kQ), &k = c.shape(kK), &v = c.shape(kV);
   if (q.size() != 4 || k.size() != 4 || v.size() != 4) return bad("the kernel needs four axes; has " + text(q));
-  Attend a;
   a.batch = q[0];
   a.heads = q[2];
   a.queries = q[1];
@@ -263,6 +262,13 @@ Status cost_flash(const Call& c, Cost& cost) {
   a.size = q[3];
   a.value_size = v[3];
   a.masks = c.has(kTorchMask) ? 1 : 0;
+  return {};
+}
+
+/// The kernels of fused encoder layers and of flash attention.
+Status cost_flash(const Call& c, Cost& cost) {
+  Attend a;
+  if (Status s = read_kernel(c, a); !s) return s;
   see_flash(c, a);
   attend(cost, a);
   return {};
@@ -271,16 +277,8 @@ Status cost_flash(const Call& c, Cost& cost) {
 /// The same with masks by their number: 1 hides what lies right of the diagonal from the top left, 2 from the bottom
 /// right; the window is around the diagonal.
 Status cost_efficient(const Call& c, Cost& cost) {
-  const Shape &q = c.shape(kQ), &k = c.shape(kK), &v = c.shape(kV);
-  if (q.size() != 4 || k.size() != 4 || v.size() != 4) return bad("the kernel needs four axes; has " + text(q));
   Attend a;
-  a.batch = q[0];
-  a.heads = q[2];
-  a.queries = q[1];
-  a.keys = k[1];
-  a.size = q[3];
-  a.value_size = v[3];
-  a.masks = c.has(kTorchMask) ? 1 : 0;
+  if (Status s = read_kernel(c, a); !s) return s;
   const std::int64_t hides = c.integer("custom_mask_type", 0);
   std::optional<std::int64_t> left;
   if (const std::int64_t window = c.integer("window_size", 0); window > 0) left = window - 1;

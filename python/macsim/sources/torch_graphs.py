@@ -12,12 +12,10 @@ from typing import Any
 import torch
 from torch import fx
 from torch._ops import HigherOrderOperator, OpOverload
-from torch.utils._pytree import tree_map
 
 from macsim import _core
 from macsim.custom import Registry
 from macsim.errors import TraceError
-from macsim.groups import rough
 from macsim.modules import Called, note_parameters
 from macsim.sources.torch_expansion import Expansion
 from macsim.sources.torch_formulas import tape_of
@@ -35,12 +33,11 @@ from macsim.sources.torch_graph_values import (
     user_results,
     values,
 )
+from macsim.sources.torch_higher import HigherOrder
 from macsim.sources.torch_ops import Operator, operator_of
 from macsim.sources.torch_sizes import Sizes
 
 __all__ = ["is_graph", "walk"]
-
-LARGER_BRANCH, UNKNOWN_TRIPS = 401, 402  # codes of diagnostics
 
 
 def is_graph(model: Any) -> bool:
@@ -142,17 +139,22 @@ class Walker:
         self.sizes: Sizes = like.sizes if like else Sizes(model.range_constraints if exported else {})
         self.tape = tape_of(registry, name_of(model), facts(self.sizes))
         self.plain = _core.GraphWalk(self.tape, self._reading, self._scope_number, torch.Tensor, fx.Node)
+        self.higher = HigherOrder(self)
         self.modules: dict[str, Called] = {}
         self._seen: dict[str, str] = {}  # paths of modules, by the names of their calls
         self._stored: dict[int, Value] = {}  # by the identity of the module's tensor
         self._operators: dict[Any, Operator] = {}
-        self._plans: dict[str, _core.Plan] = {}
+        self.plans: dict[str, _core.Plan] = {}
         self._times: Any = 1
         self._floor = ("exact", "")
         self.owners: dict[fx.Node, str] = {}  # the module that a tensor of the model's belongs to, by placeholders
         self._owners: dict[int, str] = {}  # the same by values
         self._widths: list[Any] = []  # of the maps that were met, by their numbers
         self._maps: list[int] = []  # those that are open
+
+    def another(self) -> Walker:
+        """Return a walker with a tape of its own, over the same sizes."""
+        return Walker(self.model, self.registry, like=self)
 
     # Values. ----------------------------------------------------------------------------------------------------------
 
@@ -282,7 +284,7 @@ class Walker:
         lanes = self._lanes((args, kwargs))
         for one in values(results):
             one.lanes = lanes
-        with self._within(self._width(lanes)):
+        with self.within(self._width(lanes)):
             self.tape.record(plan, args, kwargs, scope, results)
 
     # Functions that torch.func leaves in graphs.
@@ -300,7 +302,7 @@ class Walker:
                 result.lanes = args[0].lanes | {self._maps[-1]}
             elif name == "_remove_batch_dim":
                 lanes = args[0].lanes - {self._maps[-1]}
-                result = self._seen_as(args[0], result, scope)
+                result = self.seen_as(args[0], result, scope)
                 result.lanes = lanes
             elif name == "_unwrap_for_grad":
                 return args[0]
@@ -330,6 +332,7 @@ class Walker:
     # Scopes. ----------------------------------------------------------------------------------------------------------
 
     def number(self, scope: str) -> int:
+        """Return the number of a scope on the tape."""
         return self.tape.scope(scope)
 
     def owned(self, value: Value, name: str) -> None:
@@ -366,7 +369,7 @@ class Walker:
 
     def _higher(self, node: fx.Node, target: Any, args: Any, kwargs: Any, scope: str) -> Any:
         name = target.name() if callable(getattr(target, "name", None)) else str(target)
-        do: Callable[..., Any] | None = getattr(self, f"_run_{name.rpartition('::')[2]}", None)
+        do: Callable[..., Any] | None = getattr(self.higher, f"run_{name.rpartition('::')[2]}", None)
         if do is not None:
             return self._as_stated(do(scope, node, *args, **kwargs), node, scope)
         if name in _WRAPS:
@@ -380,9 +383,9 @@ class Walker:
     def _unknown(
         self, name: str, node: fx.Node, args: Any, kwargs: Any, scope: str, dialect: str = "higher_order"
     ) -> Any:
-        plan = self._plans.get(name)
+        plan = self.plans.get(name)
         if plan is None:
-            plan = self._plans[name] = self.tape.plan(dialect, name, [("inputs", "tensors", None)], 0)
+            plan = self.plans[name] = self.tape.plan(dialect, name, [("inputs", "tensors", None)], 0)
         result = self.value_of(node.meta.get("val"))
         self.record(plan, (values((args, kwargs)),), {}, self.number(scope), result)
         return result
@@ -396,16 +399,18 @@ class Walker:
         wanted = list(stated) if isinstance(stated, list) else [stated]
         for i, (has, wants) in enumerate(zip(flat, wanted, strict=False)):
             if isinstance(has, Value) and isinstance(wants, Value) and has.shape != wants.shape:
-                flat[i] = self._seen_as(has, wants, scope)
+                flat[i] = self.seen_as(has, wants, scope)
         return flat if isinstance(stated, list) else flat[0] if flat else None
 
-    def _seen_as(self, value: Value, wanted: Value, scope: str) -> Value:
+    def seen_as(self, value: Value, wanted: Value, scope: str) -> Value:
+        """Record a view of a value, of a type that is stated."""
         plan = self.operator(torch.ops.aten.view.default).plan
         self.record(plan, (value, list(wanted.shape)), {}, self.number(scope), wanted)
         return wanted
 
     @contextmanager
-    def _within(self, times: Any, trust: str = "exact", because: str = "") -> Iterator[None]:
+    def within(self, times: Any, trust: str = "exact", because: str = "") -> Iterator[None]:
+        """Let calls be made so many times, and be trusted no more than this."""
         before = (self._times, self._floor)
         self._times = self._times * times
         if _TRUSTS.index(trust) > _TRUSTS.index(self._floor[0]):
@@ -416,180 +421,6 @@ class Walker:
         finally:
             self._times, self._floor = before
             self.tape.within(self._times, *self._floor)
-
-    def _run_cond(self, scope: str, node: fx.Node, condition: Any, then: Any, other: Any, operands: Any = ()) -> Any:
-        if isinstance(condition, bool):
-            return self.graph(then if condition else other, operands, scope)
-        then_macs, then_flops, then_sure = self._tried(then, operands)
-        other_macs, other_flops, other_sure = self._tried(other, operands)
-        first, sure = _first_is_larger(then_macs, other_macs)
-        if then_macs == other_macs:
-            first, sure = _first_is_larger(then_flops, other_flops)
-        sure = sure and then_sure and other_sure
-        which, larger, smaller = ("true", then_macs, other_macs) if first else ("false", other_macs, then_macs)
-        self.tape.remark(
-            LARGER_BRANCH,
-            f"{node.name}: the condition is not known; the {which} branch is counted ({larger} MACs against {smaller})",
-        )
-        because = "the larger branch of a cond whose condition is not known"
-        with self._within(1, "bound" if sure else "estimate", because):
-            return self.graph(then if first else other, operands, scope)
-
-    def _tried(self, branch: fx.GraphModule, operands: Any) -> tuple[Any, Any, bool]:
-        """Count a branch on a tape of its own; whether all of it is known."""
-        trial = Walker(self.model, self.registry, like=self)
-        twins: dict[int, Value] = {}
-
-        def announced(one: Any) -> Any:
-            if not isinstance(one, Value):
-                return one
-            twin = twins.get(id(one))
-            if twin is None:
-                twin = twins[id(one)] = Value(one.dtype, one.shape)
-                trial.tape.input(twin, "")
-            return twin
-
-        results = trial.graph(branch, tree_map(announced, list(operands)))
-        total = trial.tape.finish(values(results)).total()
-        return total.macs, total.flops, total.trust in ("exact", "bound")
-
-    def _run_flex_attention(
-        self, scope: str, node: fx.Node, query: Any, key: Any, value: Any, score_mod: Any, block_mask: Any,
-        scale: Any = None, options: Any = None, score_rest: Any = (), mask_rest: Any = (),
-    ) -> Any:  # fmt: skip
-        """Count all pairs of a query and a key, and for each what changes its score and what may mask it."""
-        stated = self.value_of(node.meta.get("val"))
-        plan = self.operator(torch.ops.aten.scaled_dot_product_attention.default).plan
-        batch, heads, queries, _ = query.shape
-        keys = key.shape[2]
-        mask_mod = block_mask[-1]
-        whole = all(  # the mask that torch makes up where none is given: true for every pair
-            one.target is torch.ops.aten.new_ones.default for one in mask_mod.graph.nodes if one.op == "call_function"
-        )
-        places = [Value(torch.int32, ()) for _ in range(4)]
-        trust, because = ("exact", "") if whole else ("bound", "all pairs are counted; those in masked blocks are data")
-        with self._within(1, trust, because):
-            self.record(plan, (query, key, value), {"enable_gqa": True}, self.number(scope), stated[0])
-            with self._within(batch * heads * queries * keys):
-                self.graph(score_mod, [Value(query.dtype, ()), *places, *score_rest], scope)
-                if not whole:
-                    self.graph(mask_mod, [*places, *mask_rest], scope)
-        return stated
-
-    def _run_while_loop(
-        self, scope: str, node: fx.Node, condition: Any, body: Any, carried: Any, additional: Any = ()
-    ) -> Any:
-        trips = self._trips(node, scope)
-        arguments = [*carried, *additional]
-        with self._within(trips + 1):
-            self.graph(condition, arguments, scope)
-        with self._within(trips):
-            return self.graph(body, arguments, scope)
-
-    def _trips(self, node: fx.Node, scope: str) -> Any:
-        name = f"{scope}.{node.name}.trips" if scope else f"{node.name}.trips"
-        self.tape.remark(
-            UNKNOWN_TRIPS, f"{node.name}: how often the loop runs is not known; the symbol {name} stands for it"
-        )
-        self.tape.symbol(name, "how often the loop runs")
-        return _core.Expr(f"`{name}`")
-
-    def _run_scan(self, scope: str, node: fx.Node, body: Any, init: Any, xs: Any, additional: Any = ()) -> Any:
-        return self._each(scope, node, body, list(init), list(xs), list(additional))
-
-    def _run_map_impl(self, scope: str, node: fx.Node, body: Any, xs: Any, additional: Any = ()) -> Any:
-        return self._each(scope, node, body, [], list(xs), list(additional))
-
-    def _each(self, scope: str, node: fx.Node, body: Any, carried: list[Any], xs: list[Any], rest: list[Any]) -> Any:
-        trips = next((x.shape[0] for x in xs if isinstance(x, Value) and x.shape), None)
-        if trips is None:
-            trips = self._trips(node, scope)
-        select = self.operator(torch.ops.aten.select.int).plan
-        with self._within(trips):
-            parts = []
-            for x in xs:
-                part = Value(x.dtype, x.shape[1:])
-                self.record(select, (x, 0, 0), {}, self.number(scope), part)
-                parts.append(part)
-            return self.graph(body, [*carried, *parts, *rest], scope)
-
-    def _run_associative_scan(self, scope: str, node: fx.Node, combine: Any, xs: Any, additional: Any = ()) -> Any:
-        """Count a combination for every element after the first; what runs in parallel combines more often."""
-        parts = [Value(x.dtype, x.shape[1:], x.lanes) for x in xs]
-        select = self.operator(torch.ops.aten.select.int).plan
-        because = "every element but the first is combined once; in parallel there are up to twice as many combinations"
-        with self._within(_core.max(_core.Expr(xs[0].shape[0]) - 1, 0), "estimate", because):
-            for x, part in zip(xs, parts, strict=True):
-                self.record(select, (x, 0, 0), {}, self.number(scope), part)
-            return self.graph(combine, [*parts, *parts, *additional], scope)
-
-    def _run_hints_wrapper(
-        self, scope: str, node: fx.Node, body: Any, operands: Any, kwargs: Any = None, hints: Any = None
-    ) -> Any:
-        return self.graph(body, list(operands), scope)
-
-    def _run_run_const_graph(self, scope: str, node: fx.Node, body: Any, operands: Any = ()) -> Any:
-        return self.graph(body, list(operands), scope)
-
-    # Operators that write, made to write into copies: the work is theirs.
-    def _run_auto_functionalized(self, scope: str, node: fx.Node, target: Any, **kwargs: Any) -> Any:
-        changed = [kwargs[name] for name in _written(target)]
-        return self._functionalized(scope, node, target, kwargs, changed)
-
-    def _run_auto_functionalized_v2(self, scope: str, node: fx.Node, target: Any, **kwargs: Any) -> Any:
-        bases = kwargs.pop("_all_bases")
-        for name in _written(target):
-            length = kwargs.pop(f"_{name}_length", None)
-            if length is None:
-                kwargs[name] = self._view_of(bases, name, kwargs, scope)
-            else:
-                kwargs[name] = [self._view_of(bases, f"{name}_{i}", kwargs, scope) for i in range(length)]
-        plain = {name: one for name, one in kwargs.items() if not name.startswith("_")}
-        return self._functionalized(scope, node, target, plain, list(bases))
-
-    def _view_of(self, bases: Any, name: str, views: dict[str, Any], scope: str) -> Any:
-        index, size = views.get(f"_{name}_base_index"), views.get(f"_{name}_size")
-        if index is None:
-            return None
-        base = bases[index]
-        return base if size is None else self._seen_as(base, Value(base.dtype, tuple(size)), scope)
-
-    def _functionalized(self, scope: str, node: fx.Node, target: Any, kwargs: Any, changed: list[Any]) -> Any:
-        stated = self.value_of(node.meta.get("val"))
-        flat = list(stated) if isinstance(stated, list | tuple) else [stated]
-        made = len(flat) - len(changed)
-        self.record(self.operator(target).plan, (), plain(kwargs), self.number(scope), flat[:made])
-        return [*flat[:made], *changed]
-
-    # Kernels written in Triton: rows of the user's, `triton::name`.
-    def _run_triton_kernel_wrapper_functional(self, scope: str, node: fx.Node, **said: Any) -> Any:
-        self._triton(scope, node, said)
-        return self.value_of(node.meta.get("val"))
-
-    def _run_triton_kernel_wrapper_mutation(self, scope: str, node: fx.Node, **said: Any) -> Any:
-        self._triton(scope, node, said)
-        return None
-
-    def _triton(self, scope: str, node: fx.Node, said: dict[str, Any]) -> None:
-        from torch._higher_order_ops.triton_kernel_wrap import kernel_side_table
-
-        kernel: Any = kernel_side_table.get_kernel(said["kernel_idx"])
-        while hasattr(kernel, "fn"):  # what tunes it, what compiles it, the function itself
-            kernel = kernel.fn
-        name = kernel.__name__
-        constants = kernel_side_table.get_constant_args(said["constant_args_idx"])
-        given = {**constants, **plain(dict(said["kwargs"]))}
-        key = f"triton::{name}({','.join(given)})"
-        if key not in self._plans:
-            parameters = [(one, "tensor" if isinstance(given[one], Value) else "value", None) for one in given]
-            self._plans[key] = self.tape.plan("triton", name, parameters, 0)
-        results = self.value_of(node.meta.get("val"))
-        self.record(self._plans[key], (), given, self.number(scope), results)
-
-
-def _written(target: OpOverload) -> list[str]:
-    """Return the names of the arguments that an operator writes to."""
-    return [one.name for one in target._schema.arguments if one.alias_info is not None and one.alias_info.is_write]
 
 
 def attribute_of(module: Any, path: str) -> Any:
@@ -608,14 +439,3 @@ _WRAPS = frozenset({
     "wrap", "wrap_with_set_grad_enabled", "wrap_with_autocast", "wrap_activation_checkpoint", "strict_mode",
     "tag_activation_checkpoint", "invoke_subgraph", "dynamo_bypassing_wrapper",
 })  # fmt: skip
-
-
-def _first_is_larger(a: Any, b: Any) -> tuple[bool, bool]:
-    """Whether the first of two amounts is the larger one, and whether that holds for all sizes."""
-    if isinstance(a, int) and isinstance(b, int):
-        return a >= b, True
-    larger = _core.max(a, b)
-    if larger in (a, b):
-        return larger == a, True
-    first, second = rough([a, b])
-    return first >= second, False
