@@ -58,6 +58,7 @@ void bind_expr(py::module_& m);
 void bind_model(py::module_& m);
 void bind_rules(py::module_& m);  ///< Registry, Call, Cost: before bind_report
 void bind_report(py::module_& m);
-void bind_tape(py::module_& m);  ///< after bind_report
+void bind_tape(py::module_& m);     ///< after bind_report
+void bind_traffic(py::module_& m);  ///< after bind_report
 
 }  // namespace macsim::bind

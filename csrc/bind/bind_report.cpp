@@ -1,12 +1,11 @@
 // Reports in Python: analysis, rows by number, totals, columns as arrays.
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
-#include <pybind11/numpy.h>
-
 #include <algorithm>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "columns.hpp"
 #include "rule_bridge.hpp"
 
 namespace macsim::bind {
@@ -125,23 +124,6 @@ py::tuple mac_dtypes(const Report& r, std::size_t i) {
 }
 
 // Columns. ---------------------------------------------------------------------------------------------------------
-
-template <class At>
-py::object numbers(std::size_t rows, const At& at) {
-  py::array_t<std::int64_t> out(static_cast<py::ssize_t>(rows));
-  std::int64_t* values = out.mutable_data();
-  for (std::size_t i = 0; i < rows; ++i) {
-    const Count& amount = at(i);
-    const auto value = amount.constant();
-    if (!value) {
-      py::list all(rows);
-      for (std::size_t r = 0; r < rows; ++r) all[r] = number(at(r));
-      return all;
-    }
-    values[i] = *value;
-  }
-  return out;
-}
 
 py::object column(const Report& report, const std::string& name) {
   const std::size_t rows = report.rows();

@@ -96,6 +96,7 @@ std::shared_ptr<Analysis> Walk::take(Rows& rows) {
   found_->trust = std::move(rows_.trust);
   found_->because = std::move(rows_.because);
   found_->dtypes = std::move(rows_.dtypes);
+  found_->nests = std::move(rows_.nests);
   rows.columns = std::move(rows_.columns);
   // Matches live in the registry, which may go before the report does.
   found_->kept_matches.reserve(found_->matches.size());
@@ -389,6 +390,7 @@ void Walk::push(Cost& cost, bool unknown) {
   row.dtypes = {or_else(cost.compute, fallback), or_else(cost.lhs, fallback),
                 or_else(cost.rhs, here_.match != nullptr ? call_.in(1).dtype : DType::unknown),
                 or_else(cost.accumulate, y.dtype)};
+  row.nest = std::move(cost.nest);
   append(row);
 }
 
@@ -407,6 +409,7 @@ void Walk::append(const Row& row) {
   rows_.trust.push_back(row.trust);
   rows_.because.push_back(row.because);
   rows_.dtypes.push_back(row.dtypes);
+  if (row.nest != nullptr) rows_.nests.emplace_back(static_cast<std::uint32_t>(at), row.nest);
 }
 
 // Whether a count may be past 128 bits where every size at the node's edges is known: not even their product has a

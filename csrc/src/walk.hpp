@@ -43,6 +43,7 @@ struct Rows {
   std::vector<std::string_view> because;
   std::vector<std::array<DType, 4>> dtypes;  ///< compute, lhs, rhs, accumulate
   std::array<std::vector<Count>, kColumns> columns;
+  std::vector<std::pair<std::uint32_t, std::shared_ptr<const Nest>>> nests;  ///< of rows that have one
   std::size_t size() const noexcept { return node.size(); }
 };
 
@@ -52,6 +53,7 @@ struct Row {
   Trust trust = Trust::exact;
   std::string_view because;
   std::array<DType, 4> dtypes{};
+  std::shared_ptr<const Nest> nest;
 };
 
 /// A node that was counted, and all that its results hang on: layers repeat, and a node like it gets the same.
@@ -89,6 +91,7 @@ struct Analysis {
   std::vector<Trust> trust;
   std::vector<std::string_view> because;
   std::vector<std::array<DType, 4>> dtypes;
+  std::vector<std::pair<std::uint32_t, std::shared_ptr<const Nest>>> nests;  ///< of rows that have one, in order
   std::map<std::size_t, Count> times;  ///< of rows of the builder's that run more than once
   std::deque<std::string> kept;        ///< texts of rules that are not literals
   Count parameters, weight_bytes;

@@ -32,5 +32,7 @@ from macsim.errors import RequestError as RequestError
 from macsim.errors import TraceError as TraceError
 from macsim.errors import UnknownWorkError as UnknownWorkError
 from macsim.groups import Groups as Groups
+from macsim.memory import Memory as Memory
 from macsim.report import Report as Report
 from macsim.rows import Row as Row
+from macsim.traffic import Traffic as Traffic

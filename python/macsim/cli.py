@@ -1,6 +1,6 @@
-# The command line: macsim count, ops, explain, completion.
+# The command line: macsim count, memory, ops, explain, completion.
 # Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
-"""The command line: ``macsim count``, ``ops``, ``explain`` and ``completion``."""
+"""The command line: ``macsim count``, ``memory``, ``ops``, ``explain`` and ``completion``."""
 
 from __future__ import annotations
 
@@ -34,10 +34,16 @@ examples:
   macsim count model.onnx --tree --depth 2            its modules as a tree
   macsim count models.resnet:build --shape 1,3,224,224    what a function of yours returns
   macsim count exported.pt2                           what torch.export.save wrote
+  macsim count model.onnx --traffic --capacity 50e6   bytes that move, also behind 50 MB of cache
   macsim count model.onnx --format json -o report.json
 
 exit status: 0 done; 1 with --strict, when the work of some node is unknown; 2 when the model cannot be read or
 a shape, size or value does not fit it.
+"""
+MEMORY_EXAMPLES = """\
+examples:
+  macsim memory model.onnx --shape 1,3,224,224
+  macsim memory model.onnx --dim batch=8 --in-place --top 20
 """
 OPS_EXAMPLES = """\
 examples:
@@ -77,8 +83,52 @@ def parser() -> argparse.ArgumentParser:
         )
 
     count = command("count", "count a model's MACs, other work, parameters and memory traffic", COUNT_EXAMPLES)
-    count.add_argument("model", metavar="MODEL", help="an .onnx or .pt2 file, or package.module:factory")
-    given = count.add_argument_group("what is given with the model (each may be repeated)")
+    takes_model(count)
+    shown = count.add_argument_group("what is shown")
+    shown.add_argument("--by", choices=KEYS, help="lines of the table (default: op)")
+    shown.add_argument("--tree", action="store_true", help="the modules as a tree, in place of the table")
+    shown.add_argument("--depth", type=int, metavar="N", help="of scopes and the tree: levels of modules to tell apart")
+    shown.add_argument("--top", type=int, metavar="N", help="lines at most; 0 for all (default: 15)")
+    shown.add_argument(
+        "--sort",
+        default="macs",
+        metavar="QUANTITY",
+        help="largest first (default: macs); none for the order of execution",
+    )
+    shown.add_argument("--format", choices=("table", "json", "csv", "md"), help="default: table, or what -o ends in")
+    shown.add_argument("-o", "--output", metavar="FILE", help="write there, not to the standard output")
+    moved = count.add_argument_group("bytes and memory (after the table)")
+    moved.add_argument("--traffic", action="store_true", help="bytes that move: unfused, fused, at least")
+    moved.add_argument("--capacity", metavar="BYTES", help="with --traffic: also behind a memory of so many bytes")
+    moved.add_argument("--memory", action="store_true", help="the memory that a run holds at its peak")
+    count.add_argument("--strict", action="store_true", help="fail (status 1) when the work of any node is unknown")
+    count.set_defaults(run=run_count)
+
+    memory = command("memory", "show the memory that a run of a model holds, and when", MEMORY_EXAMPLES)
+    takes_model(memory)
+    memory.add_argument("--top", type=int, default=10, metavar="N", help="tensors at the peak to list; 0 for all")
+    memory.add_argument("--in-place", action="store_true", help="point-wise results take the place of their inputs")
+    memory.set_defaults(run=run_memory)
+
+    ops = command("ops", "list the rules of operators, with their formulas", OPS_EXAMPLES)
+    ops.add_argument("name", metavar="NAME", nargs="?", help="an operator or a rule; all when left out")
+    ops.add_argument("--format", choices=("table", "md", "json"), default="table", help="default: table")
+    ops.set_defaults(run=run_ops)
+
+    explain = command("explain", "explain a diagnostic's code", "example:\n  macsim explain MS201\n")
+    explain.add_argument("code", metavar="CODE", help="MS201, 201 or unknown_op")
+    explain.set_defaults(run=run_explain)
+
+    completion = command("completion", "print a script that completes macsim in a shell", COMPLETION_EXAMPLES)
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"))
+    completion.set_defaults(run=run_completion)
+    return top
+
+
+def takes_model(command: argparse.ArgumentParser) -> None:
+    """Add what names a model, and what is given with it."""
+    command.add_argument("model", metavar="MODEL", help="an .onnx or .pt2 file, or package.module:factory")
+    given = command.add_argument_group("what is given with the model (each may be repeated)")
     given.add_argument(
         "--shape",
         action="append",
@@ -97,35 +147,6 @@ def parser() -> argparse.ArgumentParser:
     given.add_argument(
         "--dtype", action="append", default=[], metavar="INPUT=DTYPE", help="of a torch program: dtype of an input"
     )
-    shown = count.add_argument_group("what is shown")
-    shown.add_argument("--by", choices=KEYS, help="lines of the table (default: op)")
-    shown.add_argument("--tree", action="store_true", help="the modules as a tree, in place of the table")
-    shown.add_argument("--depth", type=int, metavar="N", help="of scopes and the tree: levels of modules to tell apart")
-    shown.add_argument("--top", type=int, metavar="N", help="lines at most; 0 for all (default: 15)")
-    shown.add_argument(
-        "--sort",
-        default="macs",
-        metavar="QUANTITY",
-        help="largest first (default: macs); none for the order of execution",
-    )
-    shown.add_argument("--format", choices=("table", "json", "csv", "md"), help="default: table, or what -o ends in")
-    shown.add_argument("-o", "--output", metavar="FILE", help="write there, not to the standard output")
-    count.add_argument("--strict", action="store_true", help="fail (status 1) when the work of any node is unknown")
-    count.set_defaults(run=run_count)
-
-    ops = command("ops", "list the rules of operators, with their formulas", OPS_EXAMPLES)
-    ops.add_argument("name", metavar="NAME", nargs="?", help="an operator or a rule; all when left out")
-    ops.add_argument("--format", choices=("table", "md", "json"), default="table", help="default: table")
-    ops.set_defaults(run=run_ops)
-
-    explain = command("explain", "explain a diagnostic's code", "example:\n  macsim explain MS201\n")
-    explain.add_argument("code", metavar="CODE", help="MS201, 201 or unknown_op")
-    explain.set_defaults(run=run_explain)
-
-    completion = command("completion", "print a script that completes macsim in a shell", COMPLETION_EXAMPLES)
-    completion.add_argument("shell", choices=("bash", "zsh", "fish"))
-    completion.set_defaults(run=run_completion)
-    return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -161,6 +182,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run_count(arguments: argparse.Namespace) -> int:
     """Count a model, print or write the report, and return the exit status."""
+    if arguments.capacity is not None and not arguments.traffic:
+        raise UsageError("--capacity goes with --traffic")
+    if (arguments.traffic or arguments.memory) and arguments.format not in (None, "table"):
+        raise UsageError("--traffic and --memory are tables: they do not go with --format")
     if arguments.tree and (arguments.by or arguments.format not in (None, "table")):
         raise UsageError("--tree is text: it goes with neither --by nor --format")
     report = counted(arguments)
@@ -215,6 +240,8 @@ def give(report: Report, arguments: argparse.Namespace) -> None:
             if arguments.tree
             else report.table(by, depth=arguments.depth, top=top, sort=sort)
         )
+        if arguments.traffic or arguments.memory:
+            what = with_bytes(what, report, arguments)
         if not arguments.output:
             put(what)
             return
@@ -237,6 +264,34 @@ def give(report: Report, arguments: argparse.Namespace) -> None:
             file.write(text)
     else:
         sys.stdout.write(text)
+
+
+def with_bytes(what: RenderableType, report: Report, arguments: argparse.Namespace) -> RenderableType:
+    """Add the levels of traffic and the memory to what is shown."""
+    from rich.console import Group
+    from rich.text import Text
+
+    from macsim.show_traffic import levels_table
+
+    parts: list[RenderableType] = [what]
+    if arguments.traffic:
+        parts += [Text(), levels_table(report, capacity_of(arguments.capacity))]
+    if arguments.memory:
+        parts += [Text(), Text("memory"), report.memory().table(top=5)]
+    return Group(*parts)
+
+
+def capacity_of(text: str | None) -> int | None:
+    """Read ``50e6`` or ``52428800``."""
+    if text is None:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 1 <= value < 2**63 or value != int(value):
+        raise UsageError(f"--capacity {text}: write a whole number of bytes above 0, as in 50e6")
+    return int(value)
 
 
 def put(what: RenderableType) -> None:
@@ -323,6 +378,16 @@ def value_of(text: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except json.JSONDecodeError as error:
         raise UsageError(f"--value {text}: write a number, a list such as [0, 1], true, false, or @file.npy") from error
+
+
+# memory ---------------------------------------------------------------------------------------------------------------
+
+
+def run_memory(arguments: argparse.Namespace) -> int:
+    """Print the memory that a run holds, and return the exit status."""
+    report = counted(arguments)
+    put(report.memory(in_place=arguments.in_place).table(top=arguments.top or None))
+    return GOOD
 
 
 # ops ------------------------------------------------------------------------------------------------------------------

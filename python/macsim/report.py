@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from rich.tree import Tree
 
     from macsim._core import Diagnostic, Ledger, Model, Tensor, Total, Unbound
+    from macsim.memory import Memory
     from macsim.modules import Called
+    from macsim.traffic import Level, Traffic
 
 __all__ = ["Report"]
 
@@ -197,6 +199,58 @@ class Report:
     def diagnostics(self) -> list[Diagnostic]:
         """What was remarked on the way: unknown operators, shapes that disagree, and the like."""
         return self._ledger.diagnostics
+
+    def traffic(self, level: Level = "unfused", capacity: int | None = None) -> Traffic:
+        """Return the bytes that move at a level.
+
+        Parameters
+        ----------
+        level : {"unfused", "fused", "minimum", "cached"}
+            What stays near the units that compute between one operator and the next: see `Traffic`.
+        capacity : int
+            Bytes of the memory, of ``"cached"``.
+
+        Returns
+        -------
+        Traffic
+
+        Raises
+        ------
+        RequestError
+            When there is no such level, or the capacity is not a number of bytes above 0.
+
+        Examples
+        --------
+        >>> import macsim
+        >>> report = macsim.count("examples/gpt2.onnx")
+        >>> report.traffic("minimum").weights == report.weight_bytes
+        True
+        """
+        from macsim.traffic import Traffic
+
+        return Traffic(self, level, capacity)
+
+    def memory(self, *, in_place: bool = False) -> Memory:
+        """Return the bytes that a run holds: weights, and activations while somebody needs them.
+
+        Parameters
+        ----------
+        in_place : bool, default False
+            Whether a point-wise operator writes its result over an input of the same size that nobody needs later.
+
+        Returns
+        -------
+        Memory
+
+        Examples
+        --------
+        >>> import macsim
+        >>> macsim.count("examples/resnet50.onnx", shapes=(1, 3, 224, 224)).memory().peak
+        109465248
+        """
+        from macsim.memory import Memory
+
+        return Memory(self, in_place)
 
     # Sizes ------------------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -28,6 +29,13 @@ std::string_view name_of(Work work) noexcept;
 enum class Trust : std::uint8_t { exact, bound, estimate, unknown };
 std::string_view name_of(Trust trust) noexcept;
 
+/// The loops of a convolution or of attention, which the sizes of the operands do not tell: `batch` products of m * k
+/// and k * n elements. Attention: m queries (of all heads that share a key) meet n keys of k elements and values of v.
+struct Nest {
+  Count batch = 1, m, n, k;
+  Count v;
+};
+
 /// The work and traffic of one node.
 struct Cost {
   std::array<Count, kWorks> work{};
@@ -37,7 +45,8 @@ struct Cost {
   /// Of the macs, those at positions that a causal mask or a window of the operator's own hides: a kernel that skips
   /// them performs the rest.
   Count masked;
-  DType compute = DType::unknown;  ///< of the work other than macs; unset: the first data input's
+  std::shared_ptr<const Nest> nest;  ///< null: a product whose operands' sizes tell the loops, or no contraction
+  DType compute = DType::unknown;    ///< of the work other than macs; unset: the first data input's
   DType lhs = DType::unknown, rhs = DType::unknown, accumulate = DType::unknown;  ///< of the macs
   Trust trust = Trust::exact;
   std::string_view because;  ///< required for a bound, an estimate or all-zero work; a literal
@@ -152,6 +161,18 @@ using InferFn = std::function<Status(const Call&, Outputs&)>;
 using CostFn = std::function<Status(const Call&, Cost&)>;
 using ControlFn = Status (*)(Walk&, const Call&, Outputs&);  ///< runs bodies; built-in control flow only
 
+/// How an operator goes over its data: what passes over whole graphs may join it with.
+enum class Access : std::uint8_t {
+  other,        ///< in an order of its own
+  pointwise,    ///< an element of a result from the elements at its place, inputs broadcast
+  rows,         ///< from whole rows of its data: reductions, norms
+  softmax,      ///< rows, too: where it stands between two products, all three are one kernel
+  contraction,  ///< sums of products: what comes next, point by point, may happen before a result is written
+  dequantize,   ///< pointwise, and what a contraction can do while it reads
+  view,         ///< where it moves nothing, its results are its first input
+  update,       ///< its first result is its first input, changed in part or made longer
+};
+
 /// One spelling of an operator in one dialect.
 struct Binding {
   std::string op;          ///< "onnx::Conv"
@@ -176,6 +197,7 @@ struct Rule {
   CostFn cost;
   std::vector<Binding> spelled;
   ControlFn control = nullptr;
+  Access access = Access::other;
 };
 
 }  // namespace macsim

@@ -13,6 +13,12 @@ namespace macsim::rules {
 void attend(Cost& cost, const Attend& a) {
   const Count scores = a.scores();
   cost[Work::mac] += scores * (a.size + a.value_size);
+  // Queries of all heads that share a key meet it at once.
+  Count heads = a.batch * a.heads, key_heads = a.key_heads.value_or(heads);
+  const std::optional<Count> sharing = divide_exact(heads, key_heads);
+  cost.nest = std::make_shared<const Nest>(
+      sharing ? Nest{std::move(key_heads), *sharing * a.queries, a.keys, a.size, a.value_size}
+              : Nest{std::move(heads), a.queries, a.keys, a.size, a.value_size});
   if (a.visible) cost.masked += a.batch * a.heads * (a.queries * a.keys - *a.visible) * (a.size + a.value_size);
   cost[Work::mul] += scores;
   if (a.masks > 0) cost[Work::add] += a.masks * scores;
@@ -138,6 +144,7 @@ Status cost_attention(const Call& c, Cost& cost) {
   Attend a;
   a.batch = s.batch;
   a.heads = s.heads;
+  a.key_heads = s.batch * s.kv_heads;
   a.queries = s.queries;
   a.keys = seen(c, s.keys, causal, cost);
   a.size = s.size;
@@ -190,6 +197,7 @@ Status cost_flex(const Call& c, Cost& cost) {
   Attend a;
   a.batch = s.batch;
   a.heads = s.heads;
+  a.key_heads = s.batch * s.kv_heads;
   a.queries = s.queries;
   a.keys = s.keys;
   a.size = s.size;
@@ -228,6 +236,7 @@ Status cost_aten_attention(const Call& c, Cost& cost) {
   Attend a;
   a.batch = numel(q, 0, q.size() - 2);  // heads are among the batches
   if (const Shape& y = c.out_shape(); c.outputs() == 1 && y.size() >= 2) a.batch = numel(y, 0, y.size() - 2);
+  a.key_heads = numel(k, 0, k.size() - 2);
   a.heads = 1;
   a.queries = q[q.size() - 2];
   a.keys = k[k.size() - 2];
@@ -291,7 +300,7 @@ Status cost_efficient(const Call& c, Cost& cost) {
 }  // namespace
 
 std::vector<Rule> attention_family() {
-  return joined({
+  std::vector<Rule> rules = joined({
       {{"attention", "q k v mask past_key past_value #valid", "Scaled dot-product attention in heads, with a cache",
         std::string(kAttendFormula) + "; written: the cache grows in place; windows and padded keys: a bound",
         "https://onnx.ai/onnx/operators/onnx__Attention.html", infer_attention, cost_attention, onnx({"Attention"})},
@@ -322,6 +331,10 @@ std::vector<Rule> attention_family() {
       linear_attention_rules(),
       position_rules(),
   });
+  return with(Access::contraction,
+              with(Access::pointwise,
+                   {"rotary_embedding", "gemma_rotary", "relative_position_bias", "gated_relative_position_bias"},
+                   std::move(rules)));
 }
 
 }  // namespace macsim::rules

@@ -21,6 +21,7 @@ struct Attend {
   bool widened = false;   ///< scores are converted for the softmax, and back
   /// For one head, the pairs of a query and a key that a mask of the operator's own leaves; unset: not known, or all.
   std::optional<Count> visible;
+  std::optional<Count> key_heads;  ///< heads of keys in all batches, where several heads share them
 
   Count scores() const { return batch * heads * queries * keys; }
 };

@@ -210,6 +210,7 @@ Status count(const Call& c, Cost& cost) {
   Attend a;
   a.batch = s.batch;
   a.heads = s.heads;
+  a.key_heads = s.batch * s.kv_heads;
   a.queries = s.queries;
   a.keys = window > 0 ? keys_in_window(c, s.keys, window, cost) : s.keys;
   a.size = a.value_size = s.size;

@@ -1,5 +1,6 @@
 // The list of families; it is the only list there is.
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <iterator>
 
 #include "rules/families.hpp"
@@ -20,6 +21,20 @@ std::vector<Rule> builtin() {
     rows.insert(rows.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
   }
   return rows;
+}
+
+std::vector<Rule> with(Access access, std::vector<Rule> rules) {
+  for (Rule& rule : rules) {
+    if (rule.access == Access::other) rule.access = access;
+  }
+  return rules;
+}
+
+std::vector<Rule> with(Access access, std::initializer_list<std::string_view> names, std::vector<Rule> rules) {
+  for (Rule& rule : rules) {
+    if (std::find(names.begin(), names.end(), rule.name) != names.end()) rule.access = access;
+  }
+  return rules;
 }
 
 }  // namespace macsim::rules

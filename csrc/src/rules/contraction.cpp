@@ -541,7 +541,8 @@ std::vector<Rule> distance_rules() {
 std::vector<Rule> matmul_rules() { return joined({plain_rules(), gemm_rules(), distance_rules(), aten_rules()}); }
 
 std::vector<Rule> contraction_family() {
-  return joined({matmul_rules(), quantized_matmul_rules(), low_bit_matmul_rules(), einsum_rules()});
+  return with(Access::contraction,
+              joined({matmul_rules(), quantized_matmul_rules(), low_bit_matmul_rules(), einsum_rules()}));
 }
 
 }  // namespace macsim::rules

@@ -282,7 +282,8 @@ std::vector<Rule> unary_rules() {
 }
 
 std::vector<Rule> elementwise_family() {
-  return joined({unary_rules(), binary_rules(), several_rules(), special_rules(), fused_rules()});
+  return with(Access::pointwise,
+              joined({unary_rules(), binary_rules(), several_rules(), special_rules(), fused_rules()}));
 }
 
 }  // namespace macsim::rules

@@ -2,6 +2,8 @@
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <initializer_list>
+#include <string_view>
 #include <vector>
 
 #include "macsim/rule.hpp"
@@ -10,6 +12,11 @@ namespace macsim::rules {
 
 /// Every row there is, family by family.
 std::vector<Rule> builtin();
+
+/// The rows, each with this access where none is said.
+std::vector<Rule> with(Access access, std::vector<Rule> rules);
+/// The same, for the rows of these names only; the others stay as they are.
+std::vector<Rule> with(Access access, std::initializer_list<std::string_view> names, std::vector<Rule> rules);
 
 std::vector<Rule> contraction_family();  // matmul, gemm, einsum, and their fused and quantised kin
 std::vector<Rule> conv_family();         // conv, transposed, deformable, quantised, fused, col2im

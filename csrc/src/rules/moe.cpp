@@ -286,7 +286,7 @@ const char* const kVisitFormula =
 
 std::vector<Rule> moe_family() {
   const std::string visit_text = kVisitFormula;
-  return {
+  std::vector<Rule> rules = {
       {"moe",
        kSlots,
        "Experts on the tokens that choose them",
@@ -324,6 +324,7 @@ std::vector<Rule> moe_family() {
        "mac = rows * K * N; gate: silu and mul on rows * inner", contrib_doc("RouterGateUpProj"), gate_up::infer,
        gate_up::count, microsoft({"RouterGateUpProj"})},
   };
+  return with(Access::contraction, std::move(rules));
 }
 
 }  // namespace macsim::rules

@@ -374,7 +374,8 @@ std::vector<Rule> move_family() {
   for (auto part : {slice_rules, gather_rules}) {
     for (Rule& rule : part()) rules.push_back(std::move(rule));
   }
-  return rules;
+  return with(Access::view, {"slice", "split"},
+              with(Access::update, {"concat", "scatter_elements", "scatter_nd", "tensor_scatter"}, std::move(rules)));
 }
 
 }  // namespace macsim::rules

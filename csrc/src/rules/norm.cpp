@@ -333,7 +333,7 @@ std::vector<Rule> norm_family() {
        infer_same, cost_mean_variance, onnx({"MeanVarianceNormalization"})},
   };
   for (Rule& rule : fused_norm_rules()) rules.push_back(std::move(rule));
-  return rules;
+  return with(Access::rows, with(Access::pointwise, {"batch_norm"}, std::move(rules)));
 }
 
 }  // namespace macsim::rules

@@ -392,7 +392,11 @@ std::vector<Rule> quant_family() {
        contrib_doc("GatherPacked"), infer_gather_packed, cost_gather_packed, microsoft({"GatherPacked"})},
   };
   for (Rule& rule : quantised_elementwise_rules()) rules.push_back(std::move(rule));
-  return rules;
+  return with(Access::dequantize, {"dequantize"},
+              with(Access::pointwise,
+                   {"quantize", "fake_quantize", "quantised_add", "quantised_mul", "quantised_sigmoid",
+                    "quantised_leaky_relu", "quantised_gelu", "quantised_where"},
+                   std::move(rules)));
 }
 
 }  // namespace macsim::rules

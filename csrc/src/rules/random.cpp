@@ -201,7 +201,7 @@ std::vector<Rule> random_family() {
   const std::string philox = "each number mul 5, add 5, logic 10, convert 1 (an estimate)";
   const std::string pair = "; each pair log 1, sqrt 1, trig 2, mul 4; scale mul, mean add";
   const std::string range = "; range mul, low end add";
-  return {
+  std::vector<Rule> rules = {
       {"random_normal", "", "Random numbers from a normal distribution", philox + pair, docs + "RandomNormal.html",
        infer_random, cost_normal, onnx({"RandomNormal"}) + aten({"randn", "normal", "randn_like"})},
       {"random_normal_like", "#x", "Random numbers from a normal distribution, in the shape of a tensor", philox + pair,
@@ -244,6 +244,7 @@ std::vector<Rule> random_family() {
                                 {"com.microsoft::BiasDropout", {}},
                                 {"com.microsoft::BitmaskBiasDropout", {}}}},
   };
+  return with(Access::pointwise, {"dropout"}, std::move(rules));
 }
 
 }  // namespace macsim::rules

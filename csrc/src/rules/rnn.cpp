@@ -326,7 +326,7 @@ const char* const kLstmFormula =
 }  // namespace
 
 std::vector<Rule> rnn_family() {
-  return {
+  std::vector<Rule> rules = {
       {"rnn", kSlots, "Simple recurrent layer",
        "T steps of batch B, D directions, E = D T B H: mac = T B (|W| + |R|); add = E + E with a bias (and D H once); "
        "tanh on "
@@ -364,6 +364,7 @@ std::vector<Rule> rnn_family() {
                                    "add and exp = D T B S A; softmax over S",
        contrib_doc("AttnLSTM"), infer_recurrent, cost_attentive, microsoft({"AttnLSTM"})},
   };
+  return with(Access::contraction, std::move(rules));
 }
 
 }  // namespace macsim::rules

@@ -343,7 +343,7 @@ Status infer_trilu(const Call& c, Outputs& out) {
 }  // namespace
 
 std::vector<Rule> shape_family() {
-  return {
+  std::vector<Rule> rules = {
       {"shape", "#x", "The sizes of a tensor", "no work; a host-side number", onnx_page("Shape"), infer_shape,
        cost_free("a host-side number"), onnx({"Shape"})},
       {"size", "#x", "The number of elements", "no work; a host-side number", onnx_page("Size"), infer_size,
@@ -390,6 +390,7 @@ std::vector<Rule> shape_family() {
        infer_trilu, cost_moves("moves data only"),
        onnx({"Trilu"}) + microsoft({"Trilu"}) + aten({"triu", "tril"}, aten_same, "x")},
   };
+  return with(Access::pointwise, {"trilu", "constant_of_shape"}, std::move(rules));
 }
 
 }  // namespace macsim::rules

@@ -301,7 +301,7 @@ Status cost_to_sparse(const Call& c, Cost& cost) {
 std::vector<Rule> view_family() {
   const std::string none = "no work; a view: no data moved";
   const std::string moves = "no work; reads |x|, writes |y|";
-  return {
+  std::vector<Rule> rules = {
       {"reshape", "x #shape", "The same elements in another shape", none, onnx_page("Reshape"), infer_reshape,
        cost_free(kView),
        onnx({"Reshape"}) + aten({"view", "reshape", "flatten", "unflatten", "view_as", "reshape_as", "_unsafe_view",
@@ -358,6 +358,8 @@ std::vector<Rule> view_family() {
        "https://docs.pytorch.org/docs/stable/generated/torch.Tensor.to_sparse.html", aten_same, cost_to_sparse,
        aten({"to_sparse", "to_sparse_csr", "to_sparse_csc", "to_sparse_bsr", "to_sparse_bsc"}, aten_same)},
   };
+  return with(Access::view, {"reshape", "squeeze", "unsqueeze", "flatten", "identity"},
+              with(Access::pointwise, {"transpose", "expand", "copy"}, std::move(rules)));
 }
 
 }  // namespace macsim::rules

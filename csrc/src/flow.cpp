@@ -1,0 +1,260 @@
+// The flow of tensors: values of all frames, views looked through, and what each row reads and writes of them.
+// Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#include "flow.hpp"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "rules/support.hpp"
+
+namespace macsim {
+namespace {
+
+// Names that exporters and runtimes give to the keys and values of earlier tokens: past_key_values.0.key,
+// present.0.value, k_cache.
+bool is_cache_name(std::string_view name) {
+  std::string lower(name);
+  std::transform(lower.begin(), lower.end(), lower.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  return lower.starts_with("past_") || lower.starts_with("present") || lower.find("past_key") != std::string::npos ||
+         lower.find("cache") != std::string::npos || lower.find("past_value") != std::string::npos;
+}
+
+bool has_bytes(const Type& type) { return type.kind == Kind::tensor && type.dtype != DType::string; }
+
+}  // namespace
+
+Flow::Flow(const Report::Data& from) : data(from), found(*from.found) {
+  number();
+  classify();
+  const std::size_t count = rows();
+  custom_.assign(count, false);
+  read_first_.reserve(count + 1);
+  write_first_.reserve(count + 1);
+  reads_.reserve(2 * count);
+  writes_.reserve(count);
+  for (std::size_t row = 0; row < count; ++row) go_through(row);
+  read_first_.push_back(static_cast<std::uint32_t>(reads_.size()));
+  write_first_.push_back(static_cast<std::uint32_t>(writes_.size()));
+  for (const ValueId id : found.frames.front().graph->outputs) {
+    const std::uint32_t tensor = tensor_of(0, id);
+    escapes_[tensor] = true;
+    if (duty_[tensor] != Duty::activation) continue;
+    duty_[tensor] = is_cache_name(found.frames.front().graph->values[id].name) ? Duty::cache : Duty::output;
+  }
+  find_readers();
+}
+
+void Flow::number() {
+  base_.reserve(found.frames.size() + 1);
+  region_.reserve(found.frames.size());
+  std::uint32_t values = 0;
+  for (std::uint32_t f = 0; f < found.frames.size(); ++f) {
+    const Frame& frame = found.frames[f];
+    base_.push_back(values);
+    values += static_cast<std::uint32_t>(frame.graph->values.size());
+    region_.push_back(frame.function != nullptr ? region_[frame.outer] : f);
+  }
+  base_.push_back(values);
+  alias_.resize(values);
+  for (std::uint32_t v = 0; v < values; ++v) alias_[v] = v;
+  producer_.assign(values, kNone);
+  escapes_.assign(values, false);
+  duty_.assign(values, Duty::activation);
+  size_.resize(values);
+  for (std::uint32_t f = 0; f < found.frames.size(); ++f) {
+    const Frame& frame = found.frames[f];
+    for (ValueId id = 0; id < frame.graph->values.size(); ++id) {
+      if (has_bytes(frame.types[id])) size_[base_[f] + id] = bound(rules::bytes(frame.types[id]));
+    }
+    if (frame.caller == nullptr) continue;
+    for (const Graph::Capture& capture : frame.graph->captures) {
+      alias_[base_[f] + capture.inner] = base_[frame.outer] + capture.outer;
+    }
+    const Graph& around = *found.frames[frame.outer].graph;
+    const Span<ValueId> given = around.inputs_of(*frame.caller), results = around.outputs_of(*frame.caller);
+    if (frame.function == nullptr) continue;
+    for (std::size_t i = 0; i < given.size() && i < frame.graph->inputs.size(); ++i) {
+      if (given[i] != kNone) alias_[base_[f] + frame.graph->inputs[i]] = base_[frame.outer] + given[i];
+    }
+    for (std::size_t i = 0; i < results.size() && i < frame.graph->outputs.size(); ++i) {
+      if (results[i] != kNone) alias_[base_[frame.outer] + results[i]] = base_[f] + frame.graph->outputs[i];
+    }
+  }
+}
+
+void Flow::classify() {
+  for (std::uint32_t f = 0; f < found.frames.size(); ++f) {
+    const Graph& graph = *found.frames[f].graph;
+    for (ValueId id = 0; id < graph.values.size(); ++id) {
+      if (graph.values[id].stored != kNone) duty_[base_[f] + id] = Duty::weight;
+    }
+  }
+  const Graph& top = *found.frames.front().graph;
+  for (const ValueId id : top.inputs) {
+    if (top.values[id].stored == kNone) duty_[id] = is_cache_name(top.values[id].name) ? Duty::cache : Duty::input;
+  }
+  // What control flow takes and gives is needed by more than rows.
+  for (std::uint32_t f = 0; f < found.frames.size(); ++f) {
+    const Frame& frame = found.frames[f];
+    if (frame.caller == nullptr || frame.function != nullptr) continue;
+    for (const ValueId id : found.frames[frame.outer].graph->inputs_of(*frame.caller)) {
+      if (id != kNone) escapes_[tensor_of(frame.outer, id)] = true;
+    }
+    for (const ValueId id : frame.graph->outputs) escapes_[tensor_of(f, id)] = true;
+  }
+}
+
+std::uint32_t Flow::tensor_of(std::uint32_t frame, ValueId id) const noexcept {
+  std::uint32_t v = base_[frame] + id;
+  while (alias_[v] != v) v = alias_[v];
+  return v;
+}
+
+Access Flow::access(std::size_t row) const noexcept {
+  const Match* match = found.matches[found.frames[found.frame[row]].graph->nodes[found.node[row]].op];
+  return match == nullptr ? Access::other : match->rule->access;
+}
+
+const Count& Flow::at(Column column, std::size_t row) const {
+  static const Count none;
+  const auto& values = data.columns[static_cast<std::size_t>(column)];
+  return row < values.size() ? values[row] : none;
+}
+
+void Flow::go_through(std::size_t row) {
+  read_first_.push_back(static_cast<std::uint32_t>(reads_.size()));
+  write_first_.push_back(static_cast<std::uint32_t>(writes_.size()));
+  const std::uint32_t f = found.frame[row];
+  const Graph& graph = *found.frames[f].graph;
+  const Node& node = graph.nodes[found.node[row]];
+  const Access how = access(row);
+  const auto own = static_cast<std::uint32_t>(row);
+  const bool still = at(Column::read, row).is(0) && at(Column::weights, row).is(0) && at(Column::written, row).is(0);
+  if (still) {
+    const bool passes = how != Access::other && how != Access::contraction && how != Access::update;
+    const ValueId from = node.inputs == 0 ? kNone : graph.inputs_of(node)[0];
+    for (const ValueId id : graph.outputs_of(node)) {
+      if (id == kNone || alias_[base_[f] + id] != base_[f] + id) continue;
+      if (passes && from != kNone) {
+        alias_[base_[f] + id] = tensor_of(f, from);
+      } else {
+        producer_[base_[f] + id] = own;
+      }
+    }
+    return;
+  }
+  add_reads(row, node, f);
+  const std::size_t first = writes_.size();
+  const auto times = found.times.empty() ? found.times.end() : found.times.find(row);
+  const Count repeat = bound(times != found.times.end() ? times->second : found.frames[f].times);
+  Count sum;
+  for (const ValueId id : graph.outputs_of(node)) {
+    if (id == kNone) continue;
+    const std::uint32_t value = base_[f] + id, tensor = tensor_of(f, id);
+    producer_[tensor] = own;
+    if (!has_bytes(found.frames[f].types[id])) continue;
+    if (how == Access::update && writes_.size() == first && reads_.size() > read_first_.back() &&
+        duty_[reads_[read_first_.back()].tensor] == Duty::cache) {
+      duty_[tensor] = Duty::cache;
+    }
+    writes_.push_back({tensor, value, size_[value] * repeat});
+    sum += writes_.back().bytes;
+  }
+  const Count& written = at(Column::written, row);
+  if (sum == written || !written.defined() || !sum.defined() || writes_.size() == first) return;
+  custom_[row] = true;
+  // The first result has what the others leave; where that is nothing, it has all.
+  Count left = written - (sum - writes_[first].bytes);
+  if (left.constant().value_or(0) < 0) {
+    for (std::size_t i = first + 1; i < writes_.size(); ++i) writes_[i].bytes = 0;
+    left = written;
+  }
+  writes_[first].bytes = std::move(left);
+}
+
+void Flow::add_reads(std::size_t row, const Node& node, std::uint32_t f) {
+  const Frame& frame = found.frames[f];
+  const Match* match = found.matches[node.op];
+  const auto times = found.times.empty() ? found.times.end() : found.times.find(row);
+  const Count repeat = bound(times != found.times.end() ? times->second : frame.times);
+  const std::size_t first = reads_.size();
+  Count whole;
+  const Span<ValueId> inputs = frame.graph->inputs_of(node);
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    if (inputs[i] == kNone || !has_bytes(frame.types[inputs[i]])) continue;
+    if (match != nullptr && (i < match->host.size() ? match->host[i] : match->host_rest)) continue;
+    const std::uint32_t value = base_[f] + inputs[i], tensor = tensor_of(f, inputs[i]);
+    whole += size_[value] * repeat;
+    reads_.push_back({tensor, value, narrow(value, tensor) * repeat});
+  }
+  const Count stated = at(Column::read, row) + at(Column::weights, row);
+  if (whole == stated || !stated.defined() || !whole.defined() || reads_.size() == first) return;
+  custom_[row] = true;
+  const auto is_stored = [&](const Touch& touch) {
+    if (touch.value < base_[f] || touch.value >= base_[f + 1]) return false;
+    const ValueId id = touch.value - base_[f];
+    return frame.origins.empty() ? frame.graph->values[id].stored != kNone : frame.origins[id] != nullptr;
+  };
+  for (const bool stored : {false, true}) {
+    const Count& column = at(stored ? Column::weights : Column::read, row);
+    Count sum;
+    Touch* head = nullptr;
+    for (std::size_t i = first; i < reads_.size(); ++i) {
+      if (is_stored(reads_[i]) != stored) continue;
+      if (head == nullptr) head = &reads_[i];
+      sum += reads_[i].bytes;
+    }
+    if (head == nullptr || sum == column) continue;
+    Count left = column - (sum - head->bytes);
+    if (left.constant().value_or(0) < 0) {
+      for (std::size_t i = first; i < reads_.size(); ++i) {
+        if (is_stored(reads_[i]) == stored) reads_[i].bytes = 0;
+      }
+      left = column;
+    }
+    head->bytes = std::move(left);
+  }
+}
+
+// Of a view no more than what it shows, nor than what is there.
+Count Flow::narrow(std::uint32_t value, std::uint32_t tensor) const {
+  const Count &shown = size_[value], &there = size_[tensor];
+  if (value == tensor || shown == there) return shown;
+  if (at_least(shown, there, 1) == Truth::yes) return there;  // broadcast
+  return at_least(there, shown, 1) == Truth::yes ? shown : min(shown, there);
+}
+
+void Flow::find_readers() {
+  reader_first_.assign(values() + 1, 0);
+  for (const Touch& touch : reads_) ++reader_first_[touch.tensor + 1];
+  for (std::size_t t = 0; t < values(); ++t) reader_first_[t + 1] += reader_first_[t];
+  readers_.resize(reads_.size());
+  std::vector<std::uint32_t> next(reader_first_.begin(), reader_first_.end() - 1);
+  for (std::size_t row = 0; row < rows(); ++row) {
+    for (const Touch& touch : reads(row)) readers_[next[touch.tensor]++] = static_cast<std::uint32_t>(row);
+  }
+}
+
+std::uint32_t Flow::frame_of(std::uint32_t value) const {
+  return static_cast<std::uint32_t>(std::upper_bound(base_.begin(), base_.end(), value) - base_.begin() - 1);
+}
+
+const Type& Flow::type(std::uint32_t value) const {
+  const std::uint32_t f = base_.size() == 2 ? 0 : frame_of(value);
+  return found.frames[f].types[value - base_[f]];
+}
+
+std::string_view Flow::name(std::uint32_t value) const {
+  const std::uint32_t f = frame_of(value);
+  return found.frames[f].graph->values[value - base_[f]].name;
+}
+
+const Nest* Flow::nest(std::size_t row) const {
+  const auto at = std::lower_bound(found.nests.begin(), found.nests.end(), row,
+                                   [](const auto& one, std::size_t wanted) { return one.first < wanted; });
+  return at != found.nests.end() && at->first == row ? at->second.get() : nullptr;
+}
+
+}  // namespace macsim

@@ -1,0 +1,123 @@
+// The flow of tensors through a finished report: for every row what it reads and writes, views looked through. Private.
+// Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "macsim/traffic.hpp"
+#include "sum.hpp"
+#include "walk.hpp"
+
+namespace macsim {
+
+/// A tensor that a row reads or writes: a value, the tensor behind its views, and the bytes that move of it, in all
+/// runs of the row.
+struct Touch {
+  std::uint32_t tensor = 0, value = 0;
+  Count bytes;
+};
+
+/// Values of all frames are numbered one after another; a tensor is a value that is nobody's view.
+class Flow {
+ public:
+  explicit Flow(const Report::Data& data);
+
+  std::size_t rows() const noexcept { return found.node.size(); }
+  std::size_t values() const noexcept { return alias_.size(); }
+  Span<Touch> reads(std::size_t row) const { return span(reads_, read_first_, row); }
+  Span<Touch> writes(std::size_t row) const { return span(writes_, write_first_, row); }
+  /// Rows that read a tensor, in order, once for each time.
+  Span<std::uint32_t> readers(std::uint32_t tensor) const { return span(readers_, reader_first_, tensor); }
+  std::uint32_t producer(std::uint32_t tensor) const noexcept { return producer_[tensor]; }  ///< row; kNone
+  bool escapes(std::uint32_t tensor) const noexcept { return escapes_[tensor]; }  ///< others than rows need it
+  Access access(std::size_t row) const noexcept;
+  /// Its bytes are its own rule's: they are not all of its inputs and outputs, once.
+  bool is_custom(std::size_t row) const noexcept { return custom_[row]; }
+  /// Rows of one region may be one kernel: they run as often, with nothing of control flow between them.
+  std::uint32_t region(std::size_t row) const noexcept { return region_[found.frame[row]]; }
+  /// Weights, inputs of the model, and what is worked out before it runs: no row of it writes them.
+  bool is_given(std::uint32_t tensor) const noexcept {
+    const std::uint32_t maker = producer_[tensor];
+    if (maker != kNone) return write_first_[maker] == write_first_[maker + 1];
+    return duty_[tensor] != Duty::activation && duty_[tensor] != Duty::output;
+  }
+  bool runs_once(std::size_t row) const { return found.times.empty() && found.frames[found.frame[row]].times.is(1); }
+  Duty duty(std::uint32_t tensor) const noexcept { return duty_[tensor]; }
+  const Type& type(std::uint32_t value) const;
+  /// Bytes of a value with the sizes that are bound, in one run.
+  const Count& size(std::uint32_t value) const { return size_[value]; }
+  std::uint32_t tensor_of(std::uint32_t frame, ValueId id) const noexcept;
+  std::uint32_t value_of(std::uint32_t frame, ValueId id) const noexcept { return base_[frame] + id; }
+  std::string_view name(std::uint32_t value) const;
+  const Nest* nest(std::size_t row) const;
+  Count bound(const Count& count) const { return count.is_constant() ? count : count.bind(data.bound); }
+
+  const Report::Data& data;
+  const Analysis& found;
+
+ private:
+  template <class T>
+  static Span<T> span(const std::vector<T>& all, const std::vector<std::uint32_t>& first, std::size_t at) {
+    return {all.data() + first[at], first[at + 1] - first[at]};
+  }
+  void number();
+  void classify();
+  void go_through(std::size_t row);
+  void add_reads(std::size_t row, const Node& node, std::uint32_t frame);
+  void fit(std::size_t row, std::size_t first, Column activations);
+  void find_readers();
+  const Count& at(Column column, std::size_t row) const;
+  Count narrow(std::uint32_t value, std::uint32_t tensor) const;
+  std::uint32_t frame_of(std::uint32_t value) const;
+
+  std::vector<std::uint32_t> base_;   // by frame: its first value
+  std::vector<std::uint32_t> alias_;  // by value: what it is a view of; itself
+  std::vector<std::uint32_t> producer_;
+  std::vector<bool> escapes_, custom_;
+  std::vector<Duty> duty_;
+  std::vector<std::uint32_t> region_;  // by frame
+  std::vector<Count> size_;
+  std::vector<Touch> reads_, writes_;
+  std::vector<std::uint32_t> read_first_, write_first_, readers_, reader_first_;
+};
+
+/// Which rows are one kernel: by row, kNone for those that move nothing. `inlined`: rows that kernels of others do
+/// while they read; they are in the first of these. `order`: kernels as they can run, each after those whose results it
+/// needs.
+struct Kernels {
+  std::vector<std::uint32_t> group;
+  std::vector<bool> inlined;
+  std::uint32_t count = 0;
+};
+Kernels kernels_of(const Flow& flow);
+
+/// One kernel's tensors from outside, and those of its own that others need.
+struct Edges {
+  std::vector<std::uint32_t> first_read, first_write;  // by kernel, one more at the end
+  struct Edge {
+    std::uint32_t row = 0;
+    Touch touch;
+  };
+  std::vector<Edge> reads, writes;
+};
+Edges edges_of(const Flow& flow, const Kernels& kernels);
+
+/// Fills in what moves.
+class Bytes {
+ public:
+  Bytes(const Flow& flow, Traffic& out) : flow_(flow), out_(out) {}
+  void add(std::uint32_t row, bool written, const Touch& touch, const Count& bytes);
+  void finish();
+
+ private:
+  const Flow& flow_;
+  Traffic& out_;
+  std::array<Sum, kMoved> totals_;
+  std::array<Sum, kDuties> duties_;
+};
+
+/// Puts the bytes of kernels behind a memory of `capacity` bytes into `out`.
+void put_cached(const Flow& flow, const Kernels& kernels, const Edges& edges, Traffic& out);
+
+}  // namespace macsim

@@ -1,0 +1,162 @@
+// Memory held while a model runs: tensors by when they are made and last read.
+// Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "flow.hpp"
+
+namespace macsim {
+namespace {
+
+/// When a tensor is there: rows from the first to the last, both included.
+struct Life {
+  std::uint32_t tensor = 0, from = 0, to = 0;
+};
+
+class Living {
+ public:
+  Living(const Flow& flow, const MemoryOptions& options)
+      : flow_(flow), options_(options), rows_(static_cast<std::uint32_t>(flow.rows())), place_(flow.values()) {
+    for (std::uint32_t v = 0; v < place_.size(); ++v) place_[v] = v;
+  }
+
+  std::vector<Life> run() {
+    find_ends();
+    for (std::uint32_t row = 0; row < rows_; ++row) {
+      for (const Touch& touch : flow_.writes(row)) reuse(row, touch);
+    }
+    // Tensors in one place live as one.
+    std::vector<Life> all;
+    std::vector<std::uint32_t> at(flow_.values(), kNone);
+    const auto live = [&](std::uint32_t tensor, std::uint32_t from, std::uint32_t to) {
+      const std::uint32_t place = place_of(tensor);
+      if (at[place] == kNone) {
+        at[place] = static_cast<std::uint32_t>(all.size());
+        all.push_back({place, from, to});
+      } else {
+        Life& life = all[at[place]];
+        life.from = std::min(life.from, from);
+        life.to = std::max(life.to, to);
+      }
+    };
+    for (std::uint32_t v = 0; v < flow_.values(); ++v) {
+      const Duty part = flow_.duty(v);
+      const bool given = flow_.producer(v) == kNone;
+      if (part == Duty::weight || flow_.size(v).is(0)) continue;
+      if (given && (part == Duty::input || part == Duty::cache)) live(v, 0, rows_);
+    }
+    for (std::uint32_t row = 0; row < rows_; ++row) {
+      for (const Touch& touch : flow_.writes(row)) {
+        if (!flow_.size(touch.tensor).is(0)) live(touch.tensor, row, end_[touch.tensor]);
+      }
+    }
+    return all;
+  }
+
+ private:
+  // The last row that needs each tensor; outputs and what control flow takes are needed to the end.
+  void find_ends() {
+    end_.assign(flow_.values(), 0);
+    for (std::uint32_t row = 0; row < rows_; ++row) {
+      for (const Touch& touch : flow_.writes(row)) end_[touch.tensor] = std::max(end_[touch.tensor], row);
+      for (const Touch& touch : flow_.reads(row)) end_[touch.tensor] = std::max(end_[touch.tensor], row);
+    }
+    for (std::uint32_t v = 0; v < flow_.values(); ++v) {
+      if (flow_.escapes(v)) end_[v] = rows_;
+    }
+  }
+
+  std::uint32_t place_of(std::uint32_t tensor) const {
+    while (place_[tensor] != tensor) tensor = place_[tensor];
+    return tensor;
+  }
+
+  // The result of an operator that changes its input is where that was (torch's names end in "_"); one that works point
+  // by point may be, when it is of the same size and nobody needs the input later.
+  void reuse(std::uint32_t row, const Touch& made) {
+    const Node& node = flow_.found.frames[flow_.found.frame[row]].graph->nodes[flow_.found.node[row]];
+    const Op& op = flow_.found.model->ops[node.op];
+    const Span<Touch> read = flow_.reads(row);
+    if (read.empty() || flow_.writes(row)[0].tensor != made.tensor) return;
+    const bool changes = op.dialect == "aten" && op.name.ends_with('_') && !op.name.ends_with("__");
+    if (changes) {
+      if (flow_.duty(read[0].tensor) != Duty::weight) place_[made.tensor] = place_of(read[0].tensor);
+      return;
+    }
+    const bool cache_grows = flow_.access(row) == Access::update && flow_.duty(read[0].tensor) == Duty::cache &&
+                             flow_.size(made.tensor) == flow_.size(read[0].tensor);
+    const bool by_point = options_.in_place && flow_.access(row) == Access::pointwise;
+    if (!by_point && !(cache_grows && options_.in_place)) return;
+    for (const Touch& touch : read) {
+      const Duty part = flow_.duty(touch.tensor);
+      if (part == Duty::weight || part == Duty::input || flow_.producer(touch.tensor) == kNone) continue;
+      const std::uint32_t place = place_of(touch.tensor);
+      if (end_[touch.tensor] != row || ends_later(place, row)) continue;
+      if (flow_.size(place) != flow_.size(made.tensor) ||
+          flow_.region(row) != flow_.region(flow_.producer(touch.tensor))) {
+        continue;
+      }
+      place_[made.tensor] = place;
+      return;
+    }
+  }
+  bool ends_later(std::uint32_t place, std::uint32_t row) const { return end_[place] > row; }
+
+  const Flow& flow_;
+  const MemoryOptions& options_;
+  std::uint32_t rows_;
+  std::vector<std::uint32_t> place_, end_;
+};
+
+}  // namespace
+
+Memory memory(const Report& report, const MemoryOptions& options) {
+  const Flow flow(report.data());
+  const auto rows = static_cast<std::uint32_t>(flow.rows());
+  Memory out;
+  out.weights = flow.bound(report.weight_bytes());
+  const std::vector<Life> lives = Living(flow, options).run();
+  std::vector<Count> change(rows + 2);
+  for (const Life& life : lives) {
+    const Count& size = flow.size(life.tensor);
+    if (!size.defined()) {
+      out.trust = Trust::unknown;
+      continue;
+    }
+    change[life.from] += size;
+    change[life.to + 1] -= size;
+  }
+  out.timeline.reserve(rows);
+  Count held;
+  for (std::uint32_t row = 0; row < rows; ++row) {
+    held += change[row];
+    out.timeline.push_back(held);
+  }
+  Count last;
+  for (std::uint32_t row = 0; row < rows; ++row) {
+    const Count& now = out.timeline[row];
+    if (now == last) continue;  // symbolic maxima are dear
+    last = now;
+    out.activations = max(out.activations, now);
+  }
+  out.peak_bytes = out.weights + out.activations;
+  if (!out.activations.defined()) out.trust = Trust::unknown;
+  const auto found = std::find(out.timeline.begin(), out.timeline.end(), out.activations);
+  if (found == out.timeline.end()) return out;
+  out.peak = static_cast<std::uint32_t>(found - out.timeline.begin());
+  for (const Life& life : lives) {
+    if (life.from > out.peak || life.to < out.peak || !flow.size(life.tensor).defined()) continue;
+    const std::uint32_t maker = flow.producer(life.tensor);
+    std::string name(flow.name(life.tensor));
+    if (name.empty() && maker != kNone) name = report.path(maker);
+    out.alive.push_back(
+        {std::move(name), flow.type(life.tensor), flow.duty(life.tensor), flow.size(life.tensor), life.from, life.to});
+  }
+  std::stable_sort(out.alive.begin(), out.alive.end(), [](const Held& a, const Held& b) {
+    return at_least(a.bytes, b.bytes) == Truth::yes && a.bytes != b.bytes;
+  });
+  return out;
+}
+
+}  // namespace macsim
