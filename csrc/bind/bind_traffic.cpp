@@ -30,14 +30,21 @@ struct Moving {
   std::size_t rows;
 };
 
-Moving moving(const Report& report, const std::string& level, std::int64_t capacity) {
+/// Tensors followed once, for all that is asked of them.
+struct Followed {
+  explicit Followed(const Report& report) : flows(report), rows(report.rows()) {}
+  Flows flows;
+  std::size_t rows;
+};
+
+Moving moving(const Followed& followed, const std::string& level, std::int64_t capacity) {
   const Level wanted = level_named(level);
   auto found = [&] {
     const py::gil_scoped_release release;
-    return traffic(report, wanted, capacity);
+    return followed.flows.traffic(wanted, capacity);
   }();
   if (!found) raise(found.status());
-  return {*std::move(found), report.rows()};
+  return {*std::move(found), followed.rows};
 }
 
 template <class Name, std::size_t kSize>
@@ -47,9 +54,9 @@ py::dict named(const std::array<Count, kSize>& amounts) {
   return out;
 }
 
-Memory held(const Report& report, bool in_place) {
+Memory held(const Followed& followed, bool in_place) {
   const py::gil_scoped_release release;
-  return memory(report, MemoryOptions{in_place});
+  return followed.flows.memory(MemoryOptions{in_place});
 }
 
 // (name, dtype, shape, what it is, bytes, first row, last row) of each tensor.
@@ -70,7 +77,7 @@ void bind_traffic(py::module_& m) {
           "column",
           [](const Moving& t, const std::string& name) {
             const Moved moved = moved_named(name);
-            return numbers(t.rows, [&](std::size_t i) { return t.traffic.at(moved, i); });
+            return numbers(t.rows, [&](std::size_t i) -> const Count& { return t.traffic.at(moved, i); });
           },
           py::arg("name"))
       .def_property_readonly("total", [](const Moving& t) { return named<Moved>(t.traffic.total); })
@@ -98,9 +105,10 @@ void bind_traffic(py::module_& m) {
       .def_property_readonly("timeline", [](const Memory& held) {
         return numbers(held.timeline.size(), [&](std::size_t i) -> const Count& { return held.timeline[i]; });
       });
-  m.def("traffic", &moving, py::arg("report"), py::arg("level"), py::arg("capacity"),
-        "Return the bytes that a report moves at a level.");
-  m.def("memory", &held, py::arg("report"), py::arg("in_place"), "Return the bytes that a run of a report holds.");
+  py::class_<Followed>(m, "Flows", "The tensors of a report, followed once.")
+      .def(py::init<const Report&>(), py::arg("report"), py::call_guard<py::gil_scoped_release>())
+      .def("traffic", &moving, py::arg("level"), py::arg("capacity"), "Return the bytes that move at a level.")
+      .def("memory", &held, py::arg("in_place"), "Return the bytes that a run holds.");
 }
 
 }  // namespace macsim::bind

@@ -144,6 +144,7 @@ void Walk::undo(const Mark& mark) {
   rows_.trust.resize(mark.rows);
   rows_.because.resize(mark.rows);
   rows_.dtypes.resize(mark.rows);
+  rows_.own_bytes.resize(mark.rows);
   while (!rows_.nests.empty() && rows_.nests.back().first >= mark.rows) rows_.nests.pop_back();
   for (auto& column : rows_.columns) {
     if (column.size() > mark.rows) column.resize(mark.rows);

@@ -21,6 +21,8 @@ bool is_cache_name(std::string_view name) {
          lower.find("cache") != std::string::npos || lower.find("past_value") != std::string::npos;
 }
 
+constexpr std::size_t kSized = 1024;  // types whose bytes are remembered: a power of 2
+
 bool has_bytes(const Type& type) { return type.kind == Kind::tensor && type.dtype != DType::string; }
 
 }  // namespace
@@ -29,11 +31,11 @@ Flow::Flow(const Report::Data& from) : data(from), found(*from.found) {
   number();
   classify();
   const std::size_t count = rows();
-  custom_.assign(count, false);
   read_first_.reserve(count + 1);
   write_first_.reserve(count + 1);
   reads_.reserve(2 * count);
   writes_.reserve(count);
+  for (const ValueId id : found.frames.front().graph->inputs) (void)sized(0, id);
   for (std::size_t row = 0; row < count; ++row) go_through(row);
   read_first_.push_back(static_cast<std::uint32_t>(reads_.size()));
   write_first_.push_back(static_cast<std::uint32_t>(writes_.size()));
@@ -62,12 +64,10 @@ void Flow::number() {
   producer_.assign(values, kNone);
   escapes_.assign(values, false);
   duty_.assign(values, Duty::activation);
-  size_.resize(values);
+  size_.assign(values, kNone);
+  sized_.resize(kSized);
   for (std::uint32_t f = 0; f < found.frames.size(); ++f) {
     const Frame& frame = found.frames[f];
-    for (ValueId id = 0; id < frame.graph->values.size(); ++id) {
-      if (has_bytes(frame.types[id])) size_[base_[f] + id] = bound(rules::bytes(frame.types[id]));
-    }
     if (frame.caller == nullptr) continue;
     for (const Graph::Capture& capture : frame.graph->captures) {
       alias_[base_[f] + capture.inner] = base_[frame.outer] + capture.outer;
@@ -147,9 +147,7 @@ void Flow::go_through(std::size_t row) {
   }
   add_reads(row, node, f);
   const std::size_t first = writes_.size();
-  const auto times = found.times.empty() ? found.times.end() : found.times.find(row);
-  const Count repeat = bound(times != found.times.end() ? times->second : found.frames[f].times);
-  Count sum;
+  const Amounts::Id repeat = times(row);
   for (const ValueId id : graph.outputs_of(node)) {
     if (id == kNone) continue;
     const std::uint32_t value = base_[f] + id, tensor = tensor_of(f, id);
@@ -159,71 +157,104 @@ void Flow::go_through(std::size_t row) {
         duty_[reads_[read_first_.back()].tensor] == Duty::cache) {
       duty_[tensor] = Duty::cache;
     }
-    writes_.push_back({tensor, value, size_[value] * repeat});
-    sum += writes_.back().bytes;
+    writes_.push_back({tensor, value, amounts_.multiply(sized(f, id), repeat)});
   }
-  const Count& written = at(Column::written, row);
-  if (sum == written || !written.defined() || !sum.defined() || writes_.size() == first) return;
-  custom_[row] = true;
+  if (!is_custom(row) || writes_.size() == first) return;
   // The first result has what the others leave; where that is nothing, it has all.
-  Count left = written - (sum - writes_[first].bytes);
-  if (left.constant().value_or(0) < 0) {
-    for (std::size_t i = first + 1; i < writes_.size(); ++i) writes_[i].bytes = 0;
+  const Amounts::Id written = amounts_.of(at(Column::written, row));
+  Amounts::Id others = Amounts::kZero;
+  for (std::size_t i = first + 1; i < writes_.size(); ++i) others = amounts_.add(others, writes_[i].bytes);
+  Amounts::Id left = amounts_.subtract(written, others);
+  if (amounts_[left].constant().value_or(0) < 0) {
+    for (std::size_t i = first + 1; i < writes_.size(); ++i) writes_[i].bytes = Amounts::kZero;
     left = written;
   }
-  writes_[first].bytes = std::move(left);
+  writes_[first].bytes = left;
+}
+
+// How often a row runs.
+Amounts::Id Flow::times(std::size_t row) {
+  if (!found.times.empty()) {
+    const auto own = found.times.find(row);
+    if (own != found.times.end()) return amounts_.of(bound(own->second));
+  }
+  const Count& times = found.frames[found.frame[row]].times;
+  return times.is(1) ? Amounts::kOne : amounts_.of(bound(times));
+}
+
+Amounts::Id Flow::sized(std::uint32_t frame, ValueId id) {
+  Amounts::Id& size = size_[base_[frame] + id];
+  if (size != kNone) return size;
+  const Type& type = found.frames[frame].types[id];
+  if (!has_bytes(type)) return size = Amounts::kZero;
+  std::size_t hash = static_cast<std::size_t>(type.dtype) + 31 * type.shape.size();
+  for (const Dim& dim : type.shape) hash = hash * 0x9e3779b97f4a7c15U + dim.hash();
+  Sized& known = sized_[(hash ^ (hash >> 32)) % kSized];
+  const bool same = known.type != nullptr && known.type->dtype == type.dtype && known.type->ranked == type.ranked &&
+                    known.type->shape == type.shape;
+  if (!same) known = {&type, amounts_.of(bound(rules::bytes(type)))};
+  return size = known.id;
+}
+
+Amounts::Id Flow::sized(std::uint32_t value) {
+  if (size_[value] != kNone) return size_[value];
+  const std::uint32_t f = frame_of(value);
+  return sized(f, value - base_[f]);
 }
 
 void Flow::add_reads(std::size_t row, const Node& node, std::uint32_t f) {
   const Frame& frame = found.frames[f];
   const Match* match = found.matches[node.op];
-  const auto times = found.times.empty() ? found.times.end() : found.times.find(row);
-  const Count repeat = bound(times != found.times.end() ? times->second : frame.times);
+  const Amounts::Id repeat = times(row);
   const std::size_t first = reads_.size();
-  Count whole;
   const Span<ValueId> inputs = frame.graph->inputs_of(node);
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     if (inputs[i] == kNone || !has_bytes(frame.types[inputs[i]])) continue;
     if (match != nullptr && (i < match->host.size() ? match->host[i] : match->host_rest)) continue;
     const std::uint32_t value = base_[f] + inputs[i], tensor = tensor_of(f, inputs[i]);
-    whole += size_[value] * repeat;
-    reads_.push_back({tensor, value, narrow(value, tensor) * repeat});
+    (void)sized(f, inputs[i]);
+    reads_.push_back({tensor, value, amounts_.multiply(narrow(value, tensor), repeat)});
   }
-  const Count stated = at(Column::read, row) + at(Column::weights, row);
-  if (whole == stated || !stated.defined() || !whole.defined() || reads_.size() == first) return;
-  custom_[row] = true;
-  const auto is_stored = [&](const Touch& touch) {
-    if (touch.value < base_[f] || touch.value >= base_[f + 1]) return false;
+  if (!is_custom(row)) return;
+  fit(first, amounts_.of(at(Column::read, row)), false, f);
+  fit(first, amounts_.of(at(Column::weights, row)), true, f);
+}
+
+// The rule states the bytes of all activations, or of all weights, that a row reads: the first of them has what the
+// others leave; where that is nothing, it has all.
+void Flow::fit(std::size_t first, Amounts::Id stated, bool weights, std::uint32_t f) {
+  const Frame& frame = found.frames[f];
+  const auto counts = [&](const Touch& touch) {
     const ValueId id = touch.value - base_[f];
-    return frame.origins.empty() ? frame.graph->values[id].stored != kNone : frame.origins[id] != nullptr;
+    const bool stored = frame.origins.empty() ? frame.graph->values[id].stored != kNone : frame.origins[id] != nullptr;
+    return stored == weights;
   };
-  for (const bool stored : {false, true}) {
-    const Count& column = at(stored ? Column::weights : Column::read, row);
-    Count sum;
-    Touch* head = nullptr;
-    for (std::size_t i = first; i < reads_.size(); ++i) {
-      if (is_stored(reads_[i]) != stored) continue;
-      if (head == nullptr) head = &reads_[i];
-      sum += reads_[i].bytes;
+  Touch* head = nullptr;
+  Amounts::Id others = Amounts::kZero;
+  for (std::size_t i = first; i < reads_.size(); ++i) {
+    if (!counts(reads_[i])) continue;
+    if (head == nullptr) {
+      head = &reads_[i];
+    } else {
+      others = amounts_.add(others, reads_[i].bytes);
     }
-    if (head == nullptr || sum == column) continue;
-    Count left = column - (sum - head->bytes);
-    if (left.constant().value_or(0) < 0) {
-      for (std::size_t i = first; i < reads_.size(); ++i) {
-        if (is_stored(reads_[i]) == stored) reads_[i].bytes = 0;
-      }
-      left = column;
-    }
-    head->bytes = std::move(left);
   }
+  if (head == nullptr) return;
+  head->bytes = amounts_.subtract(stated, others);
+  if (amounts_[head->bytes].constant().value_or(0) >= 0) return;
+  for (std::size_t i = first; i < reads_.size(); ++i) {
+    if (counts(reads_[i])) reads_[i].bytes = Amounts::kZero;
+  }
+  head->bytes = stated;
 }
 
 // Of a view no more than what it shows, nor than what is there.
-Count Flow::narrow(std::uint32_t value, std::uint32_t tensor) const {
-  const Count &shown = size_[value], &there = size_[tensor];
-  if (value == tensor || shown == there) return shown;
-  if (at_least(shown, there, 1) == Truth::yes) return there;  // broadcast
-  return at_least(there, shown, 1) == Truth::yes ? shown : min(shown, there);
+Amounts::Id Flow::narrow(std::uint32_t value, std::uint32_t tensor) {
+  const Amounts::Id shown = size_[value], there = value == tensor ? shown : sized(tensor);
+  if (shown == there) return shown;
+  if (at_least(amounts_[shown], amounts_[there], 1) == Truth::yes) return there;  // broadcast
+  if (at_least(amounts_[there], amounts_[shown], 1) == Truth::yes) return shown;
+  return amounts_.smaller(shown, there);
 }
 
 void Flow::find_readers() {

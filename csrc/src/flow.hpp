@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "amounts.hpp"
 #include "macsim/traffic.hpp"
-#include "sum.hpp"
 #include "walk.hpp"
 
 namespace macsim {
@@ -15,7 +15,7 @@ namespace macsim {
 /// runs of the row.
 struct Touch {
   std::uint32_t tensor = 0, value = 0;
-  Count bytes;
+  Amounts::Id bytes = 0;
 };
 
 /// Values of all frames are numbered one after another; a tensor is a value that is nobody's view.
@@ -33,7 +33,7 @@ class Flow {
   bool escapes(std::uint32_t tensor) const noexcept { return escapes_[tensor]; }  ///< others than rows need it
   Access access(std::size_t row) const noexcept;
   /// Its bytes are its own rule's: they are not all of its inputs and outputs, once.
-  bool is_custom(std::size_t row) const noexcept { return custom_[row]; }
+  bool is_custom(std::size_t row) const noexcept { return found.own_bytes[row] != 0; }
   /// Rows of one region may be one kernel: they run as often, with nothing of control flow between them.
   std::uint32_t region(std::size_t row) const noexcept { return region_[found.frame[row]]; }
   /// Weights, inputs of the model, and what is worked out before it runs: no row of it writes them.
@@ -45,8 +45,10 @@ class Flow {
   bool runs_once(std::size_t row) const { return found.times.empty() && found.frames[found.frame[row]].times.is(1); }
   Duty duty(std::uint32_t tensor) const noexcept { return duty_[tensor]; }
   const Type& type(std::uint32_t value) const;
-  /// Bytes of a value with the sizes that are bound, in one run.
-  const Count& size(std::uint32_t value) const { return size_[value]; }
+  /// Bytes of a value that rows touch, with the sizes that are bound, in one run.
+  Amounts::Id size(std::uint32_t value) const noexcept { return size_[value] == kNone ? Amounts::kZero : size_[value]; }
+  const Amounts& amounts() const noexcept { return amounts_; }
+  const Count& count(Amounts::Id id) const { return amounts_[id]; }
   std::uint32_t tensor_of(std::uint32_t frame, ValueId id) const noexcept;
   std::uint32_t value_of(std::uint32_t frame, ValueId id) const noexcept { return base_[frame] + id; }
   std::string_view name(std::uint32_t value) const;
@@ -65,19 +67,28 @@ class Flow {
   void classify();
   void go_through(std::size_t row);
   void add_reads(std::size_t row, const Node& node, std::uint32_t frame);
-  void fit(std::size_t row, std::size_t first, Column activations);
+  void fit(std::size_t first, Amounts::Id stated, bool weights, std::uint32_t frame);
+  Amounts::Id sized(std::uint32_t frame, ValueId id);
+  Amounts::Id sized(std::uint32_t value);
+  Amounts::Id times(std::size_t row);
   void find_readers();
   const Count& at(Column column, std::size_t row) const;
-  Count narrow(std::uint32_t value, std::uint32_t tensor) const;
+  Amounts::Id narrow(std::uint32_t value, std::uint32_t tensor);
   std::uint32_t frame_of(std::uint32_t value) const;
 
   std::vector<std::uint32_t> base_;   // by frame: its first value
   std::vector<std::uint32_t> alias_;  // by value: what it is a view of; itself
   std::vector<std::uint32_t> producer_;
-  std::vector<bool> escapes_, custom_;
+  std::vector<bool> escapes_;
   std::vector<Duty> duty_;
   std::vector<std::uint32_t> region_;  // by frame
-  std::vector<Count> size_;
+  std::vector<Amounts::Id> size_;      // by value; kNone: not asked for yet
+  Amounts amounts_;
+  struct Sized {
+    const Type* type = nullptr;
+    Amounts::Id id = 0;
+  };
+  std::vector<Sized> sized_;  // by hash: layers repeat
   std::vector<Touch> reads_, writes_;
   std::vector<std::uint32_t> read_first_, write_first_, readers_, reader_first_;
 };
@@ -101,23 +112,26 @@ struct Edges {
   };
   std::vector<Edge> reads, writes;
 };
-Edges edges_of(const Flow& flow, const Kernels& kernels);
+Edges edges_of(const Flow& flow, const Kernels& kernels, Amounts& amounts);
 
 /// Fills in what moves.
 class Bytes {
  public:
-  Bytes(const Flow& flow, Traffic& out) : flow_(flow), out_(out) {}
-  void add(std::uint32_t row, bool written, const Touch& touch, const Count& bytes);
+  Bytes(const Flow& flow, Amounts& amounts, Traffic& out);
+  void add(std::uint32_t row, bool written, std::uint32_t tensor, Amounts::Id bytes);
   void finish();
 
  private:
   const Flow& flow_;
+  Amounts& amounts_;
   Traffic& out_;
-  std::array<Sum, kMoved> totals_;
-  std::array<Sum, kDuties> duties_;
+  std::array<std::vector<std::int64_t>, kMoved> moved_;  // by amount: how often
+  std::array<std::vector<std::int64_t>, kDuties> duties_;
 };
 
 /// Puts the bytes of kernels behind a memory of `capacity` bytes into `out`.
-void put_cached(const Flow& flow, const Kernels& kernels, const Edges& edges, Traffic& out);
+void put_cached(const Flow& flow, const Kernels& kernels, const Edges& edges, Amounts& amounts, Traffic& out);
+
+Memory memory_of(const Flow& flow, const Report& report, const MemoryOptions& options);
 
 }  // namespace macsim

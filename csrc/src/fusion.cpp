@@ -182,6 +182,7 @@ class Fusion {
   }
   bool is_larger(std::uint32_t a, std::uint32_t b) const {
     const Type &x = flow_.type(a), &y = flow_.type(b);
+    if (x.shape == y.shape) return false;
     const Count left = rules::numel(x.shape), right = rules::numel(y.shape);
     return left != right && at_least(left, right) == Truth::yes;
   }
@@ -274,8 +275,8 @@ namespace {
 /// Gathers the edges of one kernel after another.
 class Gathering {
  public:
-  Gathering(const Flow& flow, const Kernels& kernels)
-      : flow_(flow), kernels_(kernels), seen_(flow.values(), kNone), place_(flow.values(), 0) {}
+  Gathering(const Flow& flow, const Kernels& kernels, Amounts& amounts)
+      : flow_(flow), kernels_(kernels), amounts_(amounts), seen_(flow.values(), kNone), place_(flow.values(), 0) {}
 
   Edges run() {
     std::vector<std::uint32_t> first(kernels_.count + 1, 0);
@@ -318,14 +319,14 @@ class Gathering {
       }
       Touch& already = out_.reads[place_[touch.tensor]].touch;
       if (already.value == touch.value) {
-        if (touch.bytes != already.bytes) already.bytes = max(touch.bytes, already.bytes);
+        already.bytes = amounts_.larger(touch.bytes, already.bytes);
         continue;
       }
       // Two views of a tensor: both, and no more than there is.
-      const Count& whole = flow_.size(touch.tensor);
+      const Amounts::Id whole = flow_.size(touch.tensor);
       if (already.bytes == whole) continue;
-      Count both = already.bytes + touch.bytes;
-      already.bytes = flow_.runs_once(row) ? min(both, whole) : std::move(both);
+      const Amounts::Id both = amounts_.add(already.bytes, touch.bytes);
+      already.bytes = flow_.runs_once(row) ? amounts_.smaller(both, whole) : both;
     }
   }
   void add_writes(std::uint32_t kernel, std::uint32_t row) {
@@ -341,12 +342,15 @@ class Gathering {
 
   const Flow& flow_;
   const Kernels& kernels_;
+  Amounts& amounts_;
   std::vector<std::uint32_t> seen_, place_;
   Edges out_;
 };
 
 }  // namespace
 
-Edges edges_of(const Flow& flow, const Kernels& kernels) { return Gathering(flow, kernels).run(); }
+Edges edges_of(const Flow& flow, const Kernels& kernels, Amounts& amounts) {
+  return Gathering(flow, kernels, amounts).run();
+}
 
 }  // namespace macsim

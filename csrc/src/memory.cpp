@@ -43,12 +43,12 @@ class Living {
     for (std::uint32_t v = 0; v < flow_.values(); ++v) {
       const Duty part = flow_.duty(v);
       const bool given = flow_.producer(v) == kNone;
-      if (part == Duty::weight || flow_.size(v).is(0)) continue;
+      if (part == Duty::weight || flow_.size(v) == Amounts::kZero) continue;
       if (given && (part == Duty::input || part == Duty::cache)) live(v, 0, rows_);
     }
     for (std::uint32_t row = 0; row < rows_; ++row) {
       for (const Touch& touch : flow_.writes(row)) {
-        if (!flow_.size(touch.tensor).is(0)) live(touch.tensor, row, end_[touch.tensor]);
+        if (flow_.size(touch.tensor) != Amounts::kZero) live(touch.tensor, row, end_[touch.tensor]);
       }
     }
     return all;
@@ -111,47 +111,47 @@ class Living {
 
 }  // namespace
 
-Memory memory(const Report& report, const MemoryOptions& options) {
-  const Flow flow(report.data());
+Memory memory_of(const Flow& flow, const Report& report, const MemoryOptions& options) {
   const auto rows = static_cast<std::uint32_t>(flow.rows());
   Memory out;
   out.weights = flow.bound(report.weight_bytes());
   const std::vector<Life> lives = Living(flow, options).run();
-  std::vector<Count> change(rows + 2);
+  Amounts amounts = flow.amounts();
+  std::vector<std::vector<Amounts::Id>> born(rows + 1), dead(rows + 2);
   for (const Life& life : lives) {
-    const Count& size = flow.size(life.tensor);
-    if (!size.defined()) {
+    const Amounts::Id size = flow.size(life.tensor);
+    if (!amounts[size].defined()) {
       out.trust = Trust::unknown;
       continue;
     }
-    change[life.from] += size;
-    change[life.to + 1] -= size;
+    born[life.from].push_back(size);
+    dead[life.to + 1].push_back(size);
+  }
+  std::vector<Amounts::Id> held_at;
+  held_at.reserve(rows);
+  Amounts::Id held = Amounts::kZero, most = Amounts::kZero;
+  for (std::uint32_t row = 0; row < rows; ++row) {
+    const Amounts::Id before = held;
+    for (const Amounts::Id size : dead[row]) held = amounts.subtract(held, size);
+    for (const Amounts::Id size : born[row]) held = amounts.add(held, size);
+    held_at.push_back(held);
+    if (held != before) most = amounts.larger(most, held);
   }
   out.timeline.reserve(rows);
-  Count held;
-  for (std::uint32_t row = 0; row < rows; ++row) {
-    held += change[row];
-    out.timeline.push_back(held);
-  }
-  Count last;
-  for (std::uint32_t row = 0; row < rows; ++row) {
-    const Count& now = out.timeline[row];
-    if (now == last) continue;  // symbolic maxima are dear
-    last = now;
-    out.activations = max(out.activations, now);
-  }
+  for (const Amounts::Id at : held_at) out.timeline.push_back(amounts[at]);
+  out.activations = amounts[most];
   out.peak_bytes = out.weights + out.activations;
   if (!out.activations.defined()) out.trust = Trust::unknown;
   const auto found = std::find(out.timeline.begin(), out.timeline.end(), out.activations);
   if (found == out.timeline.end()) return out;
   out.peak = static_cast<std::uint32_t>(found - out.timeline.begin());
   for (const Life& life : lives) {
-    if (life.from > out.peak || life.to < out.peak || !flow.size(life.tensor).defined()) continue;
+    const Count& size = flow.count(flow.size(life.tensor));
+    if (life.from > out.peak || life.to < out.peak || !size.defined()) continue;
     const std::uint32_t maker = flow.producer(life.tensor);
     std::string name(flow.name(life.tensor));
     if (name.empty() && maker != kNone) name = report.path(maker);
-    out.alive.push_back(
-        {std::move(name), flow.type(life.tensor), flow.duty(life.tensor), flow.size(life.tensor), life.from, life.to});
+    out.alive.push_back({std::move(name), flow.type(life.tensor), flow.duty(life.tensor), size, life.from, life.to});
   }
   std::stable_sort(out.alive.begin(), out.alive.end(), [](const Held& a, const Held& b) {
     return at_least(a.bytes, b.bytes) == Truth::yes && a.bytes != b.bytes;

@@ -3,10 +3,11 @@
 #include "macsim/traffic.hpp"
 
 #include <algorithm>
+#include <mutex>
+#include <string>
 #include <utility>
 
 #include "flow.hpp"
-#include "sum.hpp"
 
 namespace macsim {
 
@@ -23,81 +24,93 @@ std::string_view name_of(Duty part) noexcept {
   return kNames[static_cast<std::size_t>(part)];
 }
 
-void Bytes::add(std::uint32_t row, bool written, const Touch& touch, const Count& bytes) {
-  if (bytes.is(0)) return;
-  const Duty part = flow_.duty(touch.tensor);
+Bytes::Bytes(const Flow& flow, Amounts& amounts, Traffic& out) : flow_(flow), amounts_(amounts), out_(out) {
+  for (auto& column : out.columns) column.assign(flow.rows(), Amounts::kZero);
+}
+
+void Bytes::add(std::uint32_t row, bool written, std::uint32_t tensor, Amounts::Id bytes) {
+  if (bytes == Amounts::kZero) return;
+  const Duty duty = flow_.duty(tensor);
   const Moved moved = written                ? Moved::written
-                      : part == Duty::weight ? Moved::weights
-                      : part == Duty::cache  ? Moved::cache
+                      : duty == Duty::weight ? Moved::weights
+                      : duty == Duty::cache  ? Moved::cache
                                              : Moved::read;
-  auto& values = out_.columns[static_cast<std::size_t>(moved)];
-  if (values.size() <= row) values.resize(row + 1);
-  values[row] += bytes;
-  if (!bytes.defined()) {
-    out_.trust = Trust::unknown;
-    return;
-  }
-  duties_[static_cast<std::size_t>(part)].add(bytes);
-  totals_[static_cast<std::size_t>(moved)].add(bytes);
+  Amounts::Id& held = out_.columns[static_cast<std::size_t>(moved)][row];
+  held = amounts_.add(held, bytes);
+  const auto tally = [&](std::vector<std::int64_t>& times) {
+    if (times.size() <= bytes) times.resize(amounts_.size());
+    ++times[bytes];
+  };
+  tally(duties_[static_cast<std::size_t>(duty)]);
+  tally(moved_[static_cast<std::size_t>(moved)]);
 }
 
 void Bytes::finish() {
-  for (std::size_t m = 0; m < kMoved; ++m) out_.total[m] = totals_[m].take();
-  for (std::size_t p = 0; p < kDuties; ++p) out_.duties[p] = duties_[p].take();
-  const auto known = [](const Count& count) { return count.defined(); };
-  if (!std::all_of(out_.total.begin(), out_.total.end(), known)) out_.trust = Trust::unknown;
+  const auto total = [&](const std::vector<std::int64_t>& times) {
+    Count sum;
+    for (std::size_t id = 0; id < times.size(); ++id) {
+      if (times[id] == 0) continue;
+      const Count& amount = amounts_[static_cast<Amounts::Id>(id)];
+      if (amount.defined()) {
+        sum += times[id] * amount;
+      } else {
+        out_.trust = Trust::unknown;
+      }
+    }
+    if (!sum.defined()) out_.trust = Trust::unknown;
+    return sum;
+  };
+  for (std::size_t m = 0; m < kMoved; ++m) out_.total[m] = total(moved_[m]);
+  for (std::size_t d = 0; d < kDuties; ++d) out_.duties[d] = total(duties_[d]);
+  out_.amounts = amounts_.all();
 }
 
 namespace {
 
-void put_unfused(const Flow& flow, Traffic& out) {
-  Bytes bytes(flow, out);
+void put_unfused(const Flow& flow, Amounts& amounts, Traffic& out) {
+  Bytes bytes(flow, amounts, out);
   out.group.assign(flow.rows(), kNone);
   for (std::uint32_t row = 0; row < flow.rows(); ++row) {
     if (flow.reads(row).empty() && flow.writes(row).empty()) continue;
     out.group[row] = out.groups++;
-    for (const Touch& touch : flow.reads(row)) bytes.add(row, false, touch, touch.bytes);
-    for (const Touch& touch : flow.writes(row)) bytes.add(row, true, touch, touch.bytes);
+    for (const Touch& touch : flow.reads(row)) bytes.add(row, false, touch.tensor, touch.bytes);
+    for (const Touch& touch : flow.writes(row)) bytes.add(row, true, touch.tensor, touch.bytes);
   }
   bytes.finish();
 }
 
-void put_fused(const Flow& flow, const Edges& edges, Traffic& out) {
-  Bytes bytes(flow, out);
-  for (const Edges::Edge& edge : edges.reads) bytes.add(edge.row, false, edge.touch, edge.touch.bytes);
-  for (const Edges::Edge& edge : edges.writes) bytes.add(edge.row, true, edge.touch, edge.touch.bytes);
+void put_fused(const Flow& flow, const Edges& edges, Amounts& amounts, Traffic& out) {
+  Bytes bytes(flow, amounts, out);
+  for (const Edges::Edge& edge : edges.reads) bytes.add(edge.row, false, edge.touch.tensor, edge.touch.bytes);
+  for (const Edges::Edge& edge : edges.writes) bytes.add(edge.row, true, edge.touch.tensor, edge.touch.bytes);
   bytes.finish();
 }
 
 // Whatever comes from outside is read as far as the row needs that takes the most of it; outputs are written once.
-void put_minimum(const Flow& flow, Traffic& out) {
-  Bytes bytes(flow, out);
+void put_minimum(const Flow& flow, Amounts& amounts, Traffic& out) {
+  Bytes bytes(flow, amounts, out);
   out.group.assign(flow.rows(), kNone);
-  struct Most {
-    std::uint32_t row = kNone;
-    Touch touch;
-  };
-  std::vector<Most> most(flow.values());
+  std::vector<std::uint32_t> first(flow.values(), kNone);
+  std::vector<Amounts::Id> most(flow.values(), Amounts::kZero);
   for (std::uint32_t row = 0; row < flow.rows(); ++row) {
     for (const Touch& touch : flow.reads(row)) {
       if (!flow.is_given(touch.tensor)) continue;
-      Most& held = most[touch.tensor];
-      const Count& whole = flow.size(touch.tensor);
-      if (held.row == kNone) {
-        held = {row, touch};
-      } else if (held.touch.bytes != whole) {
-        held.touch.bytes = touch.bytes == whole ? whole : max(held.touch.bytes, touch.bytes);
-      }
+      if (first[touch.tensor] == kNone) first[touch.tensor] = row;
+      Amounts::Id& held = most[touch.tensor];
+      const Amounts::Id whole = flow.size(touch.tensor);
+      if (held != whole)
+        held = touch.bytes == whole || held == Amounts::kZero ? touch.bytes : amounts.larger(held, touch.bytes);
     }
   }
-  for (const Most& one : most) {
-    if (one.row != kNone) bytes.add(one.row, false, one.touch, min(one.touch.bytes, flow.size(one.touch.tensor)));
+  for (std::uint32_t tensor = 0; tensor < flow.values(); ++tensor) {
+    if (first[tensor] == kNone) continue;
+    bytes.add(first[tensor], false, tensor, amounts.smaller(most[tensor], flow.size(tensor)));
   }
   for (std::uint32_t row = 0; row < flow.rows(); ++row) {
     for (const Touch& touch : flow.writes(row)) {
       const Duty duty = flow.duty(touch.tensor);
       if (!flow.escapes(touch.tensor) || (duty != Duty::output && duty != Duty::cache)) continue;
-      bytes.add(row, true, touch, min(touch.bytes, flow.size(touch.tensor)));
+      bytes.add(row, true, touch.tensor, amounts.smaller(touch.bytes, flow.size(touch.tensor)));
     }
   }
   bytes.finish();
@@ -105,32 +118,56 @@ void put_minimum(const Flow& flow, Traffic& out) {
 
 }  // namespace
 
-Result<Traffic> traffic(const Report& report, Level level, std::int64_t capacity) {
+/// What is followed once; kernels when they are first asked for.
+struct Flows::Data {
+  explicit Data(Report from) : report(std::move(from)), flow(report.data()) {
+    for (std::size_t row = 0; row < flow.rows(); ++row) trust = std::max(trust, report.trust(row));
+  }
+  void find_kernels() const {
+    std::call_once(once, [this] {
+      amounts = flow.amounts();
+      kernels = kernels_of(flow);
+      edges = edges_of(flow, kernels, amounts);
+    });
+  }
+
+  Report report;
+  Flow flow;
+  Trust trust = Trust::exact;
+  mutable std::once_flag once;
+  mutable Amounts amounts;  ///< those of edges, too
+  mutable Kernels kernels;
+  mutable Edges edges;
+};
+
+Flows::Flows(Report report) : data_(std::make_shared<const Data>(std::move(report))) {}
+
+Result<Traffic> Flows::traffic(Level level, std::int64_t capacity) const {
   if (level == Level::cached && capacity <= 0) {
     return Status(Code::bad_request,
                   "the capacity of a memory is a number of bytes above 0, not " + std::to_string(capacity));
   }
-  const Flow flow(report.data());
   Traffic out;
   out.level = level;
-  for (std::size_t row = 0; row < flow.rows(); ++row) out.trust = std::max(out.trust, report.trust(row));
-  if (level == Level::unfused) {
-    put_unfused(flow, out);
-  } else if (level == Level::minimum) {
-    put_minimum(flow, out);
-  } else {
-    Kernels kernels = kernels_of(flow);
-    const Edges edges = edges_of(flow, kernels);
-    if (level == Level::fused) {
-      put_fused(flow, edges, out);
-    } else {
-      out.capacity = capacity;
-      put_cached(flow, kernels, edges, out);
-    }
-    out.group = std::move(kernels.group);
-    out.groups = kernels.count;
+  out.trust = data_->trust;
+  if (level == Level::unfused || level == Level::minimum) {
+    Amounts amounts = data_->flow.amounts();
+    level == Level::unfused ? put_unfused(data_->flow, amounts, out) : put_minimum(data_->flow, amounts, out);
+    return out;
   }
+  data_->find_kernels();
+  Amounts amounts = data_->amounts;
+  if (level == Level::fused) {
+    put_fused(data_->flow, data_->edges, amounts, out);
+  } else {
+    out.capacity = capacity;
+    put_cached(data_->flow, data_->kernels, data_->edges, amounts, out);
+  }
+  out.group = data_->kernels.group;
+  out.groups = data_->kernels.count;
   return out;
 }
+
+Memory Flows::memory(const MemoryOptions& options) const { return memory_of(data_->flow, data_->report, options); }
 
 }  // namespace macsim

@@ -43,6 +43,7 @@ Status Walk::run() {
   make_room(rows_.trust, nodes);
   make_room(rows_.because, nodes);
   make_room(rows_.dtypes, nodes);
+  make_room(rows_.own_bytes, nodes);
   used_.assign(top.graph->stored.size(), false);
   walk(0);
   finish_diagnostics();
@@ -96,6 +97,7 @@ std::shared_ptr<Analysis> Walk::take(Rows& rows) {
   found_->trust = std::move(rows_.trust);
   found_->because = std::move(rows_.because);
   found_->dtypes = std::move(rows_.dtypes);
+  found_->own_bytes = std::move(rows_.own_bytes);
   found_->nests = std::move(rows_.nests);
   rows.columns = std::move(rows_.columns);
   // Matches live in the registry, which may go before the report does.
@@ -280,6 +282,7 @@ void Walk::count() {
     // Other zeros are explained by their rules.
     if (std::any_of(inputs.begin(), inputs.end(), has_zero)) cost.because = "nothing to compute: a size is 0";
   }
+  row_.own_bytes = cost.read || cost.weights || cost.written;
   fill_traffic(cost);
   push(cost, unknown);
   if (!here_.single) remember();
@@ -409,6 +412,7 @@ void Walk::append(const Row& row) {
   rows_.trust.push_back(row.trust);
   rows_.because.push_back(row.because);
   rows_.dtypes.push_back(row.dtypes);
+  rows_.own_bytes.push_back(row.own_bytes ? 1 : 0);
   if (row.nest != nullptr) rows_.nests.emplace_back(static_cast<std::uint32_t>(at), row.nest);
 }
 
@@ -462,6 +466,7 @@ void Walk::unknown_node(std::string_view because) {
   }
   Cost cost;
   cost.because = because;
+  row_.own_bytes = false;
   fill_traffic(cost);
   push(cost, true);
 }

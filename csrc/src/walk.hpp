@@ -42,6 +42,7 @@ struct Rows {
   std::vector<Trust> trust;
   std::vector<std::string_view> because;
   std::vector<std::array<DType, 4>> dtypes;  ///< compute, lhs, rhs, accumulate
+  std::vector<std::uint8_t> own_bytes;       ///< 1: its rule says what moves; else its inputs and outputs do, once
   std::array<std::vector<Count>, kColumns> columns;
   std::vector<std::pair<std::uint32_t, std::shared_ptr<const Nest>>> nests;  ///< of rows that have one
   std::size_t size() const noexcept { return node.size(); }
@@ -54,6 +55,7 @@ struct Row {
   std::string_view because;
   std::array<DType, 4> dtypes{};
   std::shared_ptr<const Nest> nest;
+  bool own_bytes = false;  ///< the rule says what moves, not the edges
 };
 
 /// A node that was counted, and all that its results hang on: layers repeat, and a node like it gets the same.
@@ -91,6 +93,7 @@ struct Analysis {
   std::vector<Trust> trust;
   std::vector<std::string_view> because;
   std::vector<std::array<DType, 4>> dtypes;
+  std::vector<std::uint8_t> own_bytes;
   std::vector<std::pair<std::uint32_t, std::shared_ptr<const Nest>>> nests;  ///< of rows that have one, in order
   std::map<std::size_t, Count> times;  ///< of rows of the builder's that run more than once
   std::deque<std::string> kept;        ///< texts of rules that are not literals

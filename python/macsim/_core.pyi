@@ -535,11 +535,16 @@ class Memory:
     @property
     def timeline(self) -> NDArray[int64] | list[_Number]: ...
 
-def traffic(report: Ledger, level: str, capacity: int) -> Traffic:
-    """Return the bytes that a report moves at a level."""
+@final
+class Flows:
+    """The tensors of a report, followed once."""
 
-def memory(report: Ledger, in_place: bool) -> Memory:
-    """Return the bytes that a run of a report holds."""
+    def __init__(self, report: Ledger) -> None: ...
+    def traffic(self, level: str, capacity: int) -> Traffic:
+        """Return the bytes that move at a level."""
+
+    def memory(self, in_place: bool) -> Memory:
+        """Return the bytes that a run holds."""
 
 def max(*args: SupportsIndex | Expr | str) -> Expr:
     """Return the largest of its arguments."""

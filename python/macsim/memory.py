@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from macsim import _core
 from macsim.rows import Number, Trust, objects
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ class Memory:
     def __init__(self, report: Report, in_place: bool) -> None:
         self.report = report
         self.in_place = in_place
-        self._core = _core.memory(report._ledger, in_place)
+        self._core = report._flows.memory(in_place)
 
     @property
     def weights(self) -> Number:

@@ -200,6 +200,10 @@ class Report:
         """What was remarked on the way: unknown operators, shapes that disagree, and the like."""
         return self._ledger.diagnostics
 
+    @cached_property
+    def _flows(self) -> _core.Flows:
+        return _core.Flows(self._ledger)
+
     def traffic(self, level: Level = "unfused", capacity: int | None = None) -> Traffic:
         """Return the bytes that move at a level.
 

@@ -179,7 +179,7 @@ class Traffic:
         self.report = report
         self.level = level
         self.capacity = None if capacity is None else int(capacity)
-        self._core = _core.traffic(report._ledger, level, self.capacity or 0)
+        self._core = report._flows.traffic(level, self.capacity or 0)
         self._total = self._core.total
 
     @property

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,24 +37,22 @@ std::string_view name_of(Duty part) noexcept;
 /// Bytes that move at one level. Rows have what they are the first of a kernel to read, and what they make.
 struct Traffic {
   Level level = Level::unfused;
-  std::int64_t capacity = 0;                       ///< bytes; of `cached`
-  std::array<std::vector<Count>, kMoved> columns;  ///< by row; a column that is shorter ends in zeros
-  std::array<Count, kMoved> total{};               ///< what is unknown is left out
-  std::array<Count, kDuties> duties{};             ///< the same bytes, by what they are of
-  Trust trust = Trust::exact;                      ///< the worst of the rows; unknown: the sums are lower bounds
-  std::vector<std::uint32_t> group;                ///< by row: its kernel; kNone: it moves nothing
-  std::uint32_t groups = 0;                        ///< how many kernels, numbered in the order they run
+  std::int64_t capacity = 0;                               ///< bytes; of `cached`
+  std::vector<Count> amounts;                              ///< every amount that occurs, once; [0] is 0
+  std::array<std::vector<std::uint32_t>, kMoved> columns;  ///< by row, into `amounts`; what is past the end is 0
+  std::array<Count, kMoved> total{};                       ///< what is unknown is left out
+  std::array<Count, kDuties> duties{};                     ///< the same bytes, by what they are of
+  Trust trust = Trust::exact;        ///< the worst of the rows; unknown: the sums are lower bounds
+  std::vector<std::uint32_t> group;  ///< by row: its kernel; kNone: it moves nothing
+  std::uint32_t groups = 0;          ///< how many kernels, numbered in the order they run
   /// `cached`, by kernel: what no order of its loops can go below with that capacity: 2 mnk / sqrt(S) - 2 S elements of
   /// a product, and each operand once. 0: not known.
   std::vector<Count> io_bound;
-  Count at(Moved moved, std::size_t row) const {
+  const Count& at(Moved moved, std::size_t row) const {
     const auto& values = columns[static_cast<std::size_t>(moved)];
-    return row < values.size() ? values[row] : Count(0);
+    return amounts[row < values.size() ? values[row] : 0];
   }
 };
-
-/// The traffic of a report. `capacity`, of `cached`, in bytes; bad_request when it is not above 0.
-Result<Traffic> traffic(const Report& report, Level level, std::int64_t capacity = 0);
 
 /// A tensor while it is held.
 struct Held {
@@ -79,7 +78,20 @@ struct Memory {
   Count peak_bytes;             ///< weights and activations
   Trust trust = Trust::exact;   ///< unknown: a size is not known, and left out
 };
-Memory memory(const Report& report, const MemoryOptions& options = {});
+
+/// The tensors of a report, followed once: levels and memory are asked of it. Copies share their data; safe to use from
+/// many threads.
+class Flows {
+ public:
+  explicit Flows(Report report);
+  /// `capacity`, of `cached`, in bytes; bad_request when it is not above 0.
+  Result<Traffic> traffic(Level level, std::int64_t capacity = 0) const;
+  Memory memory(const MemoryOptions& options = {}) const;
+
+ private:
+  struct Data;
+  std::shared_ptr<const Data> data_;
+};
 
 }  // namespace macsim
 

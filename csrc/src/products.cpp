@@ -1,0 +1,201 @@
+// Products as loops: from the sizes of operands, or as rules state them, and how tiles of them are cut.
+// Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#include "products.hpp"
+
+#include <algorithm>
+
+#include "rules/support.hpp"
+
+namespace macsim {
+namespace {
+
+// The largest integer whose square is not above `value`.
+std::int64_t root(std::int64_t value) {
+  std::int64_t low = 0, high = 3037000499;  // the root of 2^63 - 1
+  while (low < high) {
+    const std::int64_t middle = low + (high - low + 1) / 2;
+    if (middle <= value / middle) {
+      low = middle;
+    } else {
+      high = middle - 1;
+    }
+  }
+  return low;
+}
+
+}  // namespace
+
+Count over(const Count& need, std::int64_t capacity) {
+  if (const auto plain = need.constant()) return *plain > capacity ? 1 : 0;
+  if (!need.defined()) return 1;
+  return min(1, max(0, floor_div(need, Count(capacity) + 1)));
+}
+
+Products::Products(const Flow& flow, const Kernels& kernels, Amounts& amounts, std::int64_t capacity)
+    : flow_(flow), kernels_(kernels), amounts_(amounts), capacity_(capacity), products_(kernels.count) {
+  for (std::uint32_t row = 0; row < flow.rows(); ++row) {
+    if (kernels.group[row] == kNone || flow.access(row) != Access::contraction) continue;
+    const Product found = product_of(row);
+    if (found.loops == kNone) continue;
+    Product& held = products_[kernels.group[row]];
+    if (held.loops == kNone) {
+      held = found;
+    } else {
+      join(held, found);
+    }
+  }
+  for (Shared& shared : shared_) finish(shared);
+}
+
+Product Products::product_of(std::uint32_t row) {
+  const Span<Touch> read = flow_.reads(row), made = flow_.writes(row);
+  const auto& column = flow_.data.columns[static_cast<std::size_t>(Column::mac)];
+  Product product;
+  if (read.size() < 2 || made.empty() || row >= column.size() || column[row].is(0)) return product;
+  const auto dtype = [&](const Touch& touch) { return flow_.type(touch.value).dtype; };
+  const Nest* stated = flow_.nest(row);
+  product.left = behind(read[0].tensor);
+  product.right = behind(read[1].tensor);
+  if (stated != nullptr && !stated->v.is(0) && read.size() > 2) product.values = behind(read[2].tensor);
+  const auto size = [&](std::uint32_t tensor) { return tensor == kNone ? Amounts::kZero : flow_.size(tensor); };
+  const Key key{stated,
+                {amounts_.of(column[row]), flow_.size(read[0].value), flow_.size(read[1].value),
+                 flow_.size(made[0].value), size(product.left), size(product.right), size(product.values)},
+                {dtype(read[0]), dtype(read[1]), dtype(made[0])}};
+  const auto [at, added] = known_.try_emplace(key, static_cast<std::uint32_t>(shared_.size()));
+  if (added) {
+    Shared shared;
+    shared.loops = loops_of(row, stated, column[row]);
+    shared.loops.left = amounts_[size(product.left)];
+    shared.loops.right = amounts_[size(product.right)];
+    shared.loops.values = amounts_[size(product.values)];
+    shared_.push_back(std::move(shared));
+  }
+  if (shared_[at->second].loops.known) product.loops = at->second;
+  return product;
+}
+
+// batch * m * n * k, from the numbers of elements where these fit; else as the rule states it.
+Loops Products::loops_of(std::uint32_t row, const Nest* stated, const Count& macs) const {
+  const Touch &left = flow_.reads(row)[0], &right = flow_.reads(row)[1], &made = flow_.writes(row)[0];
+  const auto bytes_of = [&](const Touch& touch) {
+    return std::max<std::int64_t>(bits_of(flow_.type(touch.value).dtype) / 8, 1);
+  };
+  const auto elements = [&](const Touch& touch) { return flow_.bound(rules::numel(flow_.type(touch.value).shape)); };
+  Loops loops;
+  loops.left_bytes = bytes_of(left);
+  loops.right_bytes = bytes_of(right);
+  loops.out_bytes = bytes_of(made);
+  loops.macs = macs;
+  const Count a = elements(left), b = elements(right), c = elements(made);
+  if (stated != nullptr) {
+    Nest nest{flow_.bound(stated->batch), flow_.bound(stated->m), flow_.bound(stated->n), flow_.bound(stated->k),
+              flow_.bound(stated->v)};
+    if (macs != nest.batch * nest.m * nest.n * (nest.k + nest.v)) return loops;
+    if (nest.v.is(0)) loops.overlap = floor_div(nest.batch * nest.m * nest.k, max(a, 1)) + 1;
+    loops.nest = std::move(nest);
+    loops.known = true;
+    return loops;
+  }
+  const auto m = divide_exact(macs, b), n = divide_exact(macs, a), k = divide_exact(macs, c);
+  if (!m || !n || !k) return loops;
+  const auto batch = divide_exact(a, *m * *k);
+  if (!batch || *batch * *k * *n != b || *batch * *m * *n != c) return loops;
+  loops.nest = Nest{*batch, *m, *n, *k, 0};
+  loops.known = true;
+  return loops;
+}
+
+// Scores, and their product with the values: one attention.
+void Products::join(Product& scores, const Product& values) {
+  const auto [at, added] =
+      joined_.try_emplace({scores.loops, values.loops}, static_cast<std::uint32_t>(shared_.size()));
+  if (added) {
+    const Loops &first = shared_[scores.loops].loops, &second = shared_[values.loops].loops;
+    Shared shared;
+    shared.loops = first;
+    const bool fits = first.nest.v.is(0) && first.nest.batch == second.nest.batch && first.nest.m == second.nest.m;
+    if (fits) {
+      shared.loops.nest.v = second.nest.n;
+      shared.loops.values = second.right;
+      shared.loops.macs += second.macs;
+    }
+    shared_.push_back(std::move(shared));
+  }
+  scores.loops = at->second;
+  if (!shared_[at->second].loops.nest.v.is(0)) scores.values = values.right;
+}
+
+// What a kernel reads in the place of what it dequantises meanwhile.
+std::uint32_t Products::behind(std::uint32_t tensor) const {
+  const std::uint32_t maker = flow_.producer(tensor);
+  if (maker == kNone || !kernels_.inlined[maker] || flow_.reads(maker).empty()) return tensor;
+  return flow_.reads(maker)[0].tensor;
+}
+
+void Products::finish(Shared& shared) const {
+  if (!shared.loops.known) return;
+  shared.tiled = amounts_.of(over(need(shared.loops), capacity_));
+  shared.io_bound = amounts_.of(io_bound(shared.loops));
+  if (shared.tiled != Amounts::kZero) shared.ways = ways(shared.loops);
+}
+
+// 2 mnk / sqrt(S) - 2 S elements (Smith et al., arXiv:1702.02017). Of a convolution, whose patches overlap, an element
+// under the filter R times: 2 mnk / sqrt(R S) (after Chen et al., HPCA 2020).
+Count Products::io_bound(const Loops& loops) const {
+  if (!loops.nest.v.is(0)) return 0;
+  const std::int64_t each = std::min({loops.left_bytes, loops.right_bytes, loops.out_bytes});
+  std::int64_t elements = capacity_ / each + 1;
+  const auto overlap = loops.overlap.constant();
+  if (!overlap || *overlap < 1 || elements > INT64_MAX / *overlap) return 0;
+  elements *= *overlap;
+  return max(0, floor_div(2 * loops.macs * each, Count(root(elements) + 1)) - 2 * loops.nest.batch * elements * each);
+}
+
+// How often the operands are read, by how the loops are cut into tiles: (left, right) of each way.
+std::vector<std::pair<Count, Count>> Products::ways(const Loops& loops) const {
+  const Nest& nest = loops.nest;
+  const std::int64_t room = capacity_ / std::max({loops.left_bytes, loops.right_bytes, loops.out_bytes});
+  if (!nest.v.is(0)) {  // rows of queries, their sums and one score each; a key and its value at a time
+    const Count pair = nest.k + nest.v, rows = max(1, floor_div(Count(room) - pair, pair + 1));
+    return {{1, ceil_div(nest.m, rows)}};
+  }
+  const std::int64_t side = std::max<std::int64_t>(root(room + 1) - 1, 1);
+  const auto beside = [&](const Count& whole) { return max(1, floor_div(Count(room) - whole, whole + 1)); };
+  // Square tiles; all of one side of the result, and as much of the other as there is room for.
+  return {{ceil_div(nest.n, side), ceil_div(nest.m, side)},
+          {ceil_div(nest.n, beside(nest.m)), 1},
+          {1, ceil_div(nest.m, beside(nest.n))}};
+}
+
+// What has to fit for each operand to be read once: one of them, and a little of the others.
+Count Products::need(const Loops& loops) const {
+  const Nest& nest = loops.nest;
+  const auto part = [&](const Count& bytes) { return ceil_div(bytes, max(nest.batch, 1)); };
+  const Count a = part(loops.left), b = part(loops.right);
+  const std::int64_t x = loops.left_bytes, y = loops.right_bytes, z = loops.out_bytes;
+  if (!nest.v.is(0)) {  // all keys and values, or all queries
+    const Count pair = nest.k + nest.v;
+    return min(b + part(loops.values) + (pair + 1) * x, nest.m * (pair + 1) * x + pair * y);
+  }
+  const Count by_left = a + nest.k * y + nest.m * z, by_right = b + nest.k * x + nest.n * z;
+  const Count by_result = nest.m * nest.n * z + nest.m * x + nest.n * y;
+  return min(min(by_left, by_right), by_result);
+}
+
+std::pair<Amounts::Id, Amounts::Id> Products::times(const Product& product, Amounts::Id left, Amounts::Id right) {
+  const auto [at, added] = times_.try_emplace({product.loops, left, right});
+  if (!added) return at->second;
+  const std::vector<std::pair<Count, Count>>& all = shared_[product.loops].ways;
+  const Count a = amounts_[left], b = amounts_[right];
+  const auto cost = [&](const std::pair<Count, Count>& way) { return a * way.first + b * way.second; };
+  std::pair<Count, Count> chosen = all.front();
+  for (std::size_t i = 1; i < all.size(); ++i) {
+    const Count cheaper = over(cost(chosen) - cost(all[i]), 0);  // 1: this way is
+    chosen.first += cheaper * (all[i].first - chosen.first);
+    chosen.second += cheaper * (all[i].second - chosen.second);
+  }
+  return at->second = {amounts_.of(chosen.first), amounts_.of(chosen.second)};
+}
+
+}  // namespace macsim

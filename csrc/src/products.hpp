@@ -1,0 +1,77 @@
+// Products of matrices, convolutions and attention as loops: how often tiling reads their operands. Private.
+// Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "flow.hpp"
+
+namespace macsim {
+
+/// 1 where `need` exceeds the capacity, else 0.
+Count over(const Count& need, std::int64_t capacity);
+
+/// What all products of the same sizes have in common.
+struct Loops {
+  Nest nest;
+  std::int64_t left_bytes = 1, right_bytes = 1, out_bytes = 1;  ///< of an element
+  Count left, right, values;                                    ///< bytes of the operands
+  Count macs;
+  Count overlap = 1;  ///< of a convolution: how often an element of the image is under the filter, at most
+  bool known = false;
+};
+
+/// The product of a kernel.
+struct Product {
+  std::uint32_t loops = kNone;                                ///< into Products::loops
+  std::uint32_t left = kNone, right = kNone, values = kNone;  ///< tensors; `values`: of attention
+};
+
+/// The products of all kernels, and what they need of a memory of some capacity.
+class Products {
+ public:
+  Products(const Flow& flow, const Kernels& kernels, Amounts& amounts, std::int64_t capacity);
+
+  const Product& of(std::uint32_t kernel) const { return products_[kernel]; }
+  /// Whether the operands have to be read again, 0 or 1 or by size.
+  Amounts::Id tiled(const Product& product) { return shared_[product.loops].tiled; }
+  /// How often: the left operand and the others, where so many bytes of them come from outside.
+  std::pair<Amounts::Id, Amounts::Id> times(const Product& product, Amounts::Id left, Amounts::Id right);
+  /// What no order of the loops can go below, without reading and writing each operand once; 0: not known.
+  Amounts::Id io_bound(const Product& product) { return shared_[product.loops].io_bound; }
+
+ private:
+  struct Shared {
+    Loops loops;
+    Amounts::Id tiled = 0, io_bound = 0;
+    std::vector<std::pair<Count, Count>> ways;
+  };
+  using Key = std::tuple<const Nest*, std::array<Amounts::Id, 7>, std::array<DType, 3>>;
+
+  Product product_of(std::uint32_t row);
+  Loops loops_of(std::uint32_t row, const Nest* stated, const Count& macs) const;
+  void join(Product& scores, const Product& values);
+  void finish(Shared& shared) const;
+  std::vector<std::pair<Count, Count>> ways(const Loops& loops) const;
+  Count need(const Loops& loops) const;
+  Count io_bound(const Loops& loops) const;
+  std::uint32_t behind(std::uint32_t tensor) const;
+
+  const Flow& flow_;
+  const Kernels& kernels_;
+  Amounts& amounts_;
+  std::int64_t capacity_;
+  std::vector<Product> products_;
+  std::vector<Shared> shared_;
+  std::map<Key, std::uint32_t> known_;
+  std::map<std::pair<std::uint32_t, std::uint32_t>, std::uint32_t> joined_;
+  std::map<std::tuple<std::uint32_t, Amounts::Id, Amounts::Id>, std::pair<Amounts::Id, Amounts::Id>> times_;
+};
+
+}  // namespace macsim
