@@ -244,7 +244,9 @@ def test_bad_requests(level: Any, capacity: Any, says: str) -> None:
 
 def test_unknown_sizes_are_marked() -> None:
     """A tensor of unknown rank: what is known is summed, and marked as a lower bound."""
-    report = count("g (float[4] x, float y) => (z) { a = Relu(x)\n z = my.domain.Strange(a) }".replace("my.domain.", ""))
+    report = count(
+        "g (float[4] x, float y) => (z) { a = Relu(x)\n z = my.domain.Strange(a) }".replace("my.domain.", "")
+    )
     assert report.traffic("fused").trust == "unknown"
     assert report.memory().trust == "unknown"
 
@@ -294,4 +296,8 @@ def test_symbolic_is_bound_later(name: str) -> None:
             value = getattr(symbolic, moved)
             if not isinstance(value, int):
                 value = value.bind({key: size for key, size in EXAMPLES[name].items() if key in value.symbols})
-            assert value == getattr(plain, moved), (level, moved)
+            if level == "cached":  # free sizes are cut into square tiles, which may not be the best
+                assert value >= getattr(plain, moved), moved
+                assert symbolic.trust in ("bound", "exact")
+            else:
+                assert value == getattr(plain, moved), (level, moved)

@@ -54,9 +54,9 @@ py::dict named(const std::array<Count, kSize>& amounts) {
   return out;
 }
 
-Memory held(const Followed& followed, bool in_place) {
+Memory held(const Followed& followed, bool by_module, bool in_place) {
   const py::gil_scoped_release release;
-  return followed.flows.memory(MemoryOptions{in_place});
+  return followed.flows.memory(MemoryOptions{by_module, in_place});
 }
 
 // (name, dtype, shape, what it is, bytes, first row, last row) of each tensor.
@@ -108,7 +108,7 @@ void bind_traffic(py::module_& m) {
   py::class_<Followed>(m, "Flows", "The tensors of a report, followed once.")
       .def(py::init<const Report&>(), py::arg("report"), py::call_guard<py::gil_scoped_release>())
       .def("traffic", &moving, py::arg("level"), py::arg("capacity"), "Return the bytes that move at a level.")
-      .def("memory", &held, py::arg("in_place"), "Return the bytes that a run holds.");
+      .def("memory", &held, py::arg("by_module"), py::arg("in_place"), "Return the bytes that a run holds.");
 }
 
 }  // namespace macsim::bind

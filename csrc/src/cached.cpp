@@ -233,6 +233,8 @@ class Cached {
   void again(const Product& product, Span<Edges::Edge> read) {
     const Amounts::Id tiled = products_.tiled(product);
     if (tiled == Amounts::kZero) return;
+    // With free sizes the best way to cut is not known: square tiles are at least as dear.
+    if (!products_.is_plain(product)) out_.trust = std::max(out_.trust, Trust::bound);
     std::size_t left = read.size(), right = read.size(), values = read.size();
     for (std::size_t i = 0; i < read.size(); ++i) {
       if (read[i].touch.tensor == product.left) left = i;
@@ -243,15 +245,14 @@ class Cached {
     const Amounts::Id a = of(left);
     const Amounts::Id b = values == right ? of(right) : amounts_.add(of(right), of(values));
     if (a == Amounts::kZero && b == Amounts::kZero) return;
-    const auto [a_times, b_times] = products_.times(product, a, b);
-    const auto put = [&](std::size_t i, Amounts::Id times) {
-      if (i >= read.size()) return;
-      const Amounts::Id more = amounts_.subtract(amounts_.multiply(fresh_[i], times), fresh_[i]);
-      fresh_[i] = amounts_.add(fresh_[i], amounts_.multiply(tiled, more));
+    const auto [a_again, b_times] = products_.again(product, a, b);
+    const auto put = [&](std::size_t i, Amounts::Id all) {
+      if (i < read.size())
+        fresh_[i] = amounts_.add(fresh_[i], amounts_.multiply(tiled, amounts_.subtract(all, fresh_[i])));
     };
-    put(left, a_times);
-    if (right != left) put(right, b_times);
-    if (values != right && values != left) put(values, b_times);
+    put(left, a_again);
+    if (right != left) put(right, amounts_.multiply(of(right), b_times));
+    if (values != right && values != left) put(values, amounts_.multiply(of(values), b_times));
   }
 
   void note(std::uint32_t tensor, std::uint32_t kernel) {

@@ -16,13 +16,18 @@ struct Life {
 
 class Living {
  public:
-  Living(const Flow& flow, const MemoryOptions& options)
-      : flow_(flow), options_(options), rows_(static_cast<std::uint32_t>(flow.rows())), place_(flow.values()) {
+  Living(const Flow& flow, const Report& report, const MemoryOptions& options)
+      : flow_(flow),
+        report_(report),
+        options_(options),
+        rows_(static_cast<std::uint32_t>(flow.rows())),
+        place_(flow.values()) {
     for (std::uint32_t v = 0; v < place_.size(); ++v) place_[v] = v;
   }
 
   std::vector<Life> run() {
     find_ends();
+    if (options_.by_module) hold_by_module();
     for (std::uint32_t row = 0; row < rows_; ++row) {
       for (const Touch& touch : flow_.writes(row)) reuse(row, touch);
     }
@@ -67,6 +72,38 @@ class Living {
     }
   }
 
+  // What is made before a module is called and read in it is there until the module returns.
+  void hold_by_module() {
+    struct Called {
+      std::string path;
+      std::uint32_t first;
+    };
+    std::vector<Called> open;
+    const auto close = [&](std::uint32_t end) {
+      for (std::uint32_t row = open.back().first; row < end; ++row) {
+        for (const Touch& touch : flow_.reads(row)) {
+          const std::uint32_t maker = flow_.producer(touch.tensor);
+          if (maker != kNone && maker < open.back().first) end_[touch.tensor] = std::max(end_[touch.tensor], end - 1);
+        }
+      }
+      open.pop_back();
+    };
+    for (std::uint32_t row = 0; row < rows_; ++row) {
+      const std::string path = report_.scope(row);
+      const auto within = [&](const std::string& outer) {
+        return path.starts_with(outer) && (path.size() == outer.size() || path[outer.size()] == '.');
+      };
+      while (!open.empty() && !within(open.back().path)) close(row);
+      std::size_t dot = open.empty() ? 0 : open.back().path.size() + 1;
+      while (dot <= path.size() && !path.empty() && (open.empty() || open.back().path.size() < path.size())) {
+        const std::size_t next = std::min(path.find('.', dot), path.size());
+        open.push_back({path.substr(0, next), row});
+        dot = next + 1;
+      }
+    }
+    while (!open.empty()) close(rows_);
+  }
+
   std::uint32_t place_of(std::uint32_t tensor) const {
     while (place_[tensor] != tensor) tensor = place_[tensor];
     return tensor;
@@ -104,6 +141,7 @@ class Living {
   bool ends_later(std::uint32_t place, std::uint32_t row) const { return end_[place] > row; }
 
   const Flow& flow_;
+  const Report& report_;
   const MemoryOptions& options_;
   std::uint32_t rows_;
   std::vector<std::uint32_t> place_, end_;
@@ -115,7 +153,7 @@ Memory memory_of(const Flow& flow, const Report& report, const MemoryOptions& op
   const auto rows = static_cast<std::uint32_t>(flow.rows());
   Memory out;
   out.weights = flow.bound(report.weight_bytes());
-  const std::vector<Life> lives = Living(flow, options).run();
+  const std::vector<Life> lives = Living(flow, report, options).run();
   Amounts amounts = flow.amounts();
   std::vector<std::vector<Amounts::Id>> born(rows + 1), dead(rows + 2);
   for (const Life& life : lives) {

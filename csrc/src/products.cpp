@@ -89,10 +89,9 @@ Loops Products::loops_of(std::uint32_t row, const Nest* stated, const Count& mac
   loops.macs = macs;
   const Count a = elements(left), b = elements(right), c = elements(made);
   if (stated != nullptr) {
-    Nest nest{flow_.bound(stated->batch), flow_.bound(stated->m), flow_.bound(stated->n), flow_.bound(stated->k),
-              flow_.bound(stated->v)};
+    Nest nest{flow_.bound(stated->batch), flow_.bound(stated->m), flow_.bound(stated->n),
+              flow_.bound(stated->k),     flow_.bound(stated->v), stated->overlap};
     if (macs != nest.batch * nest.m * nest.n * (nest.k + nest.v)) return loops;
-    if (nest.v.is(0)) loops.overlap = floor_div(nest.batch * nest.m * nest.k, max(a, 1)) + 1;
     loops.nest = std::move(nest);
     loops.known = true;
     return loops;
@@ -146,26 +145,38 @@ Count Products::io_bound(const Loops& loops) const {
   if (!loops.nest.v.is(0)) return 0;
   const std::int64_t each = std::min({loops.left_bytes, loops.right_bytes, loops.out_bytes});
   std::int64_t elements = capacity_ / each + 1;
-  const auto overlap = loops.overlap.constant();
-  if (!overlap || *overlap < 1 || elements > INT64_MAX / *overlap) return 0;
-  elements *= *overlap;
+  if (elements > INT64_MAX / loops.nest.overlap) return 0;
+  elements *= loops.nest.overlap;
   return max(0, floor_div(2 * loops.macs * each, Count(root(elements) + 1)) - 2 * loops.nest.batch * elements * each);
 }
 
-// How often the operands are read, by how the loops are cut into tiles: (left, right) of each way.
-std::vector<std::pair<Count, Count>> Products::ways(const Loops& loops) const {
+std::vector<Products::Way> Products::ways(const Loops& loops) const {
   const Nest& nest = loops.nest;
   const std::int64_t room = capacity_ / std::max({loops.left_bytes, loops.right_bytes, loops.out_bytes});
   if (!nest.v.is(0)) {  // rows of queries, their sums and one score each; a key and its value at a time
     const Count pair = nest.k + nest.v, rows = max(1, floor_div(Count(room) - pair, pair + 1));
-    return {{1, ceil_div(nest.m, rows)}};
+    return {{1, ceil_div(nest.m, rows), rows}};
   }
   const std::int64_t side = std::max<std::int64_t>(root(room + 1) - 1, 1);
-  const auto beside = [&](const Count& whole) { return max(1, floor_div(Count(room) - whole, whole + 1)); };
-  // Square tiles; all of one side of the result, and as much of the other as there is room for.
-  return {{ceil_div(nest.n, side), ceil_div(nest.m, side)},
-          {ceil_div(nest.n, beside(nest.m)), 1},
-          {1, ceil_div(nest.m, beside(nest.n))}};
+  std::vector<Way> out{with_edges({ceil_div(nest.n, side), ceil_div(nest.m, side), side}, loops)};
+  const auto m = nest.m.constant(), n = nest.n.constant();
+  if (!m || !n) return out;  // square tiles, whatever the sizes turn out to be
+  // All of one side of the result, and as much of the other as there is room for.
+  const auto beside = [&](std::int64_t whole) { return (room - whole) / (whole + 1); };
+  if (*m < room && beside(*m) >= 1) out.push_back({ceil_div(nest.n, beside(*m)), 1, nest.m});
+  if (*n < room && beside(*n) >= 1) out.push_back(with_edges({1, ceil_div(nest.m, beside(*n)), beside(*n)}, loops));
+  return out;
+}
+
+// A square of q * q places needs (q + r - 1)^2 elements of each channel, where patches overlap r times each way.
+Products::Way Products::with_edges(Way way, const Loops& loops) {
+  const auto rows = way.rows.constant();
+  if (loops.nest.overlap == 1 || !rows) return way;
+  const std::int64_t q = root(*rows), r = root(loops.nest.overlap - 1) + 1, reach = std::min(q + r - 1, q * r);
+  if (reach > 1 << 20) return way;  // places without number: their edges are nothing
+  way.up = reach * reach;
+  way.down = q * q;
+  return way;
 }
 
 // What has to fit for each operand to be read once: one of them, and a little of the others.
@@ -183,19 +194,28 @@ Count Products::need(const Loops& loops) const {
   return min(min(by_left, by_right), by_result);
 }
 
-std::pair<Amounts::Id, Amounts::Id> Products::times(const Product& product, Amounts::Id left, Amounts::Id right) {
-  const auto [at, added] = times_.try_emplace({product.loops, left, right});
+std::pair<Amounts::Id, Amounts::Id> Products::again(const Product& product, Amounts::Id left, Amounts::Id right) {
+  const auto [at, added] = again_.try_emplace({product.loops, left, right});
   if (!added) return at->second;
-  const std::vector<std::pair<Count, Count>>& all = shared_[product.loops].ways;
+  const Shared& shared = shared_[product.loops];
   const Count a = amounts_[left], b = amounts_[right];
-  const auto cost = [&](const std::pair<Count, Count>& way) { return a * way.first + b * way.second; };
-  std::pair<Count, Count> chosen = all.front();
-  for (std::size_t i = 1; i < all.size(); ++i) {
-    const Count cheaper = over(cost(chosen) - cost(all[i]), 0);  // 1: this way is
-    chosen.first += cheaper * (all[i].first - chosen.first);
-    chosen.second += cheaper * (all[i].second - chosen.second);
+  Count chosen_left, chosen_times;
+  for (const Way& way : shared.ways) {
+    Count whole = a * way.left;
+    if (way.up != way.down && left != Amounts::kZero) {
+      const Count cut = over(shared.loops.nest.m - way.rows, 0);
+      whole += cut * ceil_div(whole * (way.up - way.down), way.down);
+    }
+    if (&way == shared.ways.data()) {
+      chosen_left = whole;
+      chosen_times = way.right;
+      continue;
+    }
+    const Count cheaper = over(chosen_left + b * chosen_times - whole - b * way.right, 0);  // 1: this way is
+    chosen_left += cheaper * (whole - chosen_left);
+    chosen_times += cheaper * (way.right - chosen_times);
   }
-  return at->second = {amounts_.of(chosen.first), amounts_.of(chosen.second)};
+  return at->second = {amounts_.of(chosen_left), amounts_.of(chosen_times)};
 }
 
 }  // namespace macsim

@@ -23,7 +23,6 @@ struct Loops {
   std::int64_t left_bytes = 1, right_bytes = 1, out_bytes = 1;  ///< of an element
   Count left, right, values;                                    ///< bytes of the operands
   Count macs;
-  Count overlap = 1;  ///< of a convolution: how often an element of the image is under the filter, at most
   bool known = false;
 };
 
@@ -41,16 +40,27 @@ class Products {
   const Product& of(std::uint32_t kernel) const { return products_[kernel]; }
   /// Whether the operands have to be read again, 0 or 1 or by size.
   Amounts::Id tiled(const Product& product) { return shared_[product.loops].tiled; }
-  /// How often: the left operand and the others, where so many bytes of them come from outside.
-  std::pair<Amounts::Id, Amounts::Id> times(const Product& product, Amounts::Id left, Amounts::Id right);
+  bool is_plain(const Product& product) const {
+    const Nest& nest = shared_[product.loops].loops.nest;
+    return !nest.v.is(0) || (nest.m.is_constant() && nest.n.is_constant());
+  }
+  /// Bytes of the left operand, and how often the others are read, where so many bytes of them come from outside.
+  std::pair<Amounts::Id, Amounts::Id> again(const Product& product, Amounts::Id left, Amounts::Id right);
   /// What no order of the loops can go below, without reading and writing each operand once; 0: not known.
   Amounts::Id io_bound(const Product& product) { return shared_[product.loops].io_bound; }
 
  private:
+  /// How often the operands are read when the loops are cut in one way. Patches of a convolution share their edges: the
+  /// left one is read up / down times as much where not all of its rows are in one tile of `rows`.
+  struct Way {
+    Count left, right;
+    Count rows;
+    std::int64_t up = 1, down = 1;
+  };
   struct Shared {
     Loops loops;
     Amounts::Id tiled = 0, io_bound = 0;
-    std::vector<std::pair<Count, Count>> ways;
+    std::vector<Way> ways;
   };
   using Key = std::tuple<const Nest*, std::array<Amounts::Id, 7>, std::array<DType, 3>>;
 
@@ -58,7 +68,8 @@ class Products {
   Loops loops_of(std::uint32_t row, const Nest* stated, const Count& macs) const;
   void join(Product& scores, const Product& values);
   void finish(Shared& shared) const;
-  std::vector<std::pair<Count, Count>> ways(const Loops& loops) const;
+  std::vector<Way> ways(const Loops& loops) const;
+  static Way with_edges(Way way, const Loops& loops);
   Count need(const Loops& loops) const;
   Count io_bound(const Loops& loops) const;
   std::uint32_t behind(std::uint32_t tensor) const;
@@ -71,7 +82,7 @@ class Products {
   std::vector<Shared> shared_;
   std::map<Key, std::uint32_t> known_;
   std::map<std::pair<std::uint32_t, std::uint32_t>, std::uint32_t> joined_;
-  std::map<std::tuple<std::uint32_t, Amounts::Id, Amounts::Id>, std::pair<Amounts::Id, Amounts::Id>> times_;
+  std::map<std::tuple<std::uint32_t, Amounts::Id, Amounts::Id>, std::pair<Amounts::Id, Amounts::Id>> again_;
 };
 
 }  // namespace macsim

@@ -543,7 +543,7 @@ class Flows:
     def traffic(self, level: str, capacity: int) -> Traffic:
         """Return the bytes that move at a level."""
 
-    def memory(self, in_place: bool) -> Memory:
+    def memory(self, by_module: bool, in_place: bool) -> Memory:
         """Return the bytes that a run holds."""
 
 def max(*args: SupportsIndex | Expr | str) -> Expr:

@@ -107,6 +107,7 @@ def parser() -> argparse.ArgumentParser:
     memory = command("memory", "show the memory that a run of a model holds, and when", MEMORY_EXAMPLES)
     takes_model(memory)
     memory.add_argument("--top", type=int, default=10, metavar="N", help="tensors at the peak to list; 0 for all")
+    memory.add_argument("--by-module", action="store_true", help="inputs of a module are held until it returns")
     memory.add_argument("--in-place", action="store_true", help="point-wise results take the place of their inputs")
     memory.set_defaults(run=run_memory)
 
@@ -386,7 +387,7 @@ def value_of(text: str) -> tuple[str, Any]:
 def run_memory(arguments: argparse.Namespace) -> int:
     """Print the memory that a run holds, and return the exit status."""
     report = counted(arguments)
-    put(report.memory(in_place=arguments.in_place).table(top=arguments.top or None))
+    put(report.memory(by_module=arguments.by_module, in_place=arguments.in_place).table(top=arguments.top or None))
     return GOOD
 
 

@@ -48,10 +48,11 @@ class Memory:
     [('activation', 3211264), ('activation', 3211264), ('input', 602112)]
     """
 
-    def __init__(self, report: Report, in_place: bool) -> None:
+    def __init__(self, report: Report, by_module: bool, in_place: bool) -> None:
         self.report = report
+        self.by_module = by_module
         self.in_place = in_place
-        self._core = report._flows.memory(in_place)
+        self._core = report._flows.memory(by_module, in_place)
 
     @property
     def weights(self) -> Number:

@@ -234,11 +234,14 @@ class Report:
 
         return Traffic(self, level, capacity)
 
-    def memory(self, *, in_place: bool = False) -> Memory:
+    def memory(self, *, by_module: bool = False, in_place: bool = False) -> Memory:
         """Return the bytes that a run holds: weights, and activations while somebody needs them.
 
         Parameters
         ----------
+        by_module : bool, default False
+            Whether a module's inputs are held until it returns, as Python's calls do when PyTorch runs a model;
+            otherwise a tensor is freed after the last row that reads it.
         in_place : bool, default False
             Whether a point-wise operator writes its result over an input of the same size that nobody needs later.
 
@@ -254,7 +257,7 @@ class Report:
         """
         from macsim.memory import Memory
 
-        return Memory(self, in_place)
+        return Memory(self, by_module, in_place)
 
     # Sizes ------------------------------------------------------------------------------------------------------------
 

@@ -34,6 +34,7 @@ std::string_view name_of(Trust trust) noexcept;
 struct Nest {
   Count batch = 1, m, n, k;
   Count v;
+  std::int64_t overlap = 1;  ///< of a convolution: how many patches an element of the image is in, at most
 };
 
 /// The work and traffic of one node.

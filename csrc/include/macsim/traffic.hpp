@@ -64,6 +64,8 @@ struct Held {
 };
 
 struct MemoryOptions {
+  /// A module's inputs are held until it returns, as by Python's calls; else until the last row that reads them.
+  bool by_module = false;
   bool in_place = false;  ///< point by point, a result takes the place of an input of its size that nobody needs later
 };
 

@@ -2,6 +2,8 @@
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include "conv.hpp"
 
+#include <algorithm>
+
 #include "aten.hpp"
 #include "families.hpp"
 #include "support.hpp"
@@ -84,18 +86,25 @@ InferFn infer_conv_like(std::size_t slot) {
 Count conv_macs(const Call& c) { return numel(c.out_shape()) * numel(c.shape(kW), 1); }
 
 /// For each group of channels, a product of the patches under the filter, one for each place, and the filters.
-std::shared_ptr<const Nest> conv_nest(const Call& c, std::int64_t groups) {
+std::shared_ptr<const Nest> conv_nest(const Call& c, std::int64_t groups, std::string_view strides) {
   const Shape& w = c.shape(kW);
   if (w.empty() || groups < 1) return nullptr;
   const auto places = divide_exact(numel(c.out_shape()), w[0]), filters = divide_exact(w[0], groups);
   if (!places || !filters) return nullptr;
-  return std::make_shared<const Nest>(Nest{groups, *places, *filters, numel(w, 1), 0});
+  const Span<std::int64_t> stride = c.integers(strides);
+  std::int64_t overlap = 1;
+  for (std::size_t i = 2; i < w.size(); ++i) {
+    const std::int64_t step = stride.empty() ? 1 : stride[std::min(i - 2, stride.size() - 1)];
+    const auto extent = w[i].constant();
+    if (extent && step > 0) overlap *= std::clamp<std::int64_t>((*extent + step - 1) / step, 1, 1 << 16);
+  }
+  return std::make_shared<const Nest>(Nest{groups, *places, *filters, numel(w, 1), 0, overlap});
 }
 
 Status cost_conv(const Call& c, Cost& cost) {
   const Count y = numel(c.out_shape());
   cost[Work::mac] = conv_macs(c);
-  cost.nest = conv_nest(c, c.integer("group", 1));
+  cost.nest = conv_nest(c, c.integer("group", 1), "strides");
   if (c.has(kB)) cost[Work::add] += y;
   if (c.has(kZ)) cost[Work::add] += y;
   if (c.dialect() != "onnx") work::fused_activation(cost, c.text("activation", ""), y);
@@ -105,7 +114,7 @@ Status cost_conv(const Call& c, Cost& cost) {
 /// The multiply-adds on integers; the zero points are taken off first, where given.
 void integer_conv(const Call& c, Cost& cost) {
   cost[Work::mac] = conv_macs(c);
-  cost.nest = conv_nest(c, c.integer("group", 1));
+  cost.nest = conv_nest(c, c.integer("group", 1), "strides");
   if (c.has(kXZero)) cost[Work::add] += numel(c.shape(kX));
   if (c.has(kWZero)) cost[Work::add] += numel(c.shape(kW));
   cost.accumulate = DType::i32;
@@ -173,7 +182,7 @@ Status aten_conv(const Call& c, Outputs& out) {
 Status cost_aten_conv(const Call& c, Cost& cost) {
   const Count macs = transposes(c) ? numel(c.shape(kX)) * numel(c.shape(kW), 1) : conv_macs(c);
   cost[Work::mac] = class_of(c.dtype(kX)) == DTypeClass::complex ? 4 * macs : macs;
-  if (!transposes(c)) cost.nest = conv_nest(c, c.integer("groups", 1));
+  if (!transposes(c)) cost.nest = conv_nest(c, c.integer("groups", 1), "stride");
   if (c.has(kB)) cost[Work::add] += numel(c.out_shape());
   return {};
 }
@@ -194,7 +203,7 @@ Status cost_torch_quantized(const Call& c, Cost& cost) {
   const bool dynamic = c.op().ends_with("_dynamic");
   if (dynamic) work::dynamic_quantize(cost, x);
   cost[Work::mac] = transposes(c) ? x * numel(c.shape(kW), 1) : conv_macs(c);
-  if (!transposes(c)) cost.nest = conv_nest(c, c.integer("groups", 1));
+  if (!transposes(c)) cost.nest = conv_nest(c, c.integer("groups", 1), "stride");
   cost[Work::add] += x;
   if (c.has(kWZero)) cost[Work::add] += numel(c.shape(kW));
   if (c.has(kB)) cost[Work::add] += y;
