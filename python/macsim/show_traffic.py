@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -143,5 +144,5 @@ def timeline(memory: Memory) -> str:
         return ""
     count = min(MOST_BARS, len(values))
     cuts = [i * len(values) // count for i in range(count + 1)]
-    highest = [int(values[a:b].max()) for a, b in zip(cuts, cuts[1:], strict=False)]
+    highest = [int(values[a:b].max()) for a, b in itertools.pairwise(cuts)]
     return "  " + "".join(BARS[min(len(BARS) - 1, height * len(BARS) // memory.activations)] for height in highest)
