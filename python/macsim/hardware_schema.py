@@ -4,10 +4,8 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, cast
@@ -68,6 +66,8 @@ def read_sheet(text: str, name: str, file: str) -> Sheet:
     ...
     macsim.errors.HardwareError: mine.toml: kind: 'fpga' is not allowed; gpu, cpu, soc, tpu, accelerator, technology are
     """
+    import tomllib
+
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -114,6 +114,8 @@ class _Reader:
         dotted = f"{key}." if key else ""
         for name in table:
             if name not in allowed:
+                import difflib
+
                 near = difflib.get_close_matches(name, allowed, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else f"; allowed are {', '.join(allowed)}"
                 self.wrong(f"{dotted}{name}", f"there is no such key{hint}")

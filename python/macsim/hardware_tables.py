@@ -9,13 +9,11 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
-from importlib import metadata, resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +24,7 @@ from macsim.hardware_schema import Key, Sheet, read_sheet
 from macsim.hardware_types import Fit, Hardware, Link, MemoryLevel, Peak, Power, Price
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
     from importlib.resources.abc import Traversable
 
 __all__ = ["hardware", "hardware_names"]
@@ -97,6 +96,8 @@ def hardware_names(*, technologies: bool = False) -> list[str]:
 @cache
 def _shipped() -> dict[str, tuple[Traversable, bool]]:
     """The tables of this package by name, and whether they are of technologies."""
+    from importlib import resources
+
     folder = resources.files("macsim").joinpath("hardware")
     found = {}
     for place, generic in ((folder, False), (folder.joinpath("technology"), True)):
@@ -106,8 +107,10 @@ def _shipped() -> dict[str, tuple[Traversable, bool]]:
     return found
 
 
-def _entry_points() -> dict[str, metadata.EntryPoint]:
+def _entry_points() -> dict[str, EntryPoint]:
     """The tables of other packages by name. Each entry point is the path of a TOML file, or a function giving it."""
+    from importlib import metadata
+
     return {point.name: point for point in metadata.entry_points(group=GROUP) if point.name not in _shipped()}
 
 
@@ -148,6 +151,8 @@ def _keys() -> dict[str, str]:
 
 def _nearest(wanted: str, keys: Mapping[str, str]) -> list[str]:
     """The nearest names: those that begin so, those that contain it, then those that are spelled alike."""
+    import difflib
+
     begin = sorted((key for key in keys if wanted and key.startswith(wanted)), key=len)
     within = sorted((key for key in keys if len(wanted) > 1 and wanted in key), key=len)
     alike = difflib.get_close_matches(wanted, keys, n=5, cutoff=0.5)
