@@ -174,6 +174,24 @@ def price_ratios(numbers: Numbers) -> Found:
             yield ("energy", "mac", dtype), _derived(price, ratios, "price-ratios", text)
 
 
+def vector_ratios(numbers: Numbers) -> Found:
+    """Prices of other dtypes on vector units, in that of f32: narrower ones as their peaks are, f64 twice as much."""
+    price, reference = numbers.get(("energy", "mac", "f32")), numbers.get(("peak", "vector", "f32", False))
+    if price is None or reference is None:
+        return
+    for dtype in ("f16", "bf16", "i8", "f64"):
+        peak = numbers.get(("peak", "vector", dtype, False))
+        if peak is None:
+            continue
+        single, double = VECTOR_RATIOS["f32"], VECTOR_RATIOS["f64"]
+        share = min(1.0, reference.si.typical / peak.si.typical)
+        ratios = (share, share, share)
+        if dtype == "f64":
+            ratios = (double[0] / single[2], double[1] / single[1], double[2] / single[0])
+        text = f"of an f32 multiply-accumulate: x {ratios[1]:.3g}, as peaks are; nobody has measured it"
+        yield ("energy", "mac", dtype), _derived(price, ratios, "vector-ratios", text)
+
+
 def vector_work(numbers: Numbers) -> Found:
     """Scalar operations of vector units cost what their instructions do, of which arithmetic is a small part."""
     for of, dtype in (("f32", "*"), ("f64", "f64")):
@@ -196,6 +214,7 @@ RULES: tuple[tuple[Callable[[Numbers], Found], tuple[str, ...]], ...] = (
     (package_power, ("cpu",)),
     (closure, (*BOARDS, "soc")),
     (price_ratios, (*BOARDS, "soc")),
+    (vector_ratios, (*BOARDS, "soc")),
     (vector_work, ("gpu", "soc")),
 )
 
