@@ -175,6 +175,12 @@ Status cost_outer(const Call& c, Cost& cost) {
   return {};
 }
 
+/// What is added to a product broadcasts to it.
+void fits(const Call& c, const Shape& part, const Shape& y, std::string_view what) {
+  for (std::size_t i = 1; i <= part.size() && i <= y.size(); ++i)
+    if (!part[part.size() - i].is(1)) unify(c, y[y.size() - i], part[part.size() - i], what);
+}
+
 /// x * w^T + b, w [out, in] or [in].
 Status aten_linear(const Call& c, Outputs& out) {
   const Shape &x = c.shape(kA), &w = c.shape(kB);
@@ -183,6 +189,7 @@ Status aten_linear(const Call& c, Outputs& out) {
   Shape y = x;
   y.pop_back();
   if (w.size() == 2) y.push_back(w[0]);
+  if (c.has(kC)) fits(c, c.shape(kC), y, "the bias and the outputs");
   out.set(0, c.dtype(kA), std::move(y));
   return {};
 }
@@ -207,6 +214,7 @@ Status aten_addmm(const Call& c, Outputs& out) {
   Shape y;
   if (Status s = matmul_shape(c, a, b, true, y); !s) return s;
   if (c.op() == "addbmm") y.erase(0);
+  if (c.has(plus::kC)) fits(c, c.shape(plus::kC), y, "C and the product");
   out.set(0, c.dtype(plus::kA), std::move(y));
   return {};
 }

@@ -24,6 +24,7 @@ from macsim.sources.torch_data_sizes import DataSizeError, is_by_data
 from macsim.sources.torch_layouts import META, nonzeros, without_storage
 from macsim.sources.torch_ops import DTYPES, Operator, operator_of
 from macsim.sources.torch_packed import unpacked
+from macsim.sources.torch_requests import LOOKS
 
 if TYPE_CHECKING:
     from macsim import _core
@@ -60,6 +61,7 @@ class Recorder(TorchDispatchMode):
         self._record = tape.record
         self._expanding: list[Any] = []
         self._failed: str | None = None
+        self.named: set[str] = set()  # symbols in the shapes of inputs
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -314,11 +316,7 @@ class Recorder(TorchDispatchMode):
         tensors = _gather(args, [])
         if all(id(one) in self._known or (not self.tape.knows(one) and small(one)) for one in tensors):
             return func(*args, **kwargs)
-        raise TraceError(
-            "the program looks at the contents of a tensor that is not known, to decide what to do next; give example "
-            "inputs (tensors with their contents) rather than shapes, or take the decision out of the model",
-            self._path,
-        )
+        raise TraceError(LOOKS, self._path)
 
     # Operators without a row are counted by what they are made of.
     def _expanded(self, func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
