@@ -1,6 +1,6 @@
-# The command line: macsim count, ops, explain, completion.
+# The command line: macsim count, ops, hardware, explain, completion.
 # Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
-"""The command line: ``macsim count``, ``ops``, ``explain`` and ``completion``."""
+"""The command line: ``macsim count``, ``ops``, ``hardware``, ``explain`` and ``completion``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from macsim import _core
+from macsim.cli_hardware import add_hardware
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -117,6 +118,8 @@ def parser() -> argparse.ArgumentParser:
     ops.add_argument("name", metavar="NAME", nargs="?", help="an operator or a rule; all when left out")
     ops.add_argument("--format", choices=("table", "md", "json"), default="table", help="default: table")
     ops.set_defaults(run=run_ops)
+
+    add_hardware(command)
 
     explain = command("explain", "explain a diagnostic's code", "example:\n  macsim explain MS201\n")
     explain.add_argument("code", metavar="CODE", help="MS201, 201 or unknown_op")

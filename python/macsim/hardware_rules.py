@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from macsim.hardware_quantity import WORKS, Quantity, tidy
 from macsim.hardware_schema import Key
@@ -38,9 +39,9 @@ BOARDS = ("gpu", "tpu", "accelerator")
 def derive(kind: str, stated: Numbers) -> Numbers:
     """Return the numbers of a chip with those that rules tell, in the order of the rules."""
     numbers = dict(stated)
-    for rule, kinds in RULES:
-        if kind in kinds:
-            for key, quantity in rule(numbers):
+    for rule in RULES:
+        if kind in rule.kinds:
+            for key, quantity in rule.tell(numbers):
                 numbers.setdefault(key, quantity)
     return numbers
 
@@ -207,15 +208,51 @@ def vector_work(numbers: Numbers) -> Found:
                 yield ("energy", kind, dtype), _derived(price, factor, "vector-work", basis, "pJ/op")
 
 
-RULES: tuple[tuple[Callable[[Numbers], Found], tuple[str, ...]], ...] = (
-    (mac_of_parts, ("technology", *BOARDS)),
-    (static_power, BOARDS),
-    (idle_power, BOARDS),
-    (package_power, ("cpu",)),
-    (closure, (*BOARDS, "soc")),
-    (price_ratios, (*BOARDS, "soc")),
-    (vector_ratios, (*BOARDS, "soc")),
-    (vector_work, ("gpu", "soc")),
+def _span(factor: tuple[float, float, float], of: str) -> str:
+    low, typical, high = factor
+    return f"{typical:g} ({low:g} to {high:g}) {of}"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule: what it tells, of which kinds of chips, and by which formula."""
+
+    tell: Callable[[Numbers], Found]
+    kinds: tuple[str, ...]
+    formula: str
+
+    @property
+    def name(self) -> str:
+        """Its name, which is the `origin` of what it tells."""
+        return self.tell.__name__.replace("_", "-")
+
+
+RULES = (
+    Rule(mac_of_parts, ("technology", *BOARDS), "mac = mul + add; of i8, the addition is of i32"),
+    Rule(static_power, BOARDS, f"power.static = {_span(STATIC, 'x TDP')}"),
+    Rule(idle_power, BOARDS, f"power.idle = {_span(IDLE, 'x TDP')}"),
+    Rule(package_power, ("cpu",), f"power.active = {_span(ACTIVE, 'x TDP')}, all cores at work"),
+    Rule(
+        closure,
+        (*BOARDS, "soc"),
+        f"energy per operation = {_span((DOUBT[0], DOUBT[1], DOUBT[2]), 'x (TDP - static power)')} "
+        f"/ ({UTILISATION:g} x dense peak), where no table prices a mac",
+    ),
+    Rule(
+        price_ratios,
+        (*BOARDS, "soc"),
+        "in that of bf16: "
+        + ", ".join(f"{dtype} x {ratio:g}" for dtype, ratio in TENSOR_RATIOS.items())
+        + ", others as peaks are; on vector units "
+        + ", ".join(f"{dtype} x {_span(ratios, '').strip()}" for dtype, ratios in VECTOR_RATIOS.items()),
+    ),
+    Rule(vector_ratios, (*BOARDS, "soc"), "in that of f32: narrower ones as peaks are, f64 twice as much"),
+    Rule(
+        vector_work,
+        ("gpu", "soc"),
+        f"an operation in an f32 mac: {', '.join(SIMPLE)} {_span(SIMPLE_COST, '').strip()}; "
+        f"{', '.join(SPECIAL)} {_span(SPECIAL_COST, '').strip()}",
+    ),
 )
 
 assert {*SIMPLE, *SPECIAL, "mac"} == set(WORKS)

@@ -187,7 +187,7 @@ class _Reader:
             )
         if not isinstance(sparse, bool):
             self.wrong(f"{key}.sparse", f"must be true or false, and not {sparse!r}")
-        work = "OP/s" if dtype[0] in "ib" else "FLOP/s"
+        work = "OP/s" if dtype[0] == "i" or dtype == "bool" else "FLOP/s"
         self.put(("peak", unit, dtype, sparse), f"{key}.rate", entry["rate"], "rate", work)
 
     def memory(self, key: str, entry: dict[str, Any]) -> None:
@@ -244,7 +244,7 @@ class _Reader:
         if not isinstance(value, dict):
             self.wrong(key, f"a number is a table {{ typical, unit, source, confidence }}, and not {value!r}")
         self.known(key, value, QUANTITY, ("typical", "unit", "source", "confidence"))
-        units = [unit for unit in MEASURES[measure] if unit.endswith(work)]
+        units = [unit for unit in MEASURES[measure] if not work or unit.removesuffix(work) in ("", *"MGTP")]
         unit = self.choice(f"{key}.unit", value["unit"], units)
         low, typical, high = (
             self.number(f"{key}.{at}", value.get(at, value["typical"]), measure) for at in ("low", "typical", "high")

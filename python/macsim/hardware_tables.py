@@ -68,7 +68,7 @@ def hardware(name: str | os.PathLike[str] | Hardware) -> Hardware:
         return name
     if isinstance(name, os.PathLike) or name.endswith(".toml"):
         return _made(_resolved(_sheet_of_file(Path(name)), ()))
-    return _named(name)
+    return _named(_name_of(name))
 
 
 def hardware_names(*, technologies: bool = False) -> list[str]:
@@ -116,7 +116,7 @@ def _entry_points() -> dict[str, EntryPoint]:
 
 @cache
 def _named(name: str) -> Hardware:
-    return _made(_resolved(_sheet_named(name), ()))
+    return _made(_resolved(_read(name), ()))
 
 
 def _key(name: str) -> str:
@@ -127,15 +127,17 @@ def _key(name: str) -> str:
     return re.sub(r"[^a-z0-9+]", "", text.lower())
 
 
-def _sheet_named(name: str) -> Sheet:
-    """Find a table by its name, or by an alias."""
+def _name_of(name: str) -> str:
+    """Find the name of a table by itself, or by an alias."""
     if name in _shipped() or name in _entry_points():
-        return _read(name)
+        return name
     wanted = _key(name)
     keys = _keys()
     if wanted in keys:
-        return _read(keys[wanted])
-    raise HardwareError(f"there is no hardware table {name!r}; the nearest: {', '.join(_nearest(wanted, keys))}")
+        return keys[wanted]
+    near = ", ".join(_nearest(wanted, keys))
+    hint = f"the nearest: {near}" if near else "macsim.hardware_names() and macsim hardware list them"
+    raise HardwareError(f"there is no hardware table {name!r}; {hint}")
 
 
 def _keys() -> dict[str, str]:
@@ -170,15 +172,15 @@ def _read(name: str) -> Sheet:
         return sheet
     given: Any = _entry_points()[name].load()
     path = Path(given() if callable(given) else given)
-    return replace(_sheet_of_file(path), name=name)
+    return _sheet_of_file(path, name)
 
 
-def _sheet_of_file(path: Path) -> Sheet:
+def _sheet_of_file(path: Path, name: str = "") -> Sheet:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise HardwareError(f"{path}: cannot be read: {error}") from error
-    return read_sheet(text, path.stem.lower(), str(path))
+    return read_sheet(text, name or path.stem.lower(), str(path))
 
 
 # Inheriting -----------------------------------------------------------------------------------------------------------
@@ -215,7 +217,7 @@ def _parent(sheet: Sheet, key: str, name: str) -> Sheet:
     if name.endswith(".toml"):
         return _sheet_of_file(Path(sheet.file).parent / name)
     try:
-        parent = _sheet_named(name)
+        parent = _read(_name_of(name))
     except HardwareError as error:
         if not str(error).startswith("there is no hardware table"):
             raise

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from macsim.errors import HardwareError
-from macsim.hardware_quantity import UNITS, WORKS, Quantity, table_dtype, tidy
+from macsim.hardware_quantity import UNITS, WORKS, tidy
+from macsim.hardware_quantity import Quantity as Quantity
+from macsim.hardware_quantity import table_dtype as table_dtype
 
 
 @dataclass(frozen=True)
@@ -410,7 +412,7 @@ class Hardware:
         for cores, value in self.power.by_cores:
             yield f"power.cores.{cores}", value
         for name, value in (
-            ("launch.overhead", self.launch_overhead),
+            ("launch_overhead", self.launch_overhead),
             ("efficiency.compute", self.compute_efficiency),
             ("efficiency.memory", self.memory_efficiency),
         ):
