@@ -252,6 +252,20 @@ def test_unknown_is_none() -> None:
     assert macsim.hardware("h100").power.active is None
 
 
+def test_the_names_of_numbers() -> None:
+    """Estimates and calibrations go by them."""
+    numbers = dict(macsim.hardware("h100").numbers())
+    for name in ("peak.tensor.bf16", "peak.tensor.bf16.sparse", "peak.vector.f32", "energy.mac.bf16", "energy.add.*"):
+        assert name in numbers
+    for name in ("memory.dram.bandwidth", "memory.dram.path", "memory.l2.capacity", "link.nvlink.energy"):
+        assert name in numbers
+    for name in ("power.tdp", "power.static", "launch.overhead", "efficiency.compute", "efficiency.memory", "process"):
+        assert name in numbers
+    pi = dict(macsim.hardware("pi4").numbers())
+    assert {"power.active", "clock", "fit.TFLite.f32.mac", "fit.TFLite.f32.constant"} <= set(pi)
+    assert "power.cores.1" in dict(macsim.hardware("core-i7-12700k").numbers())
+
+
 def test_package_power_by_cores() -> None:
     pi = macsim.hardware("pi4")
     idle, active = pi.power.idle.typical, pi.power.active.typical

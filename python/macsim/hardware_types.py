@@ -412,7 +412,7 @@ class Hardware:
         for cores, value in self.power.by_cores:
             yield f"power.cores.{cores}", value
         for name, value in (
-            ("launch_overhead", self.launch_overhead),
+            ("launch.overhead", self.launch_overhead),
             ("efficiency.compute", self.compute_efficiency),
             ("efficiency.memory", self.memory_efficiency),
         ):
