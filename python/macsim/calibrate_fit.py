@@ -21,6 +21,8 @@ __all__ = ["Case", "Fitted", "fit", "leave_out"]
 ERROR = 0.1  # of a measurement that the model explains: residuals are in units of it
 TIME = ("efficiency.compute", "efficiency.memory", "launch.overhead")
 ENERGY = ("energy", "memory.dram.path", "power.static")
+LAUNCH = Spread(1e-7, 5e-6, 2.5e-4)  # seconds of a launch where a table says nothing
+WAIT = Spread(1e-8, 1e-5, 1e-2)
 HOST = Spread(100.0, 300.0, 900.0)  # watts of a server without its accelerators
 STEPS = 40
 
@@ -43,6 +45,8 @@ class Case:
     host : float
         The chip's share of a host whose power was measured with it: 1/8 for one of eight. What is fitted for the host
         is its whole power.
+    machine : Machine, optional
+        Where it ran, if not on the machine that the fit is given.
     """
 
     group: str
@@ -51,27 +55,54 @@ class Case:
     joules: float | None = None
     waits: Mapping[str, float] = field(default_factory=dict)
     host: float = 0.0
+    machine: Machine | None = None
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A machine with fitted constants.
+    """What was fitted. It can be put on the machine that it was fitted on, or on another.
 
     Attributes
     ----------
     machine : Machine
+        What the fit started from.
+    shares : dict of str to float
+        The shares of peak and bandwidth that are reached, and the launch overhead.
+    factors : dict of str to float
+        On what tables say: on all prices of operations (``energy``), on that of a byte, and on static power.
     waits : dict of str to float
         Seconds of one of each that is waited for.
+    host : float
+        The power of a host.
+    cost : float
+        What was minimised.
     """
 
     machine: Machine
+    shares: dict[str, float]
+    factors: dict[str, float]
     waits: dict[str, float]
     host: float = 0.0
+    cost: float = 0.0
+
+    def on(self, machine: Machine | None = None) -> Machine:
+        """Return a machine with the constants that were fitted. Its ranges stay as wide as they were."""
+        base = machine or self.machine
+        values = dict(base.values)
+        for name, value in self.shares.items():
+            spread = values.get(name, LAUNCH)
+            values[name] = spread.scaled(value / spread.typical)
+        for name, spread in base.values.items():
+            factor = self.factors.get("energy" if name.startswith("energy.") else name)
+            if factor is not None:
+                values[name] = spread.scaled(factor)
+        return replace(base, values=values)
 
     def machine_for(self, case: Case) -> Machine:
         """Return the machine with what it waits for in a case, and with its share of the host's power."""
+        machine = self.on(case.machine)
         waited = sum(self.waits.get(name, 0.0) * amount for name, amount in case.waits.items())
-        values = {**self.machine.values, "overhead": Spread.exact(waited)}
+        values = {**machine.values, "overhead": Spread.exact(waited)}
         if case.host and self.host:
             more = self.host * case.host
             static = values["power.static"]
@@ -79,7 +110,7 @@ class Fitted:
             for name in ("power.tdp", "power.limit"):
                 if name in values:
                     values[name] = Spread.exact(values[name].typical + more)
-        return replace(self.machine, values=values)
+        return replace(machine, values=values)
 
     def seconds(self, case: Case) -> Range:
         """Return the time that a case should take."""
@@ -97,29 +128,26 @@ def _first(outcome: Any, what: str) -> Range:
 
 
 class _Arrays:
-    """The cases, laid out one after the other: seconds at full rates, and joules at the machine's prices."""
+    """The cases, laid out one after the other: seconds at full rates, and joules at the tables' prices."""
 
     def __init__(self, machine: Machine, cases: Sequence[Case], waits: Sequence[str]) -> None:
-        unit = machine.with_values(**{name.replace(".", "__"): Spread.exact(1.0) for name in TIME[:2]})
-        rates = [simulate(case.loads, unit, draws=False) for case in cases]
+        whole = {name.replace(".", "__"): Spread.exact(1.0) for name in TIME[:2]}
+        machines = [case.machine or machine for case in cases]
+        rates = [simulate(c.loads, m.with_values(**whole), draws=False) for c, m in zip(cases, machines, strict=True)]
         self.arithmetic = np.concatenate([rate.row_compute[:, 0] for rate in rates])
         self.moving = np.concatenate([rate.row_memory[:, 0] for rate in rates])
         self.starts = np.array([0, *np.cumsum([case.loads.shape[0] for case in cases])[:-1]])
         self.launches = np.array([case.loads.launches.sum() for case in cases])
-        self.waits = np.array([[case.waits.get(name, 0.0) for name in waits] for case in cases]).reshape(len(cases), -1)
+        self.waits = np.array([[case.waits.get(name, 0.0) for name in waits] for case in cases])
         self.compute = np.array([rate.energy["compute"][0, 0] for rate in rates])
-        self.memory = np.array(
-            [
-                sum(rate.energy[f"memory.{at}"][0, 0] for at in c.loads.moved)
-                for rate, c in zip(rates, cases, strict=True)
-            ]
-        )
+        self.memory = np.array([sum(j[0, 0] for at, j in r.energy.items() if at.startswith("memory")) for r in rates])
         self.seconds = np.array([case.seconds for case in cases])
         self.joules = np.array([math.nan if case.joules is None else case.joules for case in cases])
         self.overlap = machine.overlap
         self.host = np.array([case.host for case in cases])
-        limit = machine.get("power.limit") or machine.get("power.tdp")
-        self.cap = math.inf if limit is None or machine.package else limit.typical
+        self.static = np.array([one.values["power.static"].typical for one in machines])
+        limits = [one.get("power.limit") or one.get("power.tdp") for one in machines]
+        self.cap = np.array([math.inf if limit is None else limit.typical for limit in limits])
 
     def times(self, x: NDArray[Any]) -> NDArray[Any]:
         """Seconds of each case for the logarithms of the constants of `TIME` and of what is waited for."""
@@ -129,9 +157,9 @@ class _Arrays:
         return total
 
     def energies(self, x: NDArray[Any]) -> NDArray[Any]:
-        """Joules of each case at its measured time, for the logarithms of two factors and of the static power."""
+        """Joules of each case at its measured time, for the logarithms of three factors and of the host's power."""
         values = np.exp(x)
-        drawn = values[0] * self.compute + values[1] * self.memory + values[2] * self.seconds
+        drawn = values[0] * self.compute + values[1] * self.memory + values[2] * self.static * self.seconds
         found: NDArray[Any] = np.minimum(drawn, self.cap * self.seconds) + values[3] * self.host * self.seconds
         return found
 
@@ -139,14 +167,14 @@ class _Arrays:
 def fit(machine: Machine, cases: Sequence[Case]) -> Fitted:
     """Fit a machine's constants to cases.
 
-    Fitted are the shares of peak and bandwidth that are reached, the launch overhead, what is waited for, static power,
-    and two factors: on all prices of operations, and on that of a byte. Each is held near the machine's own value, as
-    firmly as that is known.
+    Fitted are the shares of peak and bandwidth that are reached, the launch overhead, what is waited for, and factors
+    on all prices of operations, on that of a byte and on static power. Each is held near what the machine has, as firmly
+    as that is known.
 
     Parameters
     ----------
     machine : Machine
-        Where to start from.
+        Where to start from. It has a static power.
     cases : sequence of Case
 
     Returns
@@ -155,34 +183,26 @@ def fit(machine: Machine, cases: Sequence[Case]) -> Fitted:
     """
     waits = list(dict.fromkeys(name for case in cases for name in case.waits))
     arrays = _Arrays(machine, cases, waits)
-    before = [machine.values.get(name, Spread(1e-7, 5e-6, 2.5e-4)) for name in TIME]
-    before += [Spread(1e-8, 1e-5, 1e-2)] * len(waits)
+    before = [machine.values.get(name, LAUNCH) for name in TIME] + [WAIT] * len(waits)
     target = np.log(arrays.seconds)
-    x = _solve(lambda x: np.log(arrays.times(x)) - target, before)
-    values = dict(machine.values)
-    for name, spread, at in zip(TIME, before, x, strict=False):
-        value = min(math.exp(at), 1.0) if name.startswith("efficiency") else math.exp(at)
-        values[name] = spread.scaled(value / spread.typical)
-    host = 0.0
-    found = {name: math.exp(at) for name, at in zip(waits, x[len(TIME) :], strict=True)}
+    x, cost = _solve(lambda x: np.log(arrays.times(x)) - target, before)
+    shares = {
+        name: math.exp(min(at, 0.0) if at_most else at) for name, at, at_most in zip(TIME, x, (1, 1, 0), strict=False)
+    }
+    waited = {name: math.exp(at) for name, at in zip(waits, x[len(TIME) :], strict=True)}
     known = np.flatnonzero(~np.isnan(arrays.joules))
-    if len(known):
-        target_joules = np.log(arrays.joules[known])
-        priced = next((s for name, s in values.items() if name.startswith("energy.mac.")), Spread.exact(1.0))
-        path = values.get("memory.dram.path", Spread.exact(1.0))
-        static = values["power.static"]
-        start = [priced.scaled(1 / priced.typical), path.scaled(1 / path.typical), static, HOST]
-        y = _solve(lambda y: np.log(arrays.energies(y)[known]) - target_joules, start)
-        for name, spread in list(values.items()):
-            if name.startswith("energy."):
-                values[name] = spread.scaled(math.exp(y[0]))
-        values["memory.dram.path"] = path.scaled(math.exp(y[1]))
-        values["power.static"] = static.scaled(math.exp(y[2]) / static.typical)
-        host = math.exp(y[3]) if np.any(arrays.host) else 0.0
-    return Fitted(replace(machine, values=values), found, host)
+    if not len(known):
+        return Fitted(machine, shares, {}, waited, 0.0, cost)
+    joules = np.log(arrays.joules[known])
+    priced = next((s for name, s in machine.values.items() if name.startswith("energy.mac.")), Spread.exact(1.0))
+    start = [priced, machine.values.get("memory.dram.path", Spread.exact(1.0)), machine.values["power.static"]]
+    start = [*(spread.scaled(1 / spread.typical) for spread in start), HOST]
+    y, more = _solve(lambda y: np.log(arrays.energies(y)[known]) - joules, start)
+    factors = {name: math.exp(at) for name, at in zip(ENERGY, y, strict=False)}
+    return Fitted(machine, shares, factors, waited, math.exp(y[3]) if np.any(arrays.host) else 0.0, cost + more)
 
 
-def _solve(residual: Callable[[NDArray[Any]], NDArray[Any]], start: Sequence[Spread]) -> NDArray[Any]:
+def _solve(residual: Callable[[NDArray[Any]], NDArray[Any]], start: Sequence[Spread]) -> tuple[NDArray[Any], float]:
     """Minimise soft-L1 residuals by Levenberg and Marquardt, with the start as what is believed beforehand."""
     middle = np.array([math.log(spread.typical) for spread in start])
     width = np.array(
@@ -218,7 +238,7 @@ def _solve(residual: Callable[[NDArray[Any]], NDArray[Any]], start: Sequence[Spr
         damping = max(damping / 8, 1e-9)
         if done:
             break
-    return x
+    return x, cost
 
 
 def leave_out(machine: Machine, cases: Sequence[Case]) -> list[Fitted]:
