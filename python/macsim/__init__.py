@@ -33,9 +33,7 @@ from macsim.errors import RequestError as RequestError
 from macsim.errors import TraceError as TraceError
 from macsim.errors import UnknownWorkError as UnknownWorkError
 from macsim.groups import Groups as Groups
-from macsim.hardware_quantity import Quantity as Quantity
 from macsim.hardware_tables import hardware as hardware
 from macsim.hardware_tables import hardware_names as hardware_names
-from macsim.hardware_types import Hardware as Hardware
 from macsim.report import Report as Report
 from macsim.rows import Row as Row

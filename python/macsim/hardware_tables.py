@@ -2,6 +2,8 @@
 # Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 """Hardware tables: what chips can do, and what it takes. The data is in ``hardware/*.toml``, a file for each chip.
 
+What reads and makes them is imported when the first one is asked for, so that ``import macsim`` does not wait for it.
+
 >>> import macsim
 >>> print(macsim.hardware("a100").peak("bf16"))
 312 TFLOP/s
@@ -18,14 +20,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from macsim.errors import HardwareError
-from macsim.hardware_quantity import Quantity
-from macsim.hardware_rules import derive
-from macsim.hardware_schema import Key, Sheet, read_sheet
-from macsim.hardware_types import Fit, Hardware, Link, MemoryLevel, Peak, Power, Price
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
     from importlib.resources.abc import Traversable
+
+    from macsim.hardware_quantity import Quantity
+    from macsim.hardware_schema import Key, Sheet
+    from macsim.hardware_types import Hardware
 
 __all__ = ["hardware", "hardware_names"]
 
@@ -50,6 +52,7 @@ def hardware(name: str | os.PathLike[str] | Hardware) -> Hardware:
     Returns
     -------
     Hardware
+        See `macsim.hardware_types`.
 
     Raises
     ------
@@ -64,6 +67,8 @@ def hardware(name: str | os.PathLike[str] | Hardware) -> Hardware:
     >>> macsim.hardware("pi4").cores
     4
     """
+    from macsim.hardware_types import Hardware
+
     if isinstance(name, Hardware):
         return name
     if isinstance(name, os.PathLike) or name.endswith(".toml"):
@@ -164,6 +169,8 @@ def _nearest(wanted: str, keys: Mapping[str, str]) -> list[str]:
 @cache
 def _read(name: str) -> Sheet:
     """The table of a name, as it is written."""
+    from macsim.hardware_schema import read_sheet
+
     if name in _shipped():
         file, generic = _shipped()[name]
         sheet = read_sheet(file.read_text(encoding="utf-8"), name, f"macsim/hardware/{file.name}")
@@ -176,6 +183,8 @@ def _read(name: str) -> Sheet:
 
 
 def _sheet_of_file(path: Path, name: str = "") -> Sheet:
+    from macsim.hardware_schema import read_sheet
+
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -233,6 +242,9 @@ def _parent(sheet: Sheet, key: str, name: str) -> Sheet:
 
 def _made(sheet: Sheet) -> Hardware:
     """Make a chip of a table that has all it inherits: derive what rules can tell, and sort it into its classes."""
+    from macsim.hardware_rules import derive
+    from macsim.hardware_types import Fit, Hardware, Link, MemoryLevel, Peak, Power, Price
+
     numbers = derive(sheet.kind, sheet.numbers)
 
     def of(*where: str | int | bool) -> dict[str, Any]:
