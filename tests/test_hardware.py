@@ -554,6 +554,7 @@ def test_other_packages_bring_tables(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their_package\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
         "[macsim.hardware]\ntheir-npu = their_package:TABLE\ntheir-other = their_package:table\nh100-sxm = nowhere:X\n"
+        "their-lost = nowhere:X\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     assert {"their-npu", "their-other"} <= set(macsim.hardware_names())
@@ -562,6 +563,9 @@ def test_other_packages_bring_tables(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert macsim.hardware("their-other").power.tdp.typical == 9
     assert macsim.hardware("Their Chip").name in ("their-npu", "their-other")
     assert macsim.hardware("h100-sxm").peak("bf16").typical == 989.4  # ours stay ours
+    assert macsim.hardware("RTX 4090").name == "rtx-4090"  # whatever is wrong with others
+    with pytest.raises(macsim.HardwareError, match="the entry point their-lost = nowhere:X brings no table: No module"):
+        macsim.hardware("their-lost")
 
 
 # The command line -----------------------------------------------------------------------------------------------------

@@ -150,7 +150,13 @@ def _keys() -> dict[str, str]:
     names = [*_shipped(), *_entry_points()]
     found: dict[str, str] = {}
     for name in names:
-        for spelling in _read(name).aliases:
+        try:
+            aliases = _read(name).aliases
+        except HardwareError:
+            if name in _shipped():
+                raise
+            continue  # a table of another package that is broken says so when it is asked for
+        for spelling in aliases:
             found.setdefault(_key(spelling), name)
     found.update({_key(name): name for name in reversed(names)})  # names before aliases, ours before those of others
     return found
@@ -177,8 +183,12 @@ def _read(name: str) -> Sheet:
         if generic != (sheet.kind == "technology"):
             raise HardwareError(f"{file}: kind: tables of technologies, and only these, are in the folder technology")
         return sheet
-    given: Any = _entry_points()[name].load()
-    path = Path(given() if callable(given) else given)
+    point = _entry_points()[name]
+    try:
+        given: Any = point.load()
+        path = Path(given() if callable(given) else given)
+    except Exception as error:  # it is code of others
+        raise HardwareError(f"the entry point {name} = {point.value} brings no table: {error}") from error
     return _sheet_of_file(path, name)
 
 
