@@ -22,6 +22,7 @@ from macsim._core import min as min
 from macsim.api import analyze as analyze
 from macsim.api import count as count
 from macsim.api import load as load
+from macsim.compare import compare as compare
 from macsim.custom import Registry as Registry
 from macsim.custom import alias as alias
 from macsim.custom import op as op

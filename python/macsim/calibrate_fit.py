@@ -168,8 +168,8 @@ def fit(machine: Machine, cases: Sequence[Case]) -> Fitted:
     """Fit a machine's constants to cases.
 
     Fitted are the shares of peak and bandwidth that are reached, the launch overhead, what is waited for, and factors
-    on all prices of operations, on that of a byte and on static power. Each is held near what the machine has, as firmly
-    as that is known.
+    on all prices of operations, on that of a byte and on static power. Each is held near what the machine has, as
+    firmly as that is known.
 
     Parameters
     ----------

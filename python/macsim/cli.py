@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from macsim import _core
+from macsim.cli_estimate import add_estimate
 from macsim.cli_hardware import add_hardware
 
 if TYPE_CHECKING:
@@ -78,26 +79,7 @@ def parser() -> argparse.ArgumentParser:
         )
 
     count = command("count", "count a model's MACs, other work, parameters and memory traffic", COUNT_EXAMPLES)
-    count.add_argument("model", metavar="MODEL", help="an .onnx or .pt2 file, or package.module:factory")
-    given = count.add_argument_group("what is given with the model (each may be repeated)")
-    given.add_argument(
-        "--shape",
-        action="append",
-        default=[],
-        metavar="[INPUT=]SIZES",
-        help="shape of an input: numbers, names, expressions, ? for what the model says",
-    )
-    given.add_argument("--dim", action="append", default=[], metavar="NAME=SIZE", help="size of one of its symbols")
-    given.add_argument(
-        "--value",
-        action="append",
-        default=[],
-        metavar="INPUT=VALUE",
-        help="contents of an input: a number, a JSON list, @file.npy",
-    )
-    given.add_argument(
-        "--dtype", action="append", default=[], metavar="INPUT=DTYPE", help="of a torch program: dtype of an input"
-    )
+    add_inputs(count)
     shown = count.add_argument_group("what is shown")
     shown.add_argument("--by", choices=KEYS, help="lines of the table (default: op)")
     shown.add_argument("--tree", action="store_true", help="the modules as a tree, in place of the table")
@@ -120,6 +102,7 @@ def parser() -> argparse.ArgumentParser:
     ops.set_defaults(run=run_ops)
 
     add_hardware(command)
+    add_estimate(command, add_inputs)
 
     explain = command("explain", "explain a diagnostic's code", "example:\n  macsim explain MS201\n")
     explain.add_argument("code", metavar="CODE", help="MS201, 201 or unknown_op")
@@ -129,6 +112,30 @@ def parser() -> argparse.ArgumentParser:
     completion.add_argument("shell", choices=("bash", "zsh", "fish"))
     completion.set_defaults(run=run_completion)
     return top
+
+
+def add_inputs(parser: argparse.ArgumentParser) -> None:
+    """Add what `counted` takes: a model, and what is given with it."""
+    parser.add_argument("model", metavar="MODEL", help="an .onnx or .pt2 file, or package.module:factory")
+    given = parser.add_argument_group("what is given with the model (each may be repeated)")
+    given.add_argument(
+        "--shape",
+        action="append",
+        default=[],
+        metavar="[INPUT=]SIZES",
+        help="shape of an input: numbers, names, expressions, ? for what the model says",
+    )
+    given.add_argument("--dim", action="append", default=[], metavar="NAME=SIZE", help="size of one of its symbols")
+    given.add_argument(
+        "--value",
+        action="append",
+        default=[],
+        metavar="INPUT=VALUE",
+        help="contents of an input: a number, a JSON list, @file.npy",
+    )
+    given.add_argument(
+        "--dtype", action="append", default=[], metavar="INPUT=DTYPE", help="of a torch program: dtype of an input"
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

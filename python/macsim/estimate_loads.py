@@ -64,8 +64,10 @@ def loads_of(
     traffic: str = "unfused",
     dtype: str | None = None,
     tf32: bool = False,
+    share: float = 1.0,
+    weight_share: float = 1.0,
 ) -> tuple[Loads, tuple[int, ...]]:
-    """Return the loads of a report, and the shape of the sizes.
+    """Return the loads of a report on one device, and the shape of the sizes.
 
     Parameters
     ----------
@@ -78,6 +80,8 @@ def loads_of(
         What floats are taken as, in arithmetic and in memory.
     tf32 : bool
         Whether products of f32 go to tensor units as tf32.
+    share, weight_share : float
+        What one device has of the work and the activations, and of the weights.
     """
     given = dict(sizes or {})
     free = [symbol.name for symbol in report.unbound if symbol.name not in given]
@@ -86,7 +90,8 @@ def loads_of(
     shape = np.broadcast_shapes(*(np.shape(size) for size in given.values()))
 
     def column(name: str) -> NDArray[Any]:
-        return _numbers(report.evaluate(report.columns[name], given)).reshape(len(report.rows), -1)
+        numbers = _numbers(report.evaluate(report.columns[name], given)).reshape(len(report.rows), -1)
+        return numbers * (weight_share if name == "weights" else 1.0 if name == "times" else share)
 
     operands, computes, narrow = _dtypes(report, dtype, tf32)
     work: dict[tuple[str, str], NDArray[Any]] = {}
@@ -111,6 +116,22 @@ def loads_of(
     for amounts in work.values():
         busy = busy | (amounts > 0)
     return Loads(work, {"path": moved}, column("times") * busy), shape
+
+
+def sent_by(report: Report, sizes: Mapping[str, Any], devices: int, dtype: str | None) -> NDArray[Any]:
+    """Return the bytes that each device sends when products are split over devices, for each set of sizes.
+
+    Products go in pairs, the first split by columns and the second by rows, whose results are summed over all devices.
+    Taken as seconds are those with weights whose results are no larger than what they read; a ring sends them
+    ``2 (n - 1) / n`` times. Where queries, keys and values are products of their own, this is up to twice too much.
+    """
+    written = _numbers(report.evaluate(report.columns["written"], sizes)).reshape(len(report.rows), -1)
+    read = _numbers(report.evaluate(report.columns["read"], sizes)).reshape(len(report.rows), -1)
+    weights = _numbers(report.evaluate(report.columns["weights"], sizes)).reshape(len(report.rows), -1)
+    macs = _numbers(report.evaluate(report.columns["mac"], sizes)).reshape(len(report.rows), -1)
+    second = (macs > 0) & (weights > 0) & (written <= read)
+    sums: NDArray[Any] = (written * second * _shrink(report, dtype)[:, None]).sum(0)
+    return sums * 2 * (devices - 1) / devices
 
 
 def _numbers(values: NDArray[Any]) -> NDArray[Any]:

@@ -225,8 +225,12 @@ class Outcome:
         Of the whole, on all devices.
     energy : dict of str to ndarray
         Its parts: ``compute``, ``memory.path`` (or by level), ``link``, ``static`` and ``launch``.
-    row_seconds, row_joules, row_compute, row_memory : ndarray
-        Typical values of each load: its time and energy, and the two sides of its roofline in seconds.
+    row_seconds, row_joules, row_compute, row_memory, row_launch : ndarray
+        Typical values of each load: its time and energy, and in seconds the two sides of its roofline and its launches.
+    capped : ndarray
+        Whether time was stretched for power.
+    row_ranges : dict of str to (ndarray, ndarray)
+        Low and high of ``seconds`` and ``joules`` of each load.
     missing : list of str
         What has no price or rate; without it the numbers are too low.
     """
@@ -241,6 +245,7 @@ class Outcome:
     row_launch: NDArray[Any]
     capped: NDArray[Any]
     missing: list[str] = field(default_factory=list)
+    row_ranges: dict[str, tuple[NDArray[Any], NDArray[Any]]] = field(default_factory=dict)
 
     def range(self, values: NDArray[Any]) -> Range:
         """Return the typical values and the 90 % interval of draws."""
@@ -307,11 +312,17 @@ def simulate(
         for name, joules in parts.items():
             out.energy[name][:, at] = devices * joules
         out.seconds[:, at], out.joules[:, at] = stretched, devices * (dynamic + static * stretched)
-        own = each[:, 0] * (stretched[0] / took[0] if took[0] > 0 else 1.0)
+        own_draws = each * np.divide(stretched, took, out=np.ones_like(took), where=took > 0)
+        own = own_draws[:, 0]
         out.row_seconds[:, at], out.row_launch[:, at] = own, starting[:, 0]
         out.row_compute[:, at], out.row_memory[:, at] = arithmetic[:, 0], moving[:, 0]
-        moved = sum(loads.moved[level][:, at] * price[0] for level, price in prices.levels.items())
-        out.row_joules[:, at] = devices * (counts @ prices.joules[:, 0] + moved + static[0] * own)
+        moved = sum(np.outer(loads.moved[level][:, at], price) for level, price in prices.levels.items())
+        joules_draws = devices * (counts @ prices.joules + moved + static * own_draws)
+        out.row_joules[:, at] = joules_draws[:, 0]
+        if draws:
+            for name, values in (("seconds", own_draws), ("joules", joules_draws)):
+                low, high = out.row_ranges.setdefault(name, (np.zeros((rows, sizes)), np.zeros((rows, sizes))))
+                low[:, at], high[:, at] = np.quantile(values[:, 1:], (0.05, 0.95), axis=1)
     return out
 
 
