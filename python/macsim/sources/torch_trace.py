@@ -23,7 +23,7 @@ from macsim.modules import Called
 from macsim.sources.torch_data_sizes import DataSizeError, is_by_data
 from macsim.sources.torch_layouts import META, nonzeros, without_storage
 from macsim.sources.torch_ops import DTYPES, Operator, operator_of
-from macsim.sources.torch_packed import unpacked
+from macsim.sources.torch_packed import STORED, unpacked
 from macsim.sources.torch_requests import LOOKS
 
 if TYPE_CHECKING:
@@ -207,8 +207,10 @@ class Recorder(TorchDispatchMode):
             held = self._packed.get(identity)
             if held is None:
                 held = self._packed[identity] = (given, unpacked(name, given))
-                for part in _gather(held[1], []):
-                    self.tape.stored(part, f"{self._path}.weight" if self._path else "weight", False, True)
+                prefix = f"{self._path}." if self._path else ""
+                for part, parameter in zip(held[1], STORED, strict=False):
+                    for one in _gather([part], []):
+                        self.tape.stored(one, prefix + parameter, parameter.startswith("weight_"), True)
             out[at : at + 1] = held[1]
         return tuple(out), kwargs
 
