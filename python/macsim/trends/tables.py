@@ -4,39 +4,35 @@
 
 from __future__ import annotations
 
-import csv
 import datetime
 import io
-import math
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Any, TypeVar
 
 from macsim.errors import RequestError
+from macsim.trends.schema import (
+    CONFIDENCE,
+    Column,
+    TableError,
+    date,
+    graded,
+    integer,
+    number,
+    one_of,
+    optional,
+    percent,
+    read_rows,
+    text,
+    whole,
+)
 
 __all__ = ["CONFIDENCE", "DOMAINS", "Chip", "Count", "Data", "ModelRow", "TableError", "Throughput", "load"]
 
-CONFIDENCE = ("high", "medium", "low")
 DOMAINS = ("vision", "language")
 KINDS = ("ngc_throughput", "adapted_efficiency_recomputed", "paper_speedup_recalled", "figure_reading", "mlperf_v1.0")
 TASKS = {"CV": "vision", "NLP": "language"}
-
-
-class TableError(RequestError):
-    r"""A table does not fit its schema; the message names file, row and column, and what is allowed there.
-
-    Examples
-    --------
-    >>> import io
-    >>> from macsim import trends
-    >>> try:
-    ...     trends.load().extended(vision=io.StringIO("model,date,top1,gflops\nMine,soon,80,4\n"))
-    ... except trends.TableError as error:
-    ...     print(error)
-    <table>, row 2, column 'date': 'soon' is not a date; write YYYY-MM-DD
-    """
 
 
 @dataclass(frozen=True)
@@ -190,201 +186,73 @@ class Count:
 
 # schema ---------------------------------------------------------------------------------------------------------------
 
-
-def _text(text: str) -> str:
-    return text
-
-
-def _date(text: str) -> datetime.date:
-    try:
-        return datetime.date.fromisoformat(text)
-    except ValueError:
-        raise ValueError("is not a date; write YYYY-MM-DD") from None
-
-
-def _number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise ValueError("is not a number") from None
-    if not math.isfinite(value) or value <= 0:
-        raise ValueError("is not allowed; write a number above 0")
-    return value
-
-
-def _percent(text: str) -> float:
-    value = _number(text)
-    if value > 100:
-        raise ValueError("is not allowed; write a percentage, above 0 and up to 100")
-    return value
-
-
-def _whole(text: str) -> int:
-    value = _number(text)
-    if value != int(value):
-        raise ValueError("is not a whole number")
-    return int(value)
-
-
-def _integer(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError("is not a whole number") from None
-
-
-def _one_of(*allowed: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in allowed:
-            raise ValueError(f"is not allowed; one of {', '.join(allowed)}")
-        return text
-
-    return read
-
-
-def _graded(text: str) -> str:
-    """Read the grade that begins a longer remark: ``high (value); row recalled``."""
-    for grade in CONFIDENCE:
-        if text.startswith(grade):
-            return grade
-    raise ValueError(f"is not allowed; one of {', '.join(CONFIDENCE)}")
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a table: how its cells are read, and whether they may be left empty."""
-
-    read: Callable[[str], Any]
-    required: bool = False
-    default: Any = None
-    names: tuple[str, ...] = field(default=())
-
-
 VISION = {
-    "model": Column(_text, required=True),
-    "date": Column(_date, required=True),
-    "top1": Column(_percent, required=True),
-    "params_M": Column(_number),
-    "gflops": Column(_number, required=True),
-    "extra_data": Column(_one_of("yes", "no"), default="no"),
-    "extra_data_name": Column(_text, default=""),
-    "architecture": Column(_one_of("CNN", "Transformer", "Hybrid"), default="CNN"),
-    "input_res": Column(_whole),
-    "confidence": Column(_one_of(*CONFIDENCE), default="high"),
-    "value_basis": Column(_text, default=""),
-    "independent_gflops": Column(_number),
-    "independent_source": Column(_text, default=""),
-    "note": Column(_text, default=""),
+    "model": Column(text, required=True),
+    "date": Column(date, required=True),
+    "top1": Column(percent, required=True),
+    "params_M": Column(number),
+    "gflops": Column(number, required=True),
+    "extra_data": Column(one_of("yes", "no"), default="no"),
+    "extra_data_name": Column(text, default=""),
+    "architecture": Column(one_of("CNN", "Transformer", "Hybrid"), default="CNN"),
+    "input_res": Column(whole),
+    "confidence": Column(one_of(*CONFIDENCE), default="high"),
+    "value_basis": Column(text, default=""),
+    "independent_gflops": Column(number),
+    "independent_source": Column(text, default=""),
+    "note": Column(text, default=""),
 }
 LANGUAGE = {
-    "model": Column(_text, required=True),
-    "input_tokens": Column(_whole, required=True),
-    "gflops": Column(_number, required=True),
-    "params_M": Column(_number),
-    "date": Column(_date, required=True),
-    "glue_test": Column(_percent),
-    "source": Column(_text, default=""),
-    "confidence": Column(_one_of(*CONFIDENCE), default="high"),
-    "note": Column(_text, default=""),
+    "model": Column(text, required=True),
+    "input_tokens": Column(whole, required=True),
+    "gflops": Column(number, required=True),
+    "params_M": Column(number),
+    "date": Column(date, required=True),
+    "glue_test": Column(percent),
+    "source": Column(text, default=""),
+    "confidence": Column(one_of(*CONFIDENCE), default="high"),
+    "note": Column(text, default=""),
 }
 CHIPS = {
-    "gpu": Column(_text, required=True),
-    "precision": Column(_one_of("FP32", "TF32", "FP16", "FP16/FP32 Tensor", "BF16", "FP8", "INT8"), required=True),
-    "tflops": Column(_number, required=True),
-    "watts": Column(_number, required=True),
-    "launch_date": Column(_date, required=True),
-    "type": Column(_one_of("Desktop", "Server"), default="Server"),
-    "gflops_per_watt": Column(_number),
-    "confidence": Column(_one_of(*CONFIDENCE), default="high"),
-    "source": Column(_text, default=""),
-    "note": Column(_text, default=""),
+    "gpu": Column(text, required=True),
+    "precision": Column(one_of("FP32", "TF32", "FP16", "FP16/FP32 Tensor", "BF16", "FP8", "INT8"), required=True),
+    "tflops": Column(number, required=True),
+    "watts": Column(number, required=True),
+    "launch_date": Column(date, required=True),
+    "type": Column(one_of("Desktop", "Server"), default="Server"),
+    "gflops_per_watt": Column(number),
+    "confidence": Column(one_of(*CONFIDENCE), default="high"),
+    "source": Column(text, default=""),
+    "note": Column(text, default=""),
 }
 THROUGHPUT = {
-    "kind": Column(_one_of(*KINDS), required=True),
-    "gpu": Column(_text, required=True),
-    "precision": Column(_text, required=True),
-    "task": Column(_text, required=True),
-    "model": Column(_text, default=""),
-    "framework": Column(_text, default=""),
-    "batch": Column(_whole),
-    "throughput": Column(_number),
-    "unit": Column(_text, default=""),
-    "power_W": Column(_number),
-    "power_scope": Column(_text, default=""),
-    "speedup_vs_fp32": Column(_number),
-    "gflops_per_inference": Column(_number),
-    "gflops_per_watt": Column(_number),
-    "confidence": Column(_graded, required=True),
-    "source": Column(_text, default=""),
-    "note": Column(_text, default=""),
+    "kind": Column(one_of(*KINDS), required=True),
+    "gpu": Column(text, required=True),
+    "precision": Column(text, required=True),
+    "task": Column(text, required=True),
+    "model": Column(text, default=""),
+    "framework": Column(text, default=""),
+    "batch": Column(whole),
+    "throughput": Column(number),
+    "unit": Column(text, default=""),
+    "power_W": Column(number),
+    "power_scope": Column(text, default=""),
+    "speedup_vs_fp32": Column(number),
+    "gflops_per_inference": Column(number),
+    "gflops_per_watt": Column(number),
+    "confidence": Column(graded, required=True),
+    "source": Column(text, default=""),
+    "note": Column(text, default=""),
 }
 COUNTS = {
-    "model": Column(_text, required=True),
-    "domain": Column(_one_of(*DOMAINS), required=True),
-    "architecture": Column(_text, required=True),
-    "size": Column(_whole, required=True),
-    "macs": Column(_integer, required=True),
-    "parameters": Column(_integer, required=True),
-    "cause": Column(_text, default=""),
+    "model": Column(text, required=True),
+    "domain": Column(one_of(*DOMAINS), required=True),
+    "architecture": Column(text, required=True),
+    "size": Column(whole, required=True),
+    "macs": Column(integer, required=True),
+    "parameters": Column(integer, required=True),
 }
-
-
-def read_rows(file: Any, schema: Mapping[str, Column], name: str = "") -> list[tuple[dict[str, Any], str]]:
-    r"""Read a table: for each line the values by column, and where it stands.
-
-    Parameters
-    ----------
-    file : path or text file
-    schema : mapping
-        The columns that there may be.
-    name : str, optional
-        What messages call the file.
-
-    Examples
-    --------
-    >>> import io
-    >>> read_rows(io.StringIO("model,n\na,3\n"), {"model": Column(_text), "n": Column(_number)})
-    [({'model': 'a', 'n': 3.0}, '<table>:2')]
-    """
-    if isinstance(file, str | os.PathLike):
-        with open(file, encoding="utf-8-sig", newline="") as opened:
-            return read_rows(io.StringIO(opened.read()), schema, name or os.fspath(file))
-    name = name or getattr(file, "name", "") or "<table>"
-    reader = csv.reader(file)
-    head = [column.strip() for column in next(reader, [])]
-    for column in head:
-        if column not in schema:
-            raise TableError(
-                f"{name}, row 1, column {column!r}: there is no such column; there are {', '.join(schema)}"
-            )
-        if head.count(column) > 1:
-            raise TableError(f"{name}, row 1, column {column!r}: it is there twice")
-    for column, rule in schema.items():
-        if rule.required and column not in head:
-            raise TableError(f"{name}, row 1: the column {column!r} is missing")
-    rows = []
-    for cells in reader:
-        line = reader.line_num
-        if not any(cell.strip() for cell in cells):
-            continue
-        if len(cells) != len(head):
-            raise TableError(f"{name}, row {line}: {len(cells)} cells under {len(head)} columns")
-        given = dict(zip(head, (cell.strip() for cell in cells), strict=True))
-        row = {column: _cell(given.get(column, ""), rule, name, line, column) for column, rule in schema.items()}
-        rows.append((row, f"{name}:{line}"))
-    return rows
-
-
-def _cell(text: str, rule: Column, name: str, line: int, column: str) -> Any:
-    where = f"{name}, row {line}, column {column!r}"
-    if not text:
-        if rule.required:
-            raise TableError(f"{where}: it is empty; every row needs one")
-        return rule.default
-    try:
-        return rule.read(text)
-    except ValueError as error:
-        raise TableError(f"{where}: {text!r} {error}") from None
+CAUSES = {"model": Column(text, required=True), "cause": Column(text, required=True)}
 
 
 def _vision(row: dict[str, Any], origin: str) -> ModelRow:
@@ -462,11 +330,9 @@ def _throughput(row: dict[str, Any], origin: str) -> Throughput:
     )
 
 
-def _count(row: dict[str, Any], origin: str) -> Count:
-    del origin
-    return Count(
-        row["model"], row["domain"], row["architecture"], row["size"], row["macs"], row["parameters"], row["cause"]
-    )
+def _count(row: dict[str, Any], causes: Mapping[str, str]) -> Count:
+    values = (row["model"], row["domain"], row["architecture"], row["size"], row["macs"], row["parameters"])
+    return Count(*values, causes.get(row["model"], ""))
 
 
 # data -----------------------------------------------------------------------------------------------------------------
@@ -592,15 +458,18 @@ def load(*, later: bool = False) -> Data:
             return []
         return read_rows(io.StringIO(file.read_text(encoding="utf-8")), schema, name)
 
+    causes = {row["model"]: row["cause"] for row, _ in rows("causes.csv", CAUSES)}
+    counts = {row["model"]: _count(row, causes) for row, _ in rows("counts.csv", COUNTS)}
     models = [_vision(*row) for row in rows("vision.csv", VISION)]
     models += [_language(*row) for row in rows("language.csv", LANGUAGE)]
-    chips = [_chip(*row) for row in rows("chips.csv", CHIPS)]
     if later:
-        models += [_vision(*row) for row in rows("vision_later.csv", VISION)]
-        models += [_language(*row) for row in rows("language_later.csv", LANGUAGE)]
+        for name, schema, make in (("vision_later.csv", VISION, _vision), ("language_later.csv", LANGUAGE, _language)):
+            for row, origin in rows(name, optional(schema, "gflops")):
+                if row["model"] in counts:
+                    models.append(make({**row, "gflops": counts[row["model"]].gflops}, origin))
     return Data(
         tuple(models),
-        tuple(chips),
+        tuple(_chip(*row) for row in rows("chips.csv", CHIPS)),
         tuple(_throughput(*row) for row in rows("throughput.csv", THROUGHPUT)),
-        tuple(_count(*row) for row in rows("counts.csv", COUNTS)),
+        tuple(counts.values()),
     )
