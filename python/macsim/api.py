@@ -12,7 +12,7 @@ from macsim import _core
 from macsim.custom import Registry, rules
 from macsim.errors import ReadError, RequestError, UnknownWorkError
 from macsim.report import Report
-from macsim.sources.torch_files import is_torch_file, read_program
+from macsim.sources.torch_files import INSTALL, is_torch_file, read_program
 
 if TYPE_CHECKING:
     from macsim._core import Expr, Model
@@ -72,7 +72,21 @@ def load(model: Source) -> Model:
         model = _proto_of(model)
     if hasattr(model, "SerializeToString"):
         return _core.read_buffer(_serialized(model))
-    raise TypeError(f"a model is a path, bytes, an onnx.ModelProto or an onnx_ir.Model, not {type(model).__name__}")
+    raise TypeError(_no_model(model))
+
+
+def _no_model(model: object) -> str:
+    """Say what a model is, and what may have been meant."""
+    if isinstance(model, type):
+        said = f"the class {model.__name__}: give an instance of it"
+    elif isinstance(model, Mapping):
+        said = f"{type(model).__name__}: weights say nothing of the work; give the module that they are loaded into"
+    else:
+        said = type(model).__name__
+    return (
+        "a model is a path, bytes, an onnx.ModelProto, an onnx_ir.Model, or of torch a module, a function, an exported "
+        f"program or an fx graph, not {said}"
+    )
 
 
 def analyze(
@@ -104,11 +118,15 @@ def _checked(report: Report, strict: bool) -> Report:
     if strict and report.trust == "unknown":
         ops: dict[str, int] = {}
         reasons: dict[str, str] = {}
+        scopes: dict[str, list[str]] = {}
         for row in report.rows:
             if row.trust == "unknown":
                 ops[row.op] = ops.get(row.op, 0) + 1
                 reasons.setdefault(row.op, row.because)
-        raise UnknownWorkError(ops, report, reasons)
+                met = scopes.setdefault(row.op, [])
+                if row.scope and row.scope not in met:
+                    met.append(row.scope)
+        raise UnknownWorkError(ops, report, reasons, scopes)
     return report
 
 
@@ -184,10 +202,13 @@ def count(
     >>> macsim.count("examples/resnet50.onnx", shapes=("batch", 3, 224, 224)).macs
     Expr('4089184256*batch')
     """
+    _check_kinds(registry, kwargs=kwargs, dims=dims, values=values, dtypes=dtypes, hints=hints)
     if is_torch_file(model):
         model = read_program(model)  # type: ignore[arg-type] # is_torch_file: it is a path
     if _is_torch(model):
         return _count_torch(model, inputs, kwargs, shapes, dims, values, dtypes, hints, method, strict, registry)
+    if not _is_source(model):
+        raise TypeError(_no_model(model))
     if inputs or kwargs or dtypes or method or hints:
         raise RequestError(
             "inputs, kwargs, dtypes, hints and method are for torch programs; give an ONNX model shapes= or values="
@@ -195,18 +216,39 @@ def count(
     return analyze(load(model), shapes=shapes, dims=dims, values=values, strict=strict, registry=registry)
 
 
-def _is_torch(model: object) -> bool:
-    """Whether it is a module or a function of torch's; torch is not imported to find out."""
-    import sys
+def _check_kinds(registry: object, **given: object) -> None:
+    for name, one in given.items():
+        if one is not None and not isinstance(one, Mapping):
+            raise RequestError(f"{name} is a dict by name, as in {name}={{'x': ...}}, not {type(one).__name__}")
+    if registry is not None and not isinstance(registry, Registry):
+        raise RequestError(f"registry is a macsim.Registry, not {type(registry).__name__}")
 
-    if "torch" not in sys.modules or isinstance(model, str | bytes | os.PathLike | bytearray | memoryview):
-        return False
-    if (
-        isinstance(model, _core.Model)
+
+def _is_source(model: object) -> bool:
+    """Whether it is an ONNX model in some form."""
+    return (
+        isinstance(model, str | bytes | os.PathLike | bytearray | memoryview | _core.Model)
         or hasattr(model, "SerializeToString")
         or type(model).__module__.partition(".")[0] == "onnx_ir"
-    ):
+    )
+
+
+def _is_torch(model: object) -> bool:
+    """Whether it is a module or a function of torch's; torch is only imported for what can be nothing else."""
+    import sys
+
+    if _is_source(model):
         return False
+    if "torch" not in sys.modules:
+        if isinstance(model, type) or not callable(model):
+            return False
+        try:
+            import torch  # noqa: F401
+        except ImportError as error:
+            raise RequestError(
+                f"{getattr(model, '__name__', type(model).__name__)} can only be a program of torch's, which is not "
+                f"installed: {INSTALL}"
+            ) from error
     from macsim.sources.torch_program import is_program
 
     return is_program(model)
@@ -240,7 +282,8 @@ def _count_torch(
     else:
         shapes = tuple(shapes) if isinstance(shapes, list) else shapes
         inputs, kwargs, shapes = at_sizes((inputs, kwargs, shapes), dims or {}, met)
-        ledger, modules = trace(model, inputs, kwargs, shapes, dtypes, method, table, hints)
+        asked = {name: size for name, size in (hints or {}).items() if name not in met}
+        ledger, modules = trace(model, inputs, kwargs, shapes, dtypes, method, table, asked)
     report = Report(ledger, ledger.model, met, modules=modules)
     others = {name: size for name, size in (dims or {}).items() if name not in met}
     if others:

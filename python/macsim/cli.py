@@ -1,6 +1,6 @@
-# The command line: macsim count, memory, ops, explain, completion.
+# The command line: macsim count, memory, ops, hardware, explain, completion.
 # Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
-"""The command line: ``macsim count``, ``memory``, ``ops``, ``explain`` and ``completion``."""
+"""The command line: ``macsim count``, ``memory``, ``ops``, ``hardware``, ``explain`` and ``completion``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from macsim import _core
+from macsim.cli_estimate import add_estimate
+from macsim.cli_hardware import add_hardware
+from macsim.cli_traffic import add_bytes, add_memory, check_bytes, with_bytes
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -39,11 +42,6 @@ examples:
 
 exit status: 0 done; 1 with --strict, when the work of some node is unknown; 2 when the model cannot be read or
 a shape, size or value does not fit it.
-"""
-MEMORY_EXAMPLES = """\
-examples:
-  macsim memory model.onnx --shape 1,3,224,224
-  macsim memory model.onnx --dim batch=8 --in-place --top 20
 """
 OPS_EXAMPLES = """\
 examples:
@@ -83,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
         )
 
     count = command("count", "count a model's MACs, other work, parameters and memory traffic", COUNT_EXAMPLES)
-    takes_model(count)
+    add_inputs(count)
     shown = count.add_argument_group("what is shown")
     shown.add_argument("--by", choices=KEYS, help="lines of the table (default: op)")
     shown.add_argument("--tree", action="store_true", help="the modules as a tree, in place of the table")
@@ -97,24 +95,18 @@ def parser() -> argparse.ArgumentParser:
     )
     shown.add_argument("--format", choices=("table", "json", "csv", "md"), help="default: table, or what -o ends in")
     shown.add_argument("-o", "--output", metavar="FILE", help="write there, not to the standard output")
-    moved = count.add_argument_group("bytes and memory (after the table)")
-    moved.add_argument("--traffic", action="store_true", help="bytes that move: unfused, fused, at least")
-    moved.add_argument("--capacity", metavar="BYTES", help="with --traffic: also behind a memory of so many bytes")
-    moved.add_argument("--memory", action="store_true", help="the memory that a run holds at its peak")
+    add_bytes(count)
     count.add_argument("--strict", action="store_true", help="fail (status 1) when the work of any node is unknown")
     count.set_defaults(run=run_count)
 
-    memory = command("memory", "show the memory that a run of a model holds, and when", MEMORY_EXAMPLES)
-    takes_model(memory)
-    memory.add_argument("--top", type=int, default=10, metavar="N", help="tensors at the peak to list; 0 for all")
-    memory.add_argument("--by-module", action="store_true", help="inputs of a module are held until it returns")
-    memory.add_argument("--in-place", action="store_true", help="point-wise results take the place of their inputs")
-    memory.set_defaults(run=run_memory)
-
+    add_memory(command, add_inputs)
     ops = command("ops", "list the rules of operators, with their formulas", OPS_EXAMPLES)
     ops.add_argument("name", metavar="NAME", nargs="?", help="an operator or a rule; all when left out")
     ops.add_argument("--format", choices=("table", "md", "json"), default="table", help="default: table")
     ops.set_defaults(run=run_ops)
+
+    add_hardware(command)
+    add_estimate(command, add_inputs)
 
     explain = command("explain", "explain a diagnostic's code", "example:\n  macsim explain MS201\n")
     explain.add_argument("code", metavar="CODE", help="MS201, 201 or unknown_op")
@@ -126,10 +118,10 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def takes_model(command: argparse.ArgumentParser) -> None:
-    """Add what names a model, and what is given with it."""
-    command.add_argument("model", metavar="MODEL", help="an .onnx or .pt2 file, or package.module:factory")
-    given = command.add_argument_group("what is given with the model (each may be repeated)")
+def add_inputs(parser: argparse.ArgumentParser) -> None:
+    """Add what `counted` takes: a model, and what is given with it."""
+    parser.add_argument("model", metavar="MODEL", help="an .onnx or .pt2 file, or package.module:factory")
+    given = parser.add_argument_group("what is given with the model (each may be repeated)")
     given.add_argument(
         "--shape",
         action="append",
@@ -183,10 +175,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run_count(arguments: argparse.Namespace) -> int:
     """Count a model, print or write the report, and return the exit status."""
-    if arguments.capacity is not None and not arguments.traffic:
-        raise UsageError("--capacity goes with --traffic")
-    if (arguments.traffic or arguments.memory) and arguments.format not in (None, "table"):
-        raise UsageError("--traffic and --memory are tables: they do not go with --format")
+    check_bytes(arguments)
     if arguments.tree and (arguments.by or arguments.format not in (None, "table")):
         raise UsageError("--tree is text: it goes with neither --by nor --format")
     report = counted(arguments)
@@ -241,8 +230,7 @@ def give(report: Report, arguments: argparse.Namespace) -> None:
             if arguments.tree
             else report.table(by, depth=arguments.depth, top=top, sort=sort)
         )
-        if arguments.traffic or arguments.memory:
-            what = with_bytes(what, report, arguments)
+        what = with_bytes(what, report, arguments)
         if not arguments.output:
             put(what)
             return
@@ -265,34 +253,6 @@ def give(report: Report, arguments: argparse.Namespace) -> None:
             file.write(text)
     else:
         sys.stdout.write(text)
-
-
-def with_bytes(what: RenderableType, report: Report, arguments: argparse.Namespace) -> RenderableType:
-    """Add the levels of traffic and the memory to what is shown."""
-    from rich.console import Group
-    from rich.text import Text
-
-    from macsim.show_traffic import levels_table
-
-    parts: list[RenderableType] = [what]
-    if arguments.traffic:
-        parts += [Text(), levels_table(report, capacity_of(arguments.capacity))]
-    if arguments.memory:
-        parts += [Text(), Text("memory"), report.memory().table(top=5)]
-    return Group(*parts)
-
-
-def capacity_of(text: str | None) -> int | None:
-    """Read ``50e6`` or ``52428800``."""
-    if text is None:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 1 <= value < 2**63 or value != int(value):
-        raise UsageError(f"--capacity {text}: write a whole number of bytes above 0, as in 50e6")
-    return int(value)
 
 
 def put(what: RenderableType) -> None:
@@ -379,16 +339,6 @@ def value_of(text: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except json.JSONDecodeError as error:
         raise UsageError(f"--value {text}: write a number, a list such as [0, 1], true, false, or @file.npy") from error
-
-
-# memory ---------------------------------------------------------------------------------------------------------------
-
-
-def run_memory(arguments: argparse.Namespace) -> int:
-    """Print the memory that a run holds, and return the exit status."""
-    report = counted(arguments)
-    put(report.memory(by_module=arguments.by_module, in_place=arguments.in_place).table(top=arguments.top or None))
-    return GOOD
 
 
 # ops ------------------------------------------------------------------------------------------------------------------

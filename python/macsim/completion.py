@@ -26,7 +26,8 @@ def options(parser: argparse.ArgumentParser) -> Iterator[Option]:
         if isinstance(action, argparse._SubParsersAction):
             continue
         files = (action.metavar or "") in ("MODEL", "FILE")
-        choices = tuple(str(choice) for choice in action.choices or ())
+        suggested = getattr(action, "suggestions", None)  # what may be given, among other things
+        choices = tuple(str(choice) for choice in action.choices or (suggested() if suggested else ()))
         yield Option(tuple(action.option_strings), choices, action.nargs != 0, files, action.help or "")
 
 

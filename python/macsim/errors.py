@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from macsim.report import Report
 
-__all__ = ["MacsimError", "ReadError", "RequestError", "TraceError", "UnknownWorkError"]
+__all__ = ["HardwareError", "MacsimError", "ReadError", "RequestError", "TraceError", "UnknownWorkError"]
 
 
 class MacsimError(Exception):
@@ -62,6 +62,20 @@ class RequestError(MacsimError, ValueError):
     """
 
 
+class HardwareError(MacsimError, ValueError):
+    """A hardware table is not known, cannot be read, or is not what a table must be.
+
+    Examples
+    --------
+    >>> import macsim
+    >>> try:
+    ...     macsim.hardware("h100-smx")
+    ... except macsim.HardwareError as error:
+    ...     print(error)  # doctest: +ELLIPSIS
+    there is no hardware table 'h100-smx'; the nearest: h100-sxm...
+    """
+
+
 class TraceError(MacsimError):
     """A program could not be followed to its end.
 
@@ -101,6 +115,10 @@ class UnknownWorkError(MacsimError):
         The operators, and how many nodes of each are unknown.
     report : Report
         The report, in which everything else stands.
+    reasons : dict of str to str
+        Why the work of each is unknown.
+    scopes : dict of str to list of str
+        The modules that call each.
 
     Examples
     --------
@@ -115,21 +133,31 @@ class UnknownWorkError(MacsimError):
     {'com.acme::Secret': 1}
     """
 
-    def __init__(self, ops: dict[str, int], report: Report, reasons: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        ops: dict[str, int],
+        report: Report,
+        reasons: dict[str, str] | None = None,
+        scopes: dict[str, list[str]] | None = None,
+    ) -> None:
         self.ops = ops
         self.report = report
         self.reasons = reasons or {}
+        self.scopes = scopes or {}
         super().__init__(ops)
 
     def __str__(self) -> str:
         nodes = sum(self.ops.values())
         if nodes == 0:
             return "the work is unknown: a sum does not fit 128 bits"
-        listed = "; ".join(
-            f"{op} ({count} node{'s' if count != 1 else ''}{': ' + self.reasons[op] if self.reasons.get(op) else ''})"
-            for op, count in self.ops.items()
-        )
+        listed = "; ".join(f"{op} ({self._said(op, count)})" for op, count in self.ops.items())
         return f"the work of {nodes} node{' is' if nodes == 1 else 's are'} unknown: {listed}"
+
+    def _said(self, op: str, count: int) -> str:
+        scopes = self.scopes.get(op, [])
+        where = f" in {', '.join(scopes[:3])}{', ...' if len(scopes) > 3 else ''}" if scopes else ""
+        why = f": {self.reasons[op]}" if self.reasons.get(op) else ""
+        return f"{count} node{'s' if count != 1 else ''}{where}{why}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return MacsimError, (str(self),)

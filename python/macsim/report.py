@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from macsim import _core
 from macsim.errors import RequestError
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from rich.tree import Tree
 
     from macsim._core import Diagnostic, Ledger, Model, Tensor, Total, Unbound
+    from macsim.estimate import Estimate
+    from macsim.hardware_types import Hardware
     from macsim.memory import Memory
     from macsim.modules import Called
     from macsim.traffic import Level, Traffic
@@ -346,6 +348,119 @@ class Report:
         values = evaluate(expressions, given, outer)
         self._check_assumptions(given)
         return values
+
+    def estimate(
+        self,
+        on: str | Hardware,
+        sizes: Mapping[str, Any] | None = None,
+        /,
+        *,
+        dtype: str | None = None,
+        tf32: bool = False,
+        traffic: str = "unfused",
+        cores: int | None = None,
+        devices: int = 1,
+        parallel: Literal["data", "tensor"] = "data",
+        link: str | None = None,
+        sent: Any = None,
+        seconds: Any = None,
+        **more: Any,
+    ) -> Estimate:
+        """Estimate the time, the energy and the power of a run on a chip.
+
+        For each node, ``T = max(F / (u_c peak), B / (u_m BW)) + t_launch``; in sum ``E = F e_op + B e_byte +
+        P_static T``. On CPUs the two times add up, and the power is that of a package at work. Where a chip would draw
+        more than it may, time is stretched. Every constant is the table's, with its range; what has no number is listed
+        in `Estimate.missing`.
+
+        Parameters
+        ----------
+        on : str or Hardware
+            A chip: what `macsim.hardware` takes.
+        sizes, **more : int or array of int
+            Sizes of the symbols that are free; they broadcast against each other.
+        dtype : str, optional
+            What floats are taken as, in arithmetic and in memory: ``"bf16"``, ``"f16"``, ``"i8"``.
+        tf32 : bool
+            Whether products of f32 go to tensor units as tf32.
+        traffic : {"unfused", "fused", "minimum"}
+            Whose bytes count.
+        cores : int, optional
+            Of a CPU: how many are at work.
+        devices : int
+            How many devices share the work; energies are of all of them.
+        parallel : {"data", "tensor"}
+            Whether each device has all the weights, or a share of them and results are summed over a link.
+        link : str, optional
+            The link's name; by default the table's first.
+        sent : number or array, optional
+            Bytes that each device sends; by default, with ``"tensor"``, the sums of every second product.
+        seconds : number or array, optional
+            A time that was measured: only the energy is estimated then.
+
+        Returns
+        -------
+        Estimate
+
+        Examples
+        --------
+        >>> import macsim
+        >>> report = macsim.count("examples/resnet50.onnx", dims={"height": 224, "width": 224})
+        >>> estimate = report.estimate("a100", batch=[1, 64], dtype="f16")
+        >>> [str(bound) for bound in estimate.bound]
+        ['launch', 'memory']
+        """
+        from macsim.estimate import estimated
+
+        return estimated(
+            self,
+            on,
+            {**(sizes or {}), **more},
+            dtype=dtype,
+            tf32=tf32,
+            traffic=traffic,
+            cores=cores,
+            devices=devices,
+            parallel=parallel,
+            link=link,
+            sent=sent,
+            seconds=seconds,
+        )
+
+    def mfu(
+        self,
+        seconds: float,
+        on: str | Hardware,
+        sizes: Mapping[str, Any] | None = None,
+        /,
+        *,
+        dtype: str | None = None,
+        tf32: bool = False,
+        **more: Any,
+    ) -> float:
+        """Return how much of a chip's peak a measured time comes to: the model FLOP utilisation, of products alone.
+
+        Parameters
+        ----------
+        seconds : float
+            What a run took.
+        on : str or Hardware
+            The chip: what `macsim.hardware` takes.
+        sizes, **more : int
+            Sizes of the symbols that are free.
+        dtype, tf32
+            As `estimate` takes them.
+
+        Examples
+        --------
+        >>> import macsim
+        >>> report = macsim.count("examples/resnet50.onnx", shapes=(64, 3, 224, 224))
+        >>> round(report.mfu(0.01, "a100", dtype="f16"), 3)  # 64 * 4.089 GMACs * 2 / 0.01 s / 312 TFLOP/s
+        0.168
+        """
+        from macsim.estimate import utilisation
+
+        return utilisation(self, seconds, on, {**(sizes or {}), **more}, dtype=dtype, tf32=tf32)
 
     def _check_assumptions(self, given: Mapping[str, NDArray[Any]]) -> None:
         """Raise what `bind` raises, when one of the sizes is such that the counts do not hold for it."""

@@ -108,7 +108,9 @@ def test_weights_of_a_quantised_layer_are_parameters() -> None:
     layer = torch.ao.nn.quantized.Linear(8, 5)
     twice = macsim.count(lambda x: (layer(x), layer(x)), u8(4, 8))
     assert [row.work["mac"] for row in twice.rows] == [160, 160]
-    assert macsim.count(layer, u8(4, 8)).parameters == 45 + 1  # a scale among them
+    report = macsim.count(layer, u8(4, 8))
+    assert report.parameters == 45  # what quantises them is none
+    assert report.weight_bytes == 40 + 4 + 4 * 5  # weights of a byte, their scale, the biases
 
 
 def test_real_quantised_inputs() -> None:

@@ -19,6 +19,7 @@ std::vector<Binding> aten(std::initializer_list<std::string_view> names, const I
     binding.slots = slots;
     binding.attrs = attrs;
     binding.infer = infer;
+    if (whole && !infer) binding.infer = [](const Call&, Outputs&) { return Status(); };  // not the row's: torch tells
     binding.cost = cost;
     out.push_back(std::move(binding));
   }

@@ -224,6 +224,14 @@ Status aten_attention(const Call& c, Outputs& out) {
     if (Status s = broadcast(c, y, Shape(k.begin(), k.end() - 2), with_keys); !s) return s;
     if (Status s = broadcast(c, with_keys, Shape(v.begin(), v.end() - 2), y); !s) return s;
   }
+  unify(c, q.back(), k.back(), "the sizes of queries and keys");
+  unify(c, k[k.size() - 2], v[v.size() - 2], "the numbers of keys and values");
+  if (c.has(kTorchMask) && c.ranked(kTorchMask)) {
+    const Shape& mask = c.shape(kTorchMask);
+    if (!mask.empty() && !mask.back().is(1)) unify(c, k[k.size() - 2], mask.back(), "the keys and those of the mask");
+    if (mask.size() > 1 && !mask[mask.size() - 2].is(1))
+      unify(c, q[q.size() - 2], mask[mask.size() - 2], "the queries and those of the mask");
+  }
   y.push_back(q[q.size() - 2]);
   y.push_back(v.back());
   out.set(0, c.dtype(kQ), std::move(y));

@@ -175,6 +175,12 @@ Status cost_outer(const Call& c, Cost& cost) {
   return {};
 }
 
+/// What is added to a product broadcasts to it.
+void fits(const Call& c, const Shape& part, const Shape& y, std::string_view what) {
+  for (std::size_t i = 1; i <= part.size() && i <= y.size(); ++i)
+    if (!part[part.size() - i].is(1)) unify(c, y[y.size() - i], part[part.size() - i], what);
+}
+
 /// x * w^T + b, w [out, in] or [in].
 Status aten_linear(const Call& c, Outputs& out) {
   const Shape &x = c.shape(kA), &w = c.shape(kB);
@@ -183,6 +189,7 @@ Status aten_linear(const Call& c, Outputs& out) {
   Shape y = x;
   y.pop_back();
   if (w.size() == 2) y.push_back(w[0]);
+  if (c.has(kC)) fits(c, c.shape(kC), y, "the bias and the outputs");
   out.set(0, c.dtype(kA), std::move(y));
   return {};
 }
@@ -207,6 +214,7 @@ Status aten_addmm(const Call& c, Outputs& out) {
   Shape y;
   if (Status s = matmul_shape(c, a, b, true, y); !s) return s;
   if (c.op() == "addbmm") y.erase(0);
+  if (c.has(plus::kC)) fits(c, c.shape(plus::kC), y, "C and the product");
   out.set(0, c.dtype(plus::kA), std::move(y));
   return {};
 }
@@ -269,6 +277,7 @@ Status cost_grouped(const Call& c, Cost& cost) {
   } else {
     cost[Work::mac] = numel(c.out_shape()) * better_known(a.back(), b[b.size() - 2]);
   }
+  if (c.op() == "_scaled_grouped_mm") cost[Work::mul] = 2 * numel(c.out_shape());  // scales of rows and of columns
   return {};
 }
 
@@ -287,6 +296,14 @@ Status cost_scaled_product(const Call& c, Cost& cost) {
   if (c.has(scaled::kScaleY)) cost[Work::mul] += y;
   if (is_float(c.out().dtype) && bits_of(c.out().dtype) == 8) cost[Work::convert] = y;
   cost.compute = cost.accumulate = DType::f32;
+  return {};
+}
+
+/// The result has as many columns as there are packed rows, of tiles eight times as many.
+Status aten_few_bits(const Call& c, Outputs& out) {
+  const Shape &a = c.shape(kA), &b = c.shape(kB);
+  if (!c.ranked(kA) || !c.ranked(kB) || a.size() != 2 || b.empty()) return {};
+  out.set(0, c.dtype(kA), Shape{a[0], c.op() == "_weight_int4pack_mm" ? b[0] * 8 : b[0]});
   return {};
 }
 
@@ -335,7 +352,7 @@ std::vector<Rule> aten_rules() {
        "https://docs.pytorch.org/docs/stable/generated/torch.sparse.sampled_addmm.html", aten_sampled, cost_sampled,
        aten({"sparse_sampled_addmm"}, aten_sampled, "c a b")},
       {"grouped_matmul", "a b #offsets", "Groups of rows, each times a matrix of its own",
-       "mac = |y| * K; of two matrices with the inner axis in groups: M * N * K",
+       "mac = |y| * K; of two matrices with the inner axis in groups: M * N * K; mul = 2|y| with scales",
        "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.grouped_mm.html", aten_grouped, cost_grouped,
        aten({"_grouped_mm"}, aten_grouped, "a b #offsets") +
            aten({"_scaled_grouped_mm"}, aten_grouped, "a b scale_a scale_b #offsets")},
@@ -348,15 +365,13 @@ std::vector<Rule> aten_rules() {
        {},
        cost_scaled_product,
        aten({"_scaled_mm"}) + aten({"_scaled_mm_v2"}, {}, "a b scale_a scale_b bias")},
-      {"few_bit_matmul",
-       "a b scales",
-       "Matrix product with weights of 4 or 8 bits",
+      {"few_bit_matmul", "a b scales", "Matrix product with weights of 4 or 8 bits",
        "mac = |y| * K; convert = N * K; 8 bits: mul = |y|; 4 bits: mul = add = N * K",
-       "https://github.com/pytorch/pytorch/blob/main/aten/src/ATen/native/native_functions.yaml",
-       {},
+       "https://github.com/pytorch/pytorch/blob/main/aten/src/ATen/native/native_functions.yaml", aten_few_bits,
        cost_few_bits,
-       aten({"_weight_int4pack_mm", "_weight_int8pack_mm", "_weight_int4pack_mm_for_cpu"}) +
-           aten({"_weight_int4pack_mm_with_scales_and_zeros"})},
+       aten({"_weight_int4pack_mm", "_weight_int8pack_mm", "_weight_int4pack_mm_for_cpu",
+             "_weight_int4pack_mm_with_scales_and_zeros"},
+            aten_few_bits)},
       {"bilinear",
        "x1 x2 w bias",
        "x1 W x2 + b, for every output",

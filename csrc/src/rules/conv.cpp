@@ -159,7 +159,8 @@ Status aten_conv(const Call& c, Outputs& out) {
   const std::string_view named = c.text("padding", "");
   const bool transposed = transposes(c);
   const std::int64_t groups = c.integer("groups", 1);
-  unify(c, x[first - 1], transposed ? w[0] : w[1] * groups, "input channels");
+  if (c.op().find("depthwise") == std::string_view::npos)  // else each channel has filters of its own
+    unify(c, x[first - 1], transposed ? w[0] : w[1] * groups, "input channels");
   Shape y;
   if (batched) y.push_back(x[0]);
   y.push_back(transposed ? w[1] * groups : w[0]);
@@ -184,6 +185,7 @@ Status cost_aten_conv(const Call& c, Cost& cost) {
   cost[Work::mac] = class_of(c.dtype(kX)) == DTypeClass::complex ? 4 * macs : macs;
   if (!transposes(c)) cost.nest = conv_nest(c, c.integer("groups", 1), "stride");
   if (c.has(kB)) cost[Work::add] += numel(c.out_shape());
+  if (c.op() == "_convolution_pointwise") work::fused_activation(cost, c.text("attr", ""), numel(c.out_shape()));
   return {};
 }
 
@@ -248,15 +250,33 @@ std::vector<Rule> plain_conv_rules() {
        "bias, |y| with an addend; the activation on "
        "|y|",
        "https://onnx.ai/onnx/operators/onnx__Conv.html", infer_conv_like(kX), cost_conv,
-       aten({"conv1d", "conv2d", "conv3d", "convolution", "_convolution", "conv_transpose1d", "conv_transpose2d",
-             "conv_transpose3d", "convolution_overrideable"},
+       aten({"conv1d",
+             "conv2d",
+             "conv3d",
+             "convolution",
+             "_convolution",
+             "conv_transpose1d",
+             "conv_transpose2d",
+             "conv_transpose3d",
+             "convolution_overrideable",
+             "cudnn_convolution",
+             "cudnn_convolution_transpose",
+             "miopen_convolution",
+             "miopen_depthwise_convolution",
+             "miopen_convolution_transpose",
+             "mkldnn_convolution",
+             "mkldnn::_convolution_pointwise",
+             "_slow_conv2d_forward",
+             "slow_conv3d_forward",
+             "_conv_depthwise2d",
+             "conv_depthwise3d",
+             "slow_conv_transpose2d",
+             "slow_conv_transpose3d",
+             "slow_conv_dilated2d",
+             "slow_conv_dilated3d",
+             "thnn_conv2d",
+             "slow_conv3d"},
             aten_conv, {}, {}, cost_aten_conv) +
-           aten({"cudnn_convolution", "cudnn_convolution_transpose", "miopen_convolution",
-                 "miopen_depthwise_convolution", "miopen_convolution_transpose", "mkldnn_convolution",
-                 "mkldnn::_convolution_pointwise", "_slow_conv2d_forward", "slow_conv3d_forward", "_conv_depthwise2d",
-                 "conv_depthwise3d", "slow_conv_transpose2d", "slow_conv_transpose3d", "slow_conv_dilated2d",
-                 "slow_conv_dilated3d", "thnn_conv2d", "slow_conv3d"},
-                {}, {}, {}, cost_aten_conv) +
            aten({"conv_tbc"}, {}, {}, {}, cost_steps_first) +
            std::vector<Binding>{{"onnx::Conv", "x w b"},
                                 {"com.microsoft::FusedConv", "x w b z"},

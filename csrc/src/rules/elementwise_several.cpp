@@ -197,6 +197,15 @@ Status infer_prelu(const Call& c, Outputs& out) {
   return {};
 }
 
+/// One slope for all, or one for each channel.
+Status aten_prelu(const Call& c, Outputs& out) {
+  const Shape& x = c.shape(0);
+  const Count slopes = numel(c.shape(1));
+  if (c.ranked(0) && c.ranked(1) && !slopes.is(1) && x.size() > 1)
+    unify(c, x[1], slopes, "the channels and the slopes");
+  return aten_same(c, out);
+}
+
 // Casts. -----------------------------------------------------------------------------------------------------------
 
 DType asked_dtype(const Call& c) {
@@ -286,7 +295,7 @@ std::vector<Rule> several_rules() {
        onnx({"Clip"}) + aten({"clamp", "clip", "clamp_min", "clamp_max"}, aten_clamped, "x min max") +
            aten({"quantized::clamp"}, aten_same, "x min max")},
       {"prelu", "x slope", "x, or slope*x below 0", "compare = mul = |x|", onnx_page("PRelu"), infer_prelu,
-       cost_each({{compare, 1}, {mul, 1}}), onnx({"PRelu"}) + aten({"prelu"}, aten_same)},
+       cost_each({{compare, 1}, {mul, 1}}), onnx({"PRelu"}) + aten({"prelu"}, aten_prelu)},
       {"cast", "x", "Another element type", cast, onnx_page("Cast"), infer_cast, cost_cast,
        onnx({"Cast"}) + aten({"to", "_to_copy", "type_as", "prims::convert_element_type"}, {}, "x like")},
       {"cast_like", "x #like", "The element type of another tensor", cast, onnx_page("CastLike"), infer_cast, cost_cast,

@@ -369,7 +369,7 @@ std::vector<Rule> move_family() {
        "https://docs.pytorch.org/docs/stable/generated/torch.roll.html",
        {},
        moves,
-       aten({"roll", "flip", "fliplr", "flipud", "rot90"}, aten_same)},
+       aten({"roll", "flip", "fliplr", "flipud"}, aten_same) + aten({"rot90"})},
   };
   for (auto part : {slice_rules, gather_rules}) {
     for (Rule& rule : part()) rules.push_back(std::move(rule));

@@ -276,6 +276,7 @@ Status cost_tensor_scatter(const Call& c, Cost& cost) {
 Status aten_embedding(const Call& c, Outputs& out) {
   const Shape &x = c.shape(kX), &indices = c.shape(kIndices);
   if (!c.ranked(kX) || !c.ranked(kIndices) || x.size() != 2) return {};
+  if (class_of(c.dtype(kIndices)) != DTypeClass::integer) return {};  // torch says what is wrong
   Shape y = indices;
   y.push_back(x[1]);
   out.set(0, c.dtype(kX), std::move(y));

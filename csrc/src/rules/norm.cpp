@@ -207,8 +207,34 @@ Status cost_mean_variance(const Call& c, Cost& cost) {
 
 // As torch calls them. ----------------------------------------------------------------------------------------------
 
+/// Scale, bias and statistics have an element for each channel.
+Status by_channel(const Call& c, Outputs& out, std::size_t slots) {
+  const Shape& x = c.shape(kX);
+  for (std::size_t slot = kScale; x.size() > 1 && slot < slots; ++slot)
+    if (c.has(slot) && c.ranked(slot)) unify(c, x[1], numel(c.shape(slot)), "the channels and what is kept of each");
+  return aten_same(c, out);
+}
+
 Status aten_batch_norm(const Call& c, Outputs& out) {
   if (c.outputs() != 1) return {};  // with statistics: torch tells their sizes
+  return by_channel(c, out, 5);
+}
+
+Status aten_instance_norm(const Call& c, Outputs& out) { return by_channel(c, out, 5); }
+
+Status aten_group_norm(const Call& c, Outputs& out) {
+  const Shape& x = c.shape(kX);
+  const std::int64_t groups = c.integer("num_groups", 1);
+  if (groups <= 0 || (x.size() > 1 && x[1].is_constant() && !modulo(x[1], groups).is(0))) return {};  // torch says why
+  return by_channel(c, out, 3);
+}
+
+Status aten_layer_norm(const Call& c, Outputs& out) {
+  const Shape& x = c.shape(kX);
+  const auto stated = c.integers("normalized_shape");
+  if (stated.size() > x.size()) return {};  // torch says what is wrong
+  for (std::size_t i = 0; i < stated.size(); ++i)
+    unify(c, x[x.size() - stated.size() + i], stated[i], "the last sizes and those that are normalised");
   return aten_same(c, out);
 }
 
@@ -305,18 +331,19 @@ std::vector<Rule> norm_family() {
                 aten_same, {}, {}, on_quantised(cost_aten_batch_norm))},
       {"instance_norm", "x scale bias", "Normalisation of each channel of each image", layer + "bias add n",
        docs + "InstanceNormalization.html", infer_same, cost_instance_norm,
-       with_nhwc("InstanceNormalization") + aten({"instance_norm"}, aten_same, {}, {}, cost_aten_instance_norm) +
+       with_nhwc("InstanceNormalization") +
+           aten({"instance_norm"}, aten_instance_norm, {}, {}, cost_aten_instance_norm) +
            aten({"quantized::instance_norm"}, aten_same, {}, {}, on_quantised(cost_aten_instance_norm))},
       {"group_norm", "x scale bias", "Normalisation of groups of channels",
        layer + "scale by channel mul n (by group: none), bias add n; silu: exp, add, div, mul n",
        docs + "GroupNormalization.html", infer_same, cost_group_norm,
        onnx({"GroupNormalization"}) + microsoft({"GroupNorm"}) +
-           aten({"group_norm"}, aten_same, {}, {}, cost_aten_group_norm) +
+           aten({"group_norm"}, aten_group_norm, {}, {}, cost_aten_group_norm) +
            aten({"native_group_norm"}, {}, {}, {}, cost_aten_group_norm) +
            aten({"quantized::group_norm"}, aten_same, {}, {}, on_quantised(cost_aten_group_norm))},
       {"layer_norm", "x scale bias", "Normalisation over the last axes", layer + "scale mul n; bias add n",
        docs + "LayerNormalization.html", infer_layer_norm, cost_layer_norm,
-       onnx({"LayerNormalization"}) + aten({"layer_norm"}, aten_same, {}, {}, cost_aten_layer_norm) +
+       onnx({"LayerNormalization"}) + aten({"layer_norm"}, aten_layer_norm, {}, {}, cost_aten_layer_norm) +
            aten({"native_layer_norm"}, {}, {}, {}, cost_aten_layer_norm) +
            aten({"quantized::layer_norm"}, aten_same, {}, {}, on_quantised(cost_aten_layer_norm))},
       {"rms_norm", "x scale", "Normalisation by the root of the mean square over the last axes",

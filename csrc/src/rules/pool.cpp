@@ -185,6 +185,7 @@ Status aten_pool(const Call& c, Outputs& out) {
     if (kernel[i] <= 0 || stride[i] <= 0) return {};
     const Dim room = size + (2 * padding[i] - dilation[i] * (kernel[i] - 1) - 1);
     if (c.integer("ceil_mode", 0) == 0) {
+      if (const auto known = room.constant(); known && *known < 0) return {};  // no window fits: torch says so
       size = floor_div(room, stride[i]) + 1;
       continue;
     }

@@ -338,8 +338,7 @@ std::vector<Rule> quant_family() {
        "div = convert = |y|; compare = 2|y|; add = |y| with a zero point that is an integer",
        docs + "QuantizeLinear.html", infer_quantize, cost_quantize,
        onnx({"QuantizeLinear"}) + microsoft({"QuantizeLinear"}) +
-           aten({"quantize_per_tensor", "quantize_per_channel", "quantize_per_tensor_dynamic"}, aten_quantized, "x", {},
-                cost_aten_quantize) +
+           aten({"quantize_per_tensor", "quantize_per_channel"}, aten_quantized, "x", {}, cost_aten_quantize) +
            aten({"quantized_decomposed::quantize_per_tensor", "quantized_decomposed::quantize_per_channel",
                  "quantized_decomposed::quantize_per_channel_group", "quantized_decomposed::quantize_per_token"},
                 {}, "x", {}, cost_aten_quantize)},
@@ -371,7 +370,8 @@ std::vector<Rule> quant_family() {
              "quantized_decomposed::choose_qparams_per_token_asymmetric"})},
       {"dynamic_quantize", "x", "Quantisation over the range that a tensor has",
        "compare = 4|x| + 2; div = |x| + 2; add = |x| + 2; convert = |x| + 1", docs + "DynamicQuantizeLinear.html",
-       infer_dynamic, cost_dynamic, onnx({"DynamicQuantizeLinear"})},
+       infer_dynamic, cost_dynamic,
+       onnx({"DynamicQuantizeLinear"}) + aten({"quantize_per_tensor_dynamic"}, aten_quantized)},
       {"to_block_floats", "x", "Numbers that share their exponents in blocks",
        "compare = logic = convert = |x|, an estimate", contrib_doc("QuantizeBFP"), infer_to_blocks, cost_to_blocks,
        microsoft({"QuantizeBFP"})},

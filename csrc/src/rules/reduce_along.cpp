@@ -207,7 +207,7 @@ Status cost_top_k(const Call& c, Cost& cost) {
 /// Comparisons of a merge sort.
 Status cost_sort(const Call& c, Cost& cost) {
   const Shape& x = c.shape(0);
-  const auto axis = axis_in(c.integer("dim", -1), std::max<std::size_t>(x.size(), 1));
+  const auto axis = axis_in(c.integer("dim", c.op() == "msort" ? 0 : -1), std::max<std::size_t>(x.size(), 1));
   const auto length = axis && *axis < x.size() ? x[*axis].constant() : std::optional<std::int64_t>(1);
   if (!length) {
     cost.trust = Trust::unknown;

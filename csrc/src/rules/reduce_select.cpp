@@ -151,7 +151,7 @@ std::vector<Rule> selection_rules() {
        page("logcumsumexp"),
        {},
        cost_running<true>,
-       aten({"logcumsumexp", "_logcumsumexp"})},
+       aten({"logcumsumexp", "_logcumsumexp"}, aten_same)},
       {"segments",
        "x",
        "Rows folded in segments",

@@ -199,8 +199,9 @@ std::vector<Rule> sample_rules() {
        "convert 1; linear: add 2; cubic: mul 12, add 14; then k = t^d: mul = k|y| and k a place, add = (k-1)|y|",
        docs + "GridSample.html", infer_grid_sample, cost_grid_sample,
        onnx({"GridSample"}) + microsoft({"GridSample"}) +
-           aten({"grid_sampler", "grid_sampler_2d", "grid_sampler_3d"}, infer_grid_sample) +
-           aten({"_grid_sampler_2d_cpu_fallback", "cudnn_grid_sampler"}) +
+           aten({"grid_sampler", "grid_sampler_2d", "grid_sampler_3d", "_grid_sampler_2d_cpu_fallback",
+                 "cudnn_grid_sampler"},
+                infer_grid_sample) +
            std::vector<Binding>{{"com.ms.internal.nhwc::GridSample", {}}}},
       {"affine_grid", "theta #size", "Places on a grid under an affine map",
        "mac = |y| * (d + 1) in d dimensions; mul = add = one for each coordinate of each axis",

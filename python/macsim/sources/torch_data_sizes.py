@@ -15,7 +15,7 @@ from macsim.errors import TraceError
 __all__ = ["DataSizeError", "is_by_data", "results_by_data"]
 
 _UNIQUE = frozenset({"_unique", "_unique2", "unique_dim", "unique_dim_consecutive", "unique_consecutive"})
-_BY_DATA = _UNIQUE | {"argwhere", "masked_select", "nonzero", "nonzero_numpy"}
+_BY_DATA = _UNIQUE | {"argwhere", "masked_select", "nms", "nonzero", "nonzero_numpy"}
 
 
 class DataSizeError(TraceError):
@@ -44,6 +44,8 @@ def results_by_data(
         return [_like(x, [found], torch.int64) for _ in range(x.dim())]
     if name in ("argwhere", "nonzero"):
         return _like(x, [count(x.numel()), x.dim()], torch.int64)
+    if name == "nms":  # of boxes
+        return _like(x, [count(x.shape[0])], torch.int64)
     if name == "masked_select":
         return _like(x, [count(math.prod(torch.broadcast_shapes(x.shape, args[1].shape)))])
     if name == "index":

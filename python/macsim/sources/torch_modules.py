@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from operator import is_
+from itertools import islice
+from operator import is_, itemgetter
 from typing import Any
 
 import torch
@@ -78,10 +80,15 @@ def _is_script(module: nn.Module) -> bool:
     return isinstance(module, torch.jit.ScriptModule)
 
 
+_CONTAINERS = (dict, list, set, OrderedDict)
+_EVERY = len(vars(nn.Module()))  # attributes that all modules have, and have first
+_hooks = itemgetter(*(name for name, one in vars(nn.Module()).items() if "hooks" in name and isinstance(one, dict)))
+
+
 class _State:
     """What a module holds, as it was before the first of the counts that are under way."""
 
-    __slots__ = ("before", "buffers", "children", "counts", "module", "parameters")
+    __slots__ = ("before", "buffers", "children", "counts", "held", "module", "parameters")
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module  # stays alive, so that its identity stays its own
@@ -89,6 +96,13 @@ class _State:
         self.before = vars(module).copy()
         self.parameters, self.buffers = module._parameters.copy(), module._buffers.copy()
         self.children = module._modules.copy()
+        self.held: list[Any] = []
+        if not type(module).__module__.startswith("torch.nn.modules."):  # torch's own keep nothing between calls
+            own = islice(self.before.values(), _EVERY, None)
+            self.held = [(one, one.copy()) for one in own if type(one) in _CONTAINERS]
+        hooks = _hooks(self.before)
+        if any(hooks):
+            self.held += [(one, one.copy()) for one in hooks]
         vars(module)["training"] = False
 
     def put_back(self) -> None:
@@ -104,11 +118,32 @@ class _State:
             if (now or then) and not _same(now, then):
                 now.clear()
                 now.update(then)
+        hooks = _hooks(self.before)
+        if any(hooks):
+            kept = {id(now) for now, _ in self.held}
+            self.held += [(one, {}) for one in hooks if id(one) not in kept]
+        for now, then in self.held:
+            if now or then:
+                _fill_again(now, then)
 
 
 def _same(now: dict[str, Any], then: dict[str, Any]) -> bool:
     """Whether they hold the same objects under the same names, in order. By identity: of tensors == is work."""
     return len(now) == len(then) and all(map(is_, now.values(), then.values())) and list(now) == list(then)
+
+
+def _fill_again(now: Any, then: Any) -> None:
+    """Let a container hold what it held: it stays the same one."""
+    if isinstance(now, dict):
+        if not _same(now, then):
+            now.clear()
+            now.update(then)
+    elif isinstance(now, list):
+        if len(now) != len(then) or not all(map(is_, now, then)):
+            now[:] = then
+    elif len(now) != len(then) or {*map(id, now)} != {*map(id, then)}:
+        now.clear()
+        now.update(then)
 
 
 _states: dict[int, _State] = {}

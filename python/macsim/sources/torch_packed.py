@@ -11,9 +11,10 @@ import torch
 
 from macsim.sources.torch_layouts import META, PLAIN
 
-__all__ = ["parts_of", "unpacked"]
+__all__ = ["STORED", "parts_of", "unpacked"]
 
 _WEIGHTS = [("weight", "tensor"), ("weight_scale", "tensor"), ("weight_zero", "tensor"), ("bias", "tensor")]
+STORED = [name for name, _ in _WEIGHTS]  # scales and zero points are bytes, but no parameters
 _WINDOW = [(name, "value") for name in ("stride", "padding", "output_padding", "dilation", "groups")]
 _PARTS = {
     "quantized.LinearPackedParamsBase": _WEIGHTS,

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -20,7 +21,7 @@ from macsim.sources.torch_data_sizes import DataSizeError
 from macsim.sources.torch_formulas import tape_of
 from macsim.sources.torch_inputs import Examples, named_arguments
 from macsim.sources.torch_modules import class_name, left_as_found, module_paths, noted, unwrapped, watching
-from macsim.sources.torch_requests import check_arguments
+from macsim.sources.torch_requests import check_arguments, check_names, check_shape, why_it_failed
 from macsim.sources.torch_symbolic import SymbolicRecorder, has_symbols
 from macsim.sources.torch_symbols import Sizes, expr_of
 from macsim.sources.torch_trace import Recorder, small, torch_facts
@@ -85,8 +86,9 @@ def _traced(
         stack.enter_context(watching(recorder))
         args = tuple(examples.of(name, one) for name, one in zip(names, positional, strict=True))
         keywords = {name: examples.of(name, one) for name, one in named.items()}
+        check_names(dtypes, hints, examples.used, recorder.named)
         stack.enter_context(recorder)
-        results = _run(recorder, call, args, keywords)
+        results = _run(recorder, call, names, args, keywords)
     return recorder.tape.finish(_tensors(results)), noted(recorder.modules, paths)
 
 
@@ -107,20 +109,16 @@ def _as_shapes(shapes: Any) -> Any:
     return tuple(shapes) if isinstance(shapes, list) else shapes
 
 
-def _run(recorder: Recorder, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _run(
+    recorder: Recorder, call: Callable[..., Any], names: Sequence[str], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
     try:
         return call(*args, **kwargs)
     except MacsimError:
         raise
     except Exception as error:
-        where = recorder.failed_in
-        if "FlexAttention" in str(error) or "HigherOrderOperator" in str(error):
-            raise TraceError(
-                "the program holds a cond, a scan, a loop or a flex_attention of torch's, which is counted as a graph: "
-                "give torch.export.export(module, inputs)",
-                where,
-            ) from error
-        raise TraceError(f"the program raised {type(error).__name__}: {error}", where) from error
+        given = dict(zip(names, args, strict=True)) | kwargs
+        raise TraceError(why_it_failed(error, given), recorder.failed_in) from error
 
 
 def _entry(program: Any, method: str | None) -> Callable[..., Any]:
@@ -131,8 +129,16 @@ def _entry(program: Any, method: str | None) -> Callable[..., Any]:
         return entry
     found: Callable[..., Any] | None = getattr(program, method, None)
     if found is None or not callable(found):
-        raise RequestError(f"{type(program).__name__} has no method {method!r}")
+        raise RequestError(f"{type(program).__name__} has no method {method!r}; {_methods(program, method)}")
     return found
+
+
+def _methods(program: Any, wanted: str) -> str:
+    own = [name for name in dir(type(program)) if name[0] != "_" and not hasattr(nn.Module, name)]
+    near = difflib.get_close_matches(wanted, own, n=3)
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return f"its own are {', '.join(own[:12])}" if own else "it has none of its own besides forward"
 
 
 def _name_of(program: Any) -> str:
@@ -182,11 +188,13 @@ def _arguments(
     if shapes is None:
         return positional, named
     if not isinstance(shapes, Mapping):
+        check_shape("shapes", shapes)
         return [*positional, tuple(shapes)], named
     for name, shape in shapes.items():
         if name in named:
             raise RequestError(f"{name!r} is given twice: as an input and as a shape")
         named[name] = tuple(shape) if isinstance(shape, list) else shape
+        check_shape(name, shape)
     return positional, named
 
 

@@ -4,15 +4,28 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
+
 from macsim.errors import RequestError
 
-__all__ = ["check_arguments"]
+__all__ = ["LOOKS", "check_arguments", "check_names", "check_shape", "why_it_failed"]
 
 MOST_SHOWN = 12
+LOOKS = (
+    "the program looks at the contents of a tensor that is not known, to decide what to do next; contents are followed "
+    "from tensors of integers and booleans that are given, not from shapes, nor through floats: give such an input as "
+    "a tensor, take the decision out of the program, or write it with torch.cond and give "
+    "torch.export.export(module, inputs)"
+)
+# What torch says where there is no storage to look into.
+_LOOKING = ("unallocated storage", "can't convert meta device", "Cannot copy out of meta", "from meta to ")
+_GRAPH_ONLY = ("FlexAttention", "HigherOrderOperator")
 
 
 def check_arguments(name: str, call: Any, positional: Sequence[Any], named: Mapping[str, Any]) -> None:
@@ -23,7 +36,19 @@ def check_arguments(name: str, call: Any, positional: Sequence[Any], named: Mapp
     try:
         wanted.bind(*positional, **named)
     except TypeError as error:
-        raise RequestError(f"{name}: {error}; {_how(wanted)}") from error
+        raise RequestError(f"{name}: {error}; {_meant(wanted, named)}{_how(wanted)}") from error
+
+
+def _meant(wanted: inspect.Signature, named: Mapping[str, Any]) -> str:
+    """Say which of the names that are given is none, and what it may have been."""
+    names = list(wanted.parameters)
+    if any(one.kind is one.VAR_KEYWORD for one in wanted.parameters.values()):
+        return ""
+    for name in named:
+        near = difflib.get_close_matches(name, names, n=1) if name not in names else []
+        if near:
+            return f"there is no {name!r}: did you mean {near[0]!r}? "
+    return ""
 
 
 def _parameters(call: Any) -> inspect.Signature | None:
@@ -66,3 +91,59 @@ def _spelled(one: inspect.Parameter) -> str:
     stars = "*" if one.kind is one.VAR_POSITIONAL else "**" if one.kind is one.VAR_KEYWORD else ""
     default = "" if one.default is one.empty else f"={one.default!r}"
     return f"{stars}{one.name}{default if len(default) < 20 else '=...'}"
+
+
+def check_shape(name: str, shape: Any) -> None:
+    """Raise when a shape that is given as such has something for a size that is none."""
+    for size in shape if isinstance(shape, list | tuple) else ():
+        if size is None or isinstance(size, bool | float):
+            raise RequestError(
+                f"the shape of {name!r} has {size!r}: a size is an int, or a name or an expression, which stays open: "
+                "('batch', 3, 224, 224)"
+            )
+
+
+def check_names(
+    dtypes: Mapping[str, Any] | None, hints: Mapping[str, int] | None, used: set[str], symbols: set[str]
+) -> None:
+    """Raise when a dtype is given for what is given as no shape, or a hint for what is no size among symbols."""
+    sizes = [name for name in hints or () if symbols and "." not in name]  # with a dot: one that depends on data
+    for what, given, known in (("dtypes", list(dtypes or ()), used), ("hints", sizes, symbols)):
+        for name in given:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=3)
+                listed = ", ".join(sorted(filter(None, known))[:MOST_SHOWN]) or "none"
+                kind = "inputs that are given as shapes" if what == "dtypes" else "symbols in the shapes"
+                raise RequestError(
+                    f"{what}: nothing is called {name!r}; "
+                    + (f"did you mean {' or '.join(near)}?" if near else f"{kind}: {listed}")
+                )
+
+
+def why_it_failed(error: Exception, given: Mapping[str, Any]) -> str:
+    """Say why a program did not run, what it was called with, and what to do."""
+    said = str(error)
+    if any(text in said for text in _GRAPH_ONLY):
+        return (
+            "the program holds a cond, a scan, a loop or a flex_attention of torch's, which is counted as a graph: "
+            "give torch.export.export(module, inputs)"
+        )
+    if any(text in said for text in _LOOKING):
+        return f"{LOOKS} ({said.partition('. ')[0]})"
+    places = re.findall(r'File "([^"]*)", line (\d+)', said) if "TorchScript" in said else []
+    if places:
+        said = f"a call failed in TorchScript, at {places[-1][0]}, line {places[-1][1]}"
+    listed = ", ".join(f"{name}: {_shown(one)}" for name, one in list(given.items())[:MOST_SHOWN])
+    return f"the program raised {type(error).__name__}: {said.rstrip('.')}; it was called with {listed or 'nothing'}"
+
+
+def _shown(one: Any) -> str:
+    if isinstance(one, torch.Tensor):
+        return f"{str(one.dtype).removeprefix('torch.')} {list(one.shape)}"
+    if isinstance(one, Mapping):
+        return f"{{{', '.join(f'{key}: {_shown(part)}' for key, part in list(one.items())[:MOST_SHOWN])}}}"
+    if isinstance(one, list | tuple) and any(isinstance(part, torch.Tensor | Mapping) for part in one):
+        return f"[{', '.join(map(_shown, one[:MOST_SHOWN]))}]"
+    text = " ".join(repr(one).split())
+    how = " (a shape is a tuple of ints, names and expressions)" if isinstance(one, list | tuple) else ""
+    return f"{type(one).__name__} {text if len(text) <= 40 else text[:37] + '...'}{how}"

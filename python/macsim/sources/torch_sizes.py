@@ -100,7 +100,7 @@ class Sizes:
     ) -> None:
         """Take over what is given for the inputs of a graph: each size must be open, or what the graph says."""
         tensors = {name: val for name, val in stated.items() if isinstance(val, torch.Tensor)}
-        given = dict(_leaves(inputs, list(tensors)))
+        given = dict(_leaves(inputs, list(tensors), len(stated) - len(tensors)))
         named = dict(kwargs or {})
         if shapes is not None:
             if isinstance(shapes, Mapping):
@@ -117,7 +117,10 @@ class Sizes:
             given[name] = one
         compound = []
         for name, one in given.items():
-            val, shape = tensors[name], tuple(one.shape if isinstance(one, torch.Tensor) else one)
+            val, shape = tensors[name], one.shape if isinstance(one, torch.Tensor) else one
+            if not isinstance(shape, list | tuple):
+                raise RequestError(f"{name!r} is given {one!r}, which is neither a tensor nor a shape")
+            shape = tuple(shape)
             if len(shape) != val.dim():
                 raise RequestError(f"{name!r} has {val.dim()} dimensions in the graph, not {len(shape)}: {shape}")
             for axis, (has, wants) in enumerate(zip(val.shape, shape, strict=True)):
@@ -159,9 +162,10 @@ def _number(size: Any) -> Any:
         return size
 
 
-def _leaves(inputs: Sequence[Any], names: list[str]) -> list[tuple[str, Any]]:
+def _leaves(inputs: Sequence[Any], names: list[str], constants: int) -> list[tuple[str, Any]]:
     """Return tensors and shapes out of a nest of them, each with the name of the input that it is for."""
     found: list[Any] = []
+    others: list[Any] = []
     waiting = list(reversed(inputs))
     while waiting:
         one = waiting.pop()
@@ -171,6 +175,13 @@ def _leaves(inputs: Sequence[Any], names: list[str]) -> list[tuple[str, Any]]:
             waiting += reversed(list(one.values()))
         elif isinstance(one, list | tuple):
             waiting += reversed(one)
+        else:
+            others.append(one)
+    if len(others) > constants:
+        one = next((one for one in others if one is not None), None)
+        raise RequestError(
+            f"{one!r} is neither a tensor nor a shape; the graph's inputs are {', '.join(names) or 'none'}"
+        )
     if len(found) > len(names):
         raise RequestError(
             f"{len(found)} inputs are given, but the graph has {len(names)}: {', '.join(names) or 'none'}"

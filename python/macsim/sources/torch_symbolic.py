@@ -103,7 +103,9 @@ class SymbolicRecorder(Recorder):
 
     def size(self, given: Any, name: str) -> Any:
         """Return the size that a name or an expression in the shape of an input stands for."""
-        return self.sizes.of(given, name)
+        made = self.sizes.of(given, name)
+        self.named.update(Expr(given).symbols)
+        return made
 
     def __call__(self, module: Any) -> tuple[str, int]:
         """Enter a module."""

@@ -23,7 +23,8 @@ from macsim.modules import Called
 from macsim.sources.torch_data_sizes import DataSizeError, is_by_data
 from macsim.sources.torch_layouts import META, nonzeros, without_storage
 from macsim.sources.torch_ops import DTYPES, Operator, operator_of
-from macsim.sources.torch_packed import unpacked
+from macsim.sources.torch_packed import STORED, unpacked
+from macsim.sources.torch_requests import LOOKS
 
 if TYPE_CHECKING:
     from macsim import _core
@@ -60,6 +61,7 @@ class Recorder(TorchDispatchMode):
         self._record = tape.record
         self._expanding: list[Any] = []
         self._failed: str | None = None
+        self.named: set[str] = set()  # symbols in the shapes of inputs
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -205,8 +207,10 @@ class Recorder(TorchDispatchMode):
             held = self._packed.get(identity)
             if held is None:
                 held = self._packed[identity] = (given, unpacked(name, given))
-                for part in _gather(held[1], []):
-                    self.tape.stored(part, f"{self._path}.weight" if self._path else "weight", False, True)
+                prefix = f"{self._path}." if self._path else ""
+                for part, parameter in zip(held[1], STORED, strict=False):
+                    for one in _gather([part], []):
+                        self.tape.stored(one, prefix + parameter, parameter.startswith("weight_"), True)
             out[at : at + 1] = held[1]
         return tuple(out), kwargs
 
@@ -314,11 +318,7 @@ class Recorder(TorchDispatchMode):
         tensors = _gather(args, [])
         if all(id(one) in self._known or (not self.tape.knows(one) and small(one)) for one in tensors):
             return func(*args, **kwargs)
-        raise TraceError(
-            "the program looks at the contents of a tensor that is not known, to decide what to do next; give example "
-            "inputs (tensors with their contents) rather than shapes, or take the decision out of the model",
-            self._path,
-        )
+        raise TraceError(LOOKS, self._path)
 
     # Operators without a row are counted by what they are made of.
     def _expanded(self, func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

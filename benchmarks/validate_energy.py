@@ -1,0 +1,353 @@
+"""Estimates against published measurements: each row's workload is rebuilt, estimated and compared.
+
+    python benchmarks/validate_energy.py                        # the rows in benchmarks/data
+    python benchmarks/validate_energy.py --data FILE --by model # any file of the same columns; errors by chip and model
+
+Constants are fitted by cross-validation, one model or one chip left out: never on what is scored. Counts of the
+workloads are in benchmarks/data/energy_workloads.csv, which energy_workloads.py writes; energy_rows.py says what is
+assumed.
+
+Columns: the median and the mean of the absolute errors, their mean with its sign, the share of rows that are in the
+90 % interval of the tables' ranges, and that share when intervals are widened by what the errors of the other models ask
+for, which is what a calibration writes. All in percent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import re
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import energy_rows
+import numpy as np
+from energy_rows import GRID, Prompts, Row
+
+from macsim.calibrate_fit import Case, Fitted, fit, leave_out, widening
+from macsim.estimate_loads import machine_of
+from macsim.estimate_physics import Machine, Range, Spread
+
+HERE = Path(__file__).resolve().parent
+GPUS = {"NVIDIA H100": "h100-sxm", "NVIDIA B200": "b200-sxm"}
+
+
+@dataclass
+class Score:
+    """Estimates of a set beside what was measured, and beside rules of thumb."""
+
+    name: str
+    target: str
+    rows: list[Row]
+    groups: list[str]
+    truths: list[float]
+    ranges: list[Range]
+    rivals: dict[str, list[float]] = field(default_factory=dict)
+
+    @property
+    def errors(self) -> np.ndarray:
+        return np.array([found.typical / truth - 1 for found, truth in zip(self.ranges, self.truths, strict=True)])
+
+    def __add__(self, other: Score) -> Score:
+        rivals = {name: values + other.rivals[name] for name, values in self.rivals.items() if name in other.rivals}
+        parts = (getattr(self, name) + getattr(other, name) for name in ("rows", "groups", "truths", "ranges"))
+        return Score(self.name.rpartition(":")[0] or self.name, self.target, *parts, rivals)
+
+    def covered(self) -> float:
+        return float(np.mean([f.low <= t <= f.high for f, t in zip(self.ranges, self.truths, strict=True)]))
+
+    def calibrated(self) -> float:
+        """Share of truths in the intervals, each widened by what the other groups' errors ask for."""
+        hits = 0
+        for group in dict.fromkeys(self.groups):
+            others = [at for at, other in enumerate(self.groups) if other != group] or list(range(len(self.groups)))
+            factor = widening(np.array(self.truths)[others], [self.ranges[at] for at in others])
+            for at in (at for at, other in enumerate(self.groups) if other == group):
+                low, typical, high = self.ranges[at]
+                hits += typical * (low / typical) ** factor <= self.truths[at] <= typical * (high / typical) ** factor
+        return hits / len(self.groups)
+
+    def line(self) -> list[str]:
+        errors = self.errors
+        sizes = np.abs(errors)
+        numbers = (np.median(sizes), sizes.mean(), errors.mean(), self.covered(), self.calibrated())
+        texts = [
+            f"{100 * number:{form}}" for number, form in zip(numbers, (".1f", ".1f", "+.1f", ".0f", ".0f"), strict=True)
+        ]
+        rivals = [f"{name} {100 * off(values, self.truths):.0f}" for name, values in self.rivals.items()]
+        return [self.name, str(len(errors)), *texts, self.target, verdict(self.target, sizes), ", ".join(rivals)]
+
+
+def off(values: Sequence[float], truths: Sequence[float]) -> float:
+    return float(np.mean(np.abs(np.array(values) / np.array(truths) - 1)))
+
+
+def verdict(target: str, sizes: np.ndarray) -> str:
+    """Whether a target such as ``8 mean`` is reached, or by how much it is missed."""
+    if not target:
+        return ""
+    limit, _, what = target.partition(" ")
+    reached = 100 * (np.median(sizes) if what == "median" else sizes.mean())
+    return "yes" if reached <= float(limit) else f"by {reached - float(limit):.1f}"
+
+
+HEADS = ["set", "rows", "median", "mean", "bias", "in 90 %", "calibrated", "to reach", "reached", "rivals (mean)"]
+
+
+def table(scores: Sequence[Score]) -> None:
+    lines = [HEADS, *(score.line() for score in scores)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(HEADS))]
+    for line in lines:
+        cells = [
+            cell.ljust(w) if i in (0, 9) else cell.rjust(w)
+            for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+        ]
+        print("  ".join(cells).rstrip())
+
+
+def parts_of(score: Score, key: Callable[[Row], str]) -> None:
+    parts: dict[str, list[float]] = defaultdict(list)
+    for row, error in zip(score.rows, score.errors, strict=True):
+        parts[key(row)].append(float(error))
+    print(f"\n{score.name}")
+    for name, errors in sorted(parts.items()):
+        sizes = np.abs(errors)
+        numbers = (
+            f"median {100 * np.median(sizes):6.1f}  mean {100 * sizes.mean():6.1f}  bias {100 * np.mean(errors):+7.1f}"
+        )
+        print(f"  {name:70} {len(errors):4}  {numbers}")
+
+
+# Machines -------------------------------------------------------------------------------------------------------------
+
+
+def unfitted(name: str) -> Machine:
+    """Return a GPU without anything that was fitted to these rows: rules and technologies in its place."""
+    machine, _ = machine_of(name)
+    tdp = machine.values["power.tdp"].typical
+    price = Spread(1.2e-12, 2e-12, 3.6e-12)
+    values = dict(machine.values)
+    values |= {"energy.mac.bf16": price, "energy.mac.f16": price, "energy.mac.f8": price.scaled(0.55)}
+    values |= {"energy.mac.i8": price.scaled(0.5), "memory.dram.path": Spread(95e-12, 110e-12, 130e-12)}
+    values |= {"power.static": Spread(0.17 * tdp, 0.24 * tdp, 0.30 * tdp)}
+    values |= {"efficiency.compute": Spread(0.5, 0.7, 0.85), "efficiency.memory": Spread(0.7, 0.8, 0.92)}
+    return replace(machine, values=values)
+
+
+def naive(case: Case) -> dict[str, float]:
+    """Joules by rules of thumb: FLOPs x TDP / peak, and TDP x the time of an ideal roofline."""
+    machine = case.machine
+    tdp = machine.values["power.tdp"].typical
+    flops = 2 * sum(macs.sum() for macs in case.loads.work.values())
+    _, peak = machine.peak("mac", next(iter(case.loads.work))[1])
+    ideal = max(flops / peak.typical, case.loads.bytes.sum() / machine.values["memory.dram.bandwidth"].typical)
+    return {"FLOPs x TDP/peak": flops * tdp / peak.typical, "TDP x roofline": tdp * ideal}
+
+
+def constants(found: Fitted) -> str:
+    """Say in words what was fitted."""
+    values = found.on().values
+    price = next(spread for name, spread in values.items() if name.startswith("energy.mac."))
+    waits = ", ".join(f"{name} {1e6 * seconds:.3g} us" for name, seconds in found.waits.items())
+    words = [
+        f"{values['efficiency.compute'].typical:.2f} of the peak",
+        f"{values['efficiency.memory'].typical:.2f} of the bandwidth",
+        f"{1e6 * values['launch.overhead'].typical:.3g} us for a launch",
+        f"{1e12 * price.typical:.3g} pJ/MAC",
+        f"{1e12 * values['memory.dram.path'].typical:.3g} pJ/B",
+        f"{values['power.static'].typical:.3g} W static",
+    ]
+    return "; ".join(
+        words + ([f"host {found.host:.0f} W"] if found.host else []) + ([f"waits: {waits}"] if waits else [])
+    )
+
+
+# Sets -----------------------------------------------------------------------------------------------------------------
+
+
+def is_serving(row: Row) -> bool:
+    return row["source"].startswith("ML.ENERGY") and row["unit"] == "output token"
+
+
+def is_dense(row: Row) -> bool:
+    """Whether a row is of a model without experts, in bf16, on one GPU."""
+    mixtures = r"A3B|A22B|Scout|Maverick|gpt-oss|DeepSeek|A35B"
+    return row["n_devices"] == "1" and row["precision"] == "bfloat16" and not re.search(mixtures, row["task_model"])
+
+
+def energy_score(name: str, target: str, rows: list[Row], cases: list[Case], found: list[Fitted]) -> Score:
+    """Score joules of a unit, with the time predicted, too."""
+    units = [float(row["J_per_unit"]) / case.joules for row, case in zip(rows, cases, strict=True)]
+    rivals = [naive(case) for case in cases]
+    return Score(
+        name,
+        target,
+        rows,
+        [case.group for case in cases],
+        [float(row["J_per_unit"]) for row in rows],
+        [fitted.joules(case).scaled(unit) for fitted, case, unit in zip(found, cases, units, strict=True)],
+        {rule: [r[rule] * unit for r, unit in zip(rivals, units, strict=True)] for rule in rivals[0]},
+    )
+
+
+def chosen(rows: list[Row], machines: dict[str, Machine], without: str) -> tuple[Prompts, dict[str, Fitted]]:
+    """Return the assumption about prompts that fits best, and the fits with it; one model is not looked at."""
+    best: tuple[float, Prompts, dict[str, Fitted]] | None = None
+    for assumed in GRID:
+        fits = {}
+        for hardware, machine in machines.items():
+            cases = [energy_rows.serving(row, machine, assumed) for row in rows if row["hardware"] == hardware]
+            fits[hardware] = fit(machine, [case for case in cases if case.group != without])
+        cost = sum(found.cost for found in fits.values())
+        if best is None or cost < best[0]:
+            best = cost, assumed, fits
+    assert best is not None
+    return best[1], best[2]
+
+
+def dense_serving(data: list[Row]) -> list[Score]:
+    """Dense language models on one GPU: a model left out, then a chip."""
+    rows = [row for row in data if is_serving(row) and is_dense(row)]
+    machines = {hardware: unfitted(chip) for hardware, chip in GPUS.items()}
+    without = {
+        model: chosen(rows, machines, model) for model in dict.fromkeys(energy_rows.model_of(row) for row in rows)
+    }
+    scores: dict[str, list[Score]] = defaultdict(list)
+    for hardware, chip in GPUS.items():
+        mine = [row for row in rows if row["hardware"] == hardware]
+        picks = [without[energy_rows.model_of(row)] for row in mine]
+        cases = [energy_rows.serving(row, machines[hardware], pick[0]) for row, pick in zip(mine, picks, strict=True)]
+        found = [pick[1][hardware] for pick in picks]
+        groups = [case.group for case in cases]
+        watts = [case.joules / case.seconds for case in cases]
+        mean = [np.mean([w for w, g in zip(watts, groups, strict=True) if g != case.group]) for case in cases]
+        powers = [f.joules(c, given_time=True).scaled(1 / c.seconds) for f, c in zip(found, cases, strict=True)]
+        name = f"ML.ENERGY, dense bf16, 1 GPU, power with time given: {chip}"
+        scores["power"].append(Score(name, "8 mean", mine, groups, watts, powers, {"constant power": mean}))
+        name = f"ML.ENERGY, dense bf16, 1 GPU, J per token: {chip}"
+        scores["joules"].append(energy_score(name, "20 mean", mine, cases, found))
+        name = f"ML.ENERGY, dense bf16, 1 GPU, time of a step: {chip}"
+        times = [f.seconds(c) for f, c in zip(found, cases, strict=True)]
+        scores["time"].append(Score(name, "", mine, groups, [case.seconds for case in cases], times))
+        other = next(name for name in GPUS if name != hardware)
+        alone = [row for row in rows if row["hardware"] == other]
+        assumed, fits = chosen(alone, {other: machines[other]}, "")
+        print(f"{chip}, from {GPUS[other]}: {constants(fits[other])}")
+        cases = [energy_rows.serving(row, machines[hardware], assumed) for row in mine]
+        name = f"the same, constants of the other chip: {chip}"
+        scores["chip"].append(energy_score(name, "25 mean", mine, cases, [fits[other]] * len(cases)))
+    return [one for each in scores.values() for one in (each[0] + each[1], *each)]
+
+
+def other_serving(data: list[Row]) -> list[Score]:
+    """Mixtures, several GPUs, pictures and videos: a model left out."""
+    scores = []
+    for name, wanted, make in (
+        ("language: mixtures, several GPUs", lambda row: is_serving(row) and not is_dense(row), "serving"),
+        (
+            "pictures and videos",
+            lambda row: row["source"].startswith("ML.ENERGY") and row["unit"] in ("image", "video"),
+            "diffusing",
+        ),
+    ):
+        each = []
+        for hardware, chip in GPUS.items():
+            machine = unfitted(chip)
+            mine = [row for row in data if row["hardware"] == hardware and wanted(row)]
+            given = (Prompts(),) if make == "serving" else ()
+            cases = [getattr(energy_rows, make)(row, machine, *given) for row in mine]
+            more = [
+                row
+                for row in data
+                if make == "serving" and is_serving(row) and is_dense(row) and row["hardware"] == hardware
+            ]
+            known = cases + [energy_rows.serving(row, machine, Prompts()) for row in more]
+            found = leave_out(machine, known)[: len(cases)]
+            print(f"{chip}, {name}: {constants(fit(machine, known))}")
+            each.append(energy_score(f"ML.ENERGY, {name}: {chip}", "35 mean", mine, cases, found))
+        scores += [each[0] + each[1], *each]
+    return scores
+
+
+def boards(data: list[Row]) -> list[Score]:
+    """Boards at the wall, one picture at a time: a network left out, for each board, runtime and dtype."""
+    sets: dict[tuple[str, str, bool], list[Row]] = defaultdict(list)
+    copies = 0
+    for row in data:
+        if "open power" not in row["source"] or not any(
+            energy_rows.system(row).startswith(one) for one in energy_rows.BOARDS
+        ):
+            continue
+        if "max15" in energy_rows.system(row):
+            continue  # a GPU
+        if row["scenario_batch"].lower() == "multistream":
+            copies += 1
+            continue
+        sets[row["source"], energy_rows.system(row), energy_rows.is_int8(row["task_model"])].append(row)
+    print(f"{copies} MultiStream rows of boards are copies of SingleStream runs, with a query taken for 8 pictures")
+    total: Score | None = None
+    medians = []
+    by_macs = []
+    for (source, name, int8), rows in sets.items():
+        cases = [energy_rows.on_board(row) for row in rows]
+        found = leave_out(cases[0].machine, cases)
+        macs = np.array([sum(work.sum() for work in case.loads.work.values()) for case in cases])
+        joules = np.array([case.joules for case in cases])
+        groups = np.array([case.group for case in cases])
+        rule = [m * np.median((joules / macs)[groups != g]) for m, g in zip(macs, groups, strict=True)]
+        ranges = [f.joules(case) for f, case in zip(found, cases, strict=True)]
+        title = f"MLPerf boards, wall: {source[17:21]} {name} {'int8' if int8 else 'fp32'}"
+        score = Score(title, "12 median", rows, list(groups), list(joules), ranges, {"MACs alone": rule})
+        medians.append(np.median(np.abs(score.errors)))
+        by_macs.append(100 * off(rule, list(joules)))
+        total = score if total is None else total + score
+    assert total is not None
+    print(
+        f"{len(medians)} sets of board, runtime and dtype: medians {100 * min(medians):.1f} to "
+        f"{100 * max(medians):.1f}, half of them below {100 * np.median(medians):.1f}; MACs alone {min(by_macs):.0f} to {max(by_macs):.0f}"
+    )
+    return [total]
+
+
+def servers(data: list[Row]) -> list[Score]:
+    """Servers of several GPUs at the wall, offline: a network left out, then a chip."""
+    rows = [
+        row
+        for row in data
+        if "closed power" in row["source"]
+        and row["scenario_batch"].lower() == "offline"
+        and int(row["n_devices"]) > 1
+        and row["hardware"] in energy_rows.SERVERS
+    ]
+    cases = [energy_rows.on_server(row) for row in rows]
+    base = cases[0].machine
+    print(f"servers: {constants(fit(base, cases))}")
+    model = energy_score("MLPerf, several GPUs, offline, wall", "35 mean", rows, cases, leave_out(base, cases))
+    chips = [replace(case, group=re.sub(r"-(40|80)gb", "", case.machine.name)) for case in cases]
+    chip = energy_score("the same, a chip left out", "35 mean", rows, chips, leave_out(base, chips))
+    return [model, chip]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--data", type=Path, default=HERE / "data" / "energy_measured.csv.gz", help="default: %(default)s"
+    )
+    parser.add_argument("--by", choices=("model",), help="errors by chip and model, too")
+    arguments = parser.parse_args()
+    opened = gzip.open if arguments.data.suffix == ".gz" else open
+    with opened(arguments.data, "rt", newline="", encoding="utf-8") as file:
+        data = list(csv.DictReader(file))
+    scores = [score for make in (dense_serving, other_serving, boards, servers) for score in make(data)]
+    print()
+    table(scores)
+    if arguments.by:
+        for score in scores:
+            parts_of(score, lambda row: f"{row['hardware']} {row['n_devices']} {row['task_model']}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,260 @@
+# Fits the few constants of a machine to measured times and energies, and tells how good that is on what was left out.
+# Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+"""Fitting a machine's constants to measurements: robust least squares in logarithms, held near what tables say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from macsim.estimate_physics import NINETY, Loads, Machine, Range, Spread, roofline, simulate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Case", "Fitted", "fit", "leave_out"]
+
+ERROR = 0.1  # of a measurement that the model explains: residuals are in units of it
+TIME = ("efficiency.compute", "efficiency.memory", "launch.overhead")
+ENERGY = ("energy", "memory.dram.path", "power.static")
+LAUNCH = Spread(1e-7, 5e-6, 2.5e-4)  # seconds of a launch where a table says nothing
+WAIT = Spread(1e-8, 1e-5, 1e-2)
+HOST = Spread(100.0, 300.0, 900.0)  # watts of a server without its accelerators
+STEPS = 40
+
+
+@dataclass(frozen=True)
+class Case:
+    """A measurement: what ran, and what it took.
+
+    Attributes
+    ----------
+    group : str
+        What is left out together, when the fit is tested: the name of the model.
+    loads : Loads
+        Of one set of sizes.
+    seconds : float
+    joules : float, optional
+        None where only the time is known.
+    waits : mapping of str to float
+        What the chip waits for besides: how many of each, such as sequences whose next token the host samples.
+    host : float
+        The chip's share of a host whose power was measured with it: 1/8 for one of eight. What is fitted for the host
+        is its whole power.
+    machine : Machine, optional
+        Where it ran, if not on the machine that the fit is given.
+    """
+
+    group: str
+    loads: Loads
+    seconds: float
+    joules: float | None = None
+    waits: Mapping[str, float] = field(default_factory=dict)
+    host: float = 0.0
+    machine: Machine | None = None
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What was fitted. It can be put on the machine that it was fitted on, or on another.
+
+    Attributes
+    ----------
+    machine : Machine
+        What the fit started from.
+    shares : dict of str to float
+        The shares of peak and bandwidth that are reached, and the launch overhead.
+    factors : dict of str to float
+        On what tables say: on all prices of operations (``energy``), on that of a byte, and on static power.
+    waits : dict of str to float
+        Seconds of one of each that is waited for.
+    host : float
+        The power of a host.
+    cost : float
+        What was minimised.
+    """
+
+    machine: Machine
+    shares: dict[str, float]
+    factors: dict[str, float]
+    waits: dict[str, float]
+    host: float = 0.0
+    cost: float = 0.0
+
+    def on(self, machine: Machine | None = None) -> Machine:
+        """Return a machine with the constants that were fitted. Its ranges stay as wide as they were."""
+        base = machine or self.machine
+        values = dict(base.values)
+        for name, value in self.shares.items():
+            spread = values.get(name, LAUNCH)
+            values[name] = spread.scaled(value / spread.typical)
+        for name, spread in base.values.items():
+            factor = self.factors.get("energy" if name.startswith("energy.") else name)
+            if factor is not None:
+                values[name] = spread.scaled(factor)
+        return replace(base, values=values)
+
+    def machine_for(self, case: Case) -> Machine:
+        """Return the machine with what it waits for in a case, and with its share of the host's power."""
+        machine = self.on(case.machine)
+        waited = sum(self.waits.get(name, 0.0) * amount for name, amount in case.waits.items())
+        values = {**machine.values, "overhead": Spread.exact(waited)}
+        if case.host and self.host:
+            more = self.host * case.host
+            static = values["power.static"]
+            values["power.static"] = Spread(static.low + more, static.typical + more, static.high + more)
+            for name in ("power.tdp", "power.limit"):
+                if name in values:
+                    values[name] = Spread.exact(values[name].typical + more)
+        return replace(machine, values=values)
+
+    def seconds(self, case: Case) -> Range:
+        """Return the time that a case should take."""
+        return _first(simulate(case.loads, self.machine_for(case)), "seconds")
+
+    def joules(self, case: Case, *, given_time: bool = False) -> Range:
+        """Return the energy that a case should take; with its time as it was measured, when so asked."""
+        seconds = np.array([case.seconds]) if given_time else None
+        return _first(simulate(case.loads, self.machine_for(case), seconds=seconds), "joules")
+
+
+def _first(outcome: Any, what: str) -> Range:
+    found = outcome.range(getattr(outcome, what))
+    return Range(float(found.low[0]), float(found.typical[0]), float(found.high[0]))
+
+
+class _Arrays:
+    """The cases, laid out one after the other: seconds at full rates, and joules at the tables' prices."""
+
+    def __init__(self, machine: Machine, cases: Sequence[Case], waits: Sequence[str]) -> None:
+        whole = {name.replace(".", "__"): Spread.exact(1.0) for name in TIME[:2]}
+        machines = [case.machine or machine for case in cases]
+        rates = [simulate(c.loads, m.with_values(**whole), draws=False) for c, m in zip(cases, machines, strict=True)]
+        self.arithmetic = np.concatenate([rate.row_compute[:, 0] for rate in rates])
+        self.moving = np.concatenate([rate.row_memory[:, 0] for rate in rates])
+        self.starts = np.array([0, *np.cumsum([case.loads.shape[0] for case in cases])[:-1]])
+        self.launches = np.array([case.loads.launches.sum() for case in cases])
+        self.waits = np.array([[case.waits.get(name, 0.0) for name in waits] for case in cases])
+        self.compute = np.array([rate.energy["compute"][0, 0] for rate in rates])
+        self.memory = np.array([sum(j[0, 0] for at, j in r.energy.items() if at.startswith("memory")) for r in rates])
+        self.seconds = np.array([case.seconds for case in cases])
+        self.joules = np.array([math.nan if case.joules is None else case.joules for case in cases])
+        self.overlap = machine.overlap
+        self.host = np.array([case.host for case in cases])
+        self.static = np.array([one.values["power.static"].typical for one in machines])
+        limits = [one.get("power.limit") or one.get("power.tdp") for one in machines]
+        self.cap = np.array([math.inf if limit is None else limit.typical for limit in limits])
+
+    def times(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Seconds of each case for the logarithms of the constants of `TIME` and of what is waited for."""
+        values = np.exp(x)
+        each = roofline(self.arithmetic / min(values[0], 1.0), self.moving / min(values[1], 1.0), self.overlap)
+        total: NDArray[Any] = np.add.reduceat(each, self.starts) + self.launches * values[2] + self.waits @ values[3:]
+        return total
+
+    def energies(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Joules of each case at its measured time, for the logarithms of three factors and of the host's power."""
+        values = np.exp(x)
+        drawn = values[0] * self.compute + values[1] * self.memory + values[2] * self.static * self.seconds
+        found: NDArray[Any] = np.minimum(drawn, self.cap * self.seconds) + values[3] * self.host * self.seconds
+        return found
+
+
+def fit(machine: Machine, cases: Sequence[Case]) -> Fitted:
+    """Fit a machine's constants to cases.
+
+    Fitted are the shares of peak and bandwidth that are reached, the launch overhead, what is waited for, and factors
+    on all prices of operations, on that of a byte and on static power. Each is held near what the machine has, as
+    firmly as that is known.
+
+    Parameters
+    ----------
+    machine : Machine
+        Where to start from. It has a static power.
+    cases : sequence of Case
+
+    Returns
+    -------
+    Fitted
+    """
+    waits = list(dict.fromkeys(name for case in cases for name in case.waits))
+    arrays = _Arrays(machine, cases, waits)
+    before = [machine.values.get(name, LAUNCH) for name in TIME] + [WAIT] * len(waits)
+    target = np.log(arrays.seconds)
+    x, cost = _solve(lambda x: np.log(arrays.times(x)) - target, before)
+    shares = {
+        name: math.exp(min(at, 0.0) if at_most else at) for name, at, at_most in zip(TIME, x, (1, 1, 0), strict=False)
+    }
+    waited = {name: math.exp(at) for name, at in zip(waits, x[len(TIME) :], strict=True)}
+    known = np.flatnonzero(~np.isnan(arrays.joules))
+    if not len(known):
+        return Fitted(machine, shares, {}, waited, 0.0, cost)
+    joules = np.log(arrays.joules[known])
+    priced = next((s for name, s in machine.values.items() if name.startswith("energy.mac.")), Spread.exact(1.0))
+    start = [priced, machine.values.get("memory.dram.path", Spread.exact(1.0)), machine.values["power.static"]]
+    start = [*(spread.scaled(1 / spread.typical) for spread in start), HOST]
+    y, more = _solve(lambda y: np.log(arrays.energies(y)[known]) - joules, start)
+    factors = {name: math.exp(at) for name, at in zip(ENERGY, y, strict=False)}
+    return Fitted(machine, shares, factors, waited, math.exp(y[3]) if np.any(arrays.host) else 0.0, cost + more)
+
+
+def _solve(residual: Callable[[NDArray[Any]], NDArray[Any]], start: Sequence[Spread]) -> tuple[NDArray[Any], float]:
+    """Minimise soft-L1 residuals by Levenberg and Marquardt, with the start as what is believed beforehand."""
+    middle = np.array([math.log(spread.typical) for spread in start])
+    width = np.array(
+        [max(math.log(max(s.high / s.typical, s.typical / max(s.low, 1e-30))) / NINETY, 0.05) for s in start]
+    )
+
+    def all_of(x: NDArray[Any]) -> NDArray[Any]:
+        data = residual(x) / ERROR
+        return np.concatenate([data, (x - middle) / width])
+
+    def robust(r: NDArray[Any], count: int) -> float:
+        return float(2 * (np.sqrt(1 + r[:count] ** 2) - 1).sum() + (r[count:] ** 2).sum())
+
+    x, damping = middle.copy(), 1e-2
+    r = all_of(x)
+    count = len(r) - len(x)
+    cost = robust(r, count)
+    for _ in range(STEPS):
+        slopes = np.stack([(all_of(x + step) - r) / 1e-4 for step in 1e-4 * np.eye(len(x))], 1)
+        weights = np.concatenate([1 / np.sqrt(1 + r[:count] ** 2), np.ones(len(x))])
+        normal = slopes.T @ (slopes * weights[:, None])
+        gradient = slopes.T @ (r * weights)
+        while True:
+            move = np.linalg.solve(normal + damping * np.diag(np.diag(normal) + 1e-9), -gradient)
+            after = all_of(x + move)
+            lower = robust(after, count)
+            if lower <= cost or damping > 1e8:
+                break
+            damping *= 4
+        done = cost - lower < 1e-7 * (1 + cost)
+        if lower <= cost:
+            x, r, cost = x + move, after, lower
+        damping = max(damping / 8, 1e-9)
+        if done:
+            break
+    return x, cost
+
+
+def leave_out(machine: Machine, cases: Sequence[Case]) -> list[Fitted]:
+    """Return for each case the fit to all cases but those of its group."""
+    fits = {
+        group: fit(machine, [case for case in cases if case.group != group])
+        for group in dict.fromkeys(case.group for case in cases)
+    }
+    return [fits[case.group] for case in cases]
+
+
+def widening(truths: NDArray[Any], ranges: Sequence[Range], share: float = 0.9) -> float:
+    """Return how many times as wide ranges would have to be, in logarithms, for a share of truths to be in them."""
+    off = []
+    for truth, found in zip(truths, ranges, strict=True):
+        side = found.high if truth > found.typical else found.low
+        off.append(abs(math.log(truth / found.typical)) / max(abs(math.log(side / found.typical)), 1e-6))
+    at = min(len(off), math.ceil(share * (len(off) + 1))) - 1
+    return float(np.sort(off)[at])

@@ -1,0 +1,126 @@
+# The command line: macsim estimate.
+# Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+"""``macsim estimate``: time, energy and power of a model on one chip, or on several."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from macsim.estimate import Estimate
+
+EXAMPLES = """\
+examples:
+  macsim estimate model.onnx --on h100-sxm --dim batch=8
+  macsim estimate model.onnx --on a100 --on h100 --on pi4 --shape 1,3,224,224     one line for each
+  macsim estimate model.onnx --on h100 --dtype bf16 --by scope --depth 2
+  macsim estimate model.onnx --on a100 --devices 4 --parallel tensor
+  macsim estimate model.onnx --on a100 --host-watts 300 --supply 0.92 --pue 1.2 --grams-per-kwh 380
+  macsim estimate model.onnx --on my-chip.toml --format json
+
+exit status: 0 done; 2 when the model cannot be read, or a chip, shape or size does not fit.
+"""
+
+
+def add_estimate(
+    command: Callable[[str, str, str], argparse.ArgumentParser],
+    add_inputs: Callable[[argparse.ArgumentParser], None],
+) -> None:
+    """Add ``macsim estimate`` to the command line."""
+    from macsim.cli_hardware import suggestions
+    from macsim.estimate_loads import LEVELS
+
+    parser = command("estimate", "estimate a model's time, energy and power on chips", EXAMPLES)
+    add_inputs(parser)
+    chip = parser.add_argument_group("what it runs on")
+    on = chip.add_argument(
+        "--on", action="append", required=True, metavar="CHIP", help="a chip's name or a TOML file; may be repeated"
+    )
+    on.suggestions = suggestions  # type: ignore[attr-defined]  # what completion offers
+    chip.add_argument("--as", dest="as_dtype", metavar="DTYPE", help="take floats as this dtype: bf16, f16, i8")
+    chip.add_argument("--tf32", action="store_true", help="products of f32 go to tensor units")
+    chip.add_argument("--traffic", choices=LEVELS, default=LEVELS[0], help="whose bytes count (default: unfused)")
+    chip.add_argument("--cores", type=int, metavar="N", help="of a CPU: how many are at work (default: all)")
+    chip.add_argument("--devices", type=int, default=1, metavar="N", help="how many share the work (default: 1)")
+    chip.add_argument("--parallel", choices=("data", "tensor"), default="data", help="how they do (default: data)")
+    wall = parser.add_argument_group("at the wall: nothing is added that is not given")
+    wall.add_argument("--host-watts", type=float, default=0.0, metavar="W", help="what the host draws")
+    wall.add_argument("--supply", type=float, default=1.0, metavar="SHARE", help="efficiency of power supplies: 0.92")
+    wall.add_argument("--pue", type=float, default=1.0, metavar="FACTOR", help="power usage effectiveness: 1.2")
+    wall.add_argument("--grams-per-kwh", type=float, metavar="G", help="carbon intensity of the grid")
+    wall.add_argument("--price-per-kwh", type=float, metavar="P", help="price of energy")
+    shown = parser.add_argument_group("what is shown")
+    shown.add_argument(
+        "--by", choices=("op", "node", "scope", "dtype", "rule"), default="op", help="lines (default: op)"
+    )
+    shown.add_argument("--depth", type=int, metavar="N", help="of scopes: levels of modules to tell apart")
+    shown.add_argument("--top", type=int, default=15, metavar="N", help="lines at most; 0 for all (default: 15)")
+    shown.add_argument("--format", choices=("table", "json"), default="table", help="default: table")
+    parser.set_defaults(run=run_estimate)
+
+
+def run_estimate(arguments: argparse.Namespace) -> int:
+    """Estimate a model, print what it takes, and return the exit status."""
+    from macsim.cli import counted, put
+    from macsim.compare import Comparison
+    from macsim.estimate import estimated
+
+    report = counted(arguments)
+    how = {
+        "dtype": arguments.as_dtype,
+        "tf32": arguments.tf32,
+        "traffic": arguments.traffic,
+        "cores": arguments.cores,
+        "devices": arguments.devices,
+        "parallel": arguments.parallel,
+    }
+    found = {one.hardware.name: one for one in (estimated(report, chip, **how) for chip in arguments.on)}
+    if arguments.format == "json":
+        print_json([{**one.to_dict(), "wall": at_wall(one, arguments)} for one in found.values()])
+    elif len(found) > 1:
+        put(Comparison(found, {}).table())
+    else:
+        (one,) = found.values()
+        put(one.table(arguments.by, depth=arguments.depth, top=arguments.top or None))
+        words = wall_words(one, arguments)
+        if words:
+            sys.stdout.write(f"At the wall: {words}.\n")
+    return 0
+
+
+def print_json(data: Any) -> None:
+    """Print data as JSON."""
+    sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+
+def at_wall(one: Estimate, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the energy at the wall as plain data."""
+    wall = one.wall(
+        host_watts=arguments.host_watts,
+        supply=arguments.supply,
+        pue=arguments.pue,
+        grams_per_kwh=arguments.grams_per_kwh,
+        price_per_kwh=arguments.price_per_kwh,
+    )
+    return {name: value._asdict() for name, value in vars(wall).items() if value is not None}
+
+
+def wall_words(one: Estimate, arguments: argparse.Namespace) -> str:
+    """Return the energy at the wall in words; empty when nothing was given for it."""
+    from macsim.estimate_physics import Range
+    from macsim.estimate_show import ranged
+
+    given = (arguments.host_watts, arguments.supply, arguments.pue, arguments.grams_per_kwh, arguments.price_per_kwh)
+    if given == (0.0, 1.0, 1.0, None, None):
+        return ""
+    wall = at_wall(one, arguments)
+    words = [ranged(Range(**wall["joules"]), "J")]
+    if "grams" in wall:
+        words.append(f"{ranged(Range(**wall['grams']), 'g')} of CO2")
+    if "cost" in wall:
+        words.append(f"{Range(**wall['cost'])} for the energy")
+    return ", ".join(words)

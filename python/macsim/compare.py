@@ -1,0 +1,143 @@
+# One model on many chips, at many sizes.
+# Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+"""Comparisons: estimates of one model on several chips, for all combinations of sizes at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from macsim.report import Report
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import RenderableType
+
+    from macsim.estimate import Estimate
+    from macsim.hardware_types import Hardware
+
+__all__ = ["Comparison", "compare"]
+
+
+class Comparison:
+    """Estimates of a model on several chips; see `compare`.
+
+    Attributes
+    ----------
+    estimates : dict of str to Estimate
+        By the names of the chips. Their numbers are arrays with an axis for each of `sizes`.
+    sizes : dict of str to list of int
+        The sizes that were asked for.
+    """
+
+    def __init__(self, estimates: dict[str, Estimate], sizes: dict[str, list[int]]) -> None:
+        self.estimates = estimates
+        self.sizes = sizes
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Yield a line for each chip and combination of sizes."""
+        import numpy as np
+
+        from macsim.estimate_physics import Range
+
+        for name, estimate in self.estimates.items():
+            for at in np.ndindex(*(len(values) for values in self.sizes.values())):
+
+                def here(values: Any, at: tuple[int, ...] = at) -> Any:
+                    return values[at] if np.ndim(values) else values
+
+                record = {"hardware": name, **{s: v[i] for (s, v), i in zip(self.sizes.items(), at, strict=True)}}
+                for what in ("seconds", "joules", "watts"):
+                    record[what] = Range(*(float(here(value)) for value in getattr(estimate, what)))
+                record["bound"] = str(here(estimate.bound))
+                record["sign"] = estimate.sign
+                yield record
+
+    def best(self, what: str = "joules") -> str:
+        """Return the chip that takes the least, in sum over all sizes: of ``joules`` or ``seconds``."""
+        import numpy as np
+
+        return min(self.estimates, key=lambda name: float(np.sum(getattr(self.estimates[name], what).typical)))
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the comparison as a data frame."""
+        import pandas as pd
+
+        from macsim.estimate_physics import Range
+
+        rows = []
+        for record in self.records():
+            row = {name: value for name, value in record.items() if not isinstance(value, Range)}
+            for what in ("seconds", "joules", "watts"):
+                row.update({f"{what}_{name}": value for name, value in record[what]._asdict().items()})
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    def table(self) -> RenderableType:
+        """Return the comparison as a table that rich can print."""
+        from macsim.estimate_show import comparison_table
+
+        return comparison_table(self)
+
+    def __rich__(self) -> RenderableType:
+        return self.table()
+
+    def __repr__(self) -> str:
+        from macsim.show import plain
+
+        return plain(self.table())
+
+
+def compare(
+    model: Any,
+    chips: Sequence[str | Hardware],
+    *,
+    inputs: Sequence[Any] = (),
+    dtype: str | None = None,
+    tf32: bool = False,
+    traffic: str = "unfused",
+    **sizes: Any,
+) -> Comparison:
+    """Compare what a model takes on several chips, for all combinations of sizes.
+
+    Parameters
+    ----------
+    model : Report, or what `count` takes
+        A report, or a model that is counted.
+    chips : sequence of str or Hardware
+        Their names.
+    inputs : sequence, optional
+        Of a torch program: shapes or tensors, as `count` takes them.
+    dtype, tf32, traffic
+        As `Report.estimate` takes them.
+    **sizes : int or sequence of int
+        Sizes of the symbols that are free: one, or all that are wanted.
+
+    Returns
+    -------
+    Comparison
+
+    Examples
+    --------
+    >>> import macsim
+    >>> report = macsim.count("examples/resnet50.onnx", dims={"height": 224, "width": 224})
+    >>> found = macsim.compare(report, ["a100", "h100"], batch=range(1, 4), dtype="f16")
+    >>> found.estimates["h100-sxm"].joules.typical.shape
+    (3,)
+    """
+    import numpy as np
+
+    from macsim.api import count
+    from macsim.estimate import estimated
+
+    report = model if isinstance(model, Report) else count(model, *inputs)
+    lists = {
+        name: [int(one) for one in np.atleast_1d(np.asarray(list(v) if isinstance(v, range) else v))]
+        for name, v in sizes.items()
+    }
+    grid = dict(zip(lists, np.ix_(*lists.values()), strict=True)) if lists else {}
+    found = {}
+    for chip in chips:
+        one = estimated(report, chip, grid, dtype=dtype, tf32=tf32, traffic=traffic)
+        found[one.hardware.name] = one
+    return Comparison(found, lists)
