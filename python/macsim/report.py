@@ -228,7 +228,7 @@ class Report:
         Examples
         --------
         >>> import macsim
-        >>> report = macsim.count("examples/gpt2.onnx")
+        >>> report = macsim.count("examples/resnet50.onnx", shapes=(1, 3, 224, 224))
         >>> report.traffic("minimum").weights == report.weight_bytes
         True
         """
@@ -255,7 +255,7 @@ class Report:
         --------
         >>> import macsim
         >>> macsim.count("examples/resnet50.onnx", shapes=(1, 3, 224, 224)).memory().peak
-        109465248
+        112676512
         """
         from macsim.memory import Memory
 

@@ -165,7 +165,7 @@ class Traffic:
     >>> import macsim
     >>> report = macsim.count("examples/resnet50.onnx", shapes=(1, 3, 224, 224))
     >>> [report.traffic(level).bytes for level in ("unfused", "fused", "minimum")]
-    [425853764, 235443076, 103041480]
+    [425995840, 216059456, 103046720]
     """
 
     def __init__(self, report: Report, level: Level, capacity: int | None) -> None:
