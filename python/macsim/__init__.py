@@ -29,6 +29,7 @@ from macsim.custom import op as op
 from macsim.custom import rules as rules
 from macsim.errors import HardwareError as HardwareError
 from macsim.errors import MacsimError as MacsimError
+from macsim.errors import MeterError as MeterError
 from macsim.errors import ReadError as ReadError
 from macsim.errors import RequestError as RequestError
 from macsim.errors import TraceError as TraceError

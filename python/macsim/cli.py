@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from macsim import _core
+from macsim.cli_calibrate import add_calibrate
 from macsim.cli_estimate import add_estimate
 from macsim.cli_hardware import add_hardware
 from macsim.cli_traffic import add_bytes, add_memory, check_bytes, with_bytes
@@ -107,6 +108,7 @@ def parser() -> argparse.ArgumentParser:
 
     add_hardware(command)
     add_estimate(command, add_inputs)
+    add_calibrate(command)
 
     explain = command("explain", "explain a diagnostic's code", "example:\n  macsim explain MS201\n")
     explain.add_argument("code", metavar="CODE", help="MS201, 201 or unknown_op")

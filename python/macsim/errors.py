@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from macsim.report import Report
 
-__all__ = ["HardwareError", "MacsimError", "ReadError", "RequestError", "TraceError", "UnknownWorkError"]
+__all__ = ["HardwareError", "MacsimError", "MeterError", "ReadError", "RequestError", "TraceError", "UnknownWorkError"]
 
 
 class MacsimError(Exception):
@@ -74,6 +74,10 @@ class HardwareError(MacsimError, ValueError):
     ...     print(error)  # doctest: +ELLIPSIS
     there is no hardware table 'h100-smx'; the nearest: h100-sxm...
     """
+
+
+class MeterError(MacsimError):
+    """A meter of energy cannot be read: there is none, it is not installed, or it is not for this user."""
 
 
 class TraceError(MacsimError):

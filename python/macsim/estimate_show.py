@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+    from macsim.calibrate import Calibration
     from macsim.compare import Comparison
     from macsim.estimate import Estimate
     from macsim.estimate_physics import Range
@@ -110,3 +111,29 @@ def comparison_table(comparison: Comparison) -> RenderableType:
             notes[f"{chip}: without {', '.join(estimate.missing)}: bounds from below"] = None
         notes.update(dict.fromkeys(f"{chip}: assumed: {words}" for words in estimate.assumed))
     return Group(table, *(Text(note, style="dim") for note in notes))
+
+
+UNITS = {
+    "efficiency.compute": (1.0, "of the peak"),
+    "efficiency.memory": (1.0, "of the bandwidth"),
+    "launch.overhead": (1e6, "us"),
+    "memory.dram.path": (1e12, "pJ/B"),
+    "power.static": (1.0, "W"),
+}
+
+
+def calibration_table(found: Calibration) -> RenderableType:
+    """Return a calibration as a table: what was fitted, from where, and how good it is."""
+    from rich.console import Group
+    from rich.text import Text
+
+    table = _table(("constant", "left"), ("fitted", "right"), ("90 % interval", "right"), ("unit", "left"))
+    for name, spread in found.constants().items():
+        scale, unit = UNITS.get(name, (1e12, "pJ/MAC"))
+        low, typical, high = (f"{scale * value:.3g}" for value in (spread.low, spread.typical, spread.high))
+        table.add_row(name, typical, f"{low} to {high}", unit)
+    lines = [f"  seconds  {found.seconds.words()}"]
+    if found.joules is not None:
+        lines.append(f"  joules   {found.joules.words()}")
+    title = f"{found.base.title}: {len(found.cases)} measurements of {len({case.group for case in found.cases})} models"
+    return Group(Text(title, style="bold"), *map(Text, lines), table)
