@@ -61,5 +61,5 @@ def test_the_public_names() -> None:
     }
     tables = {"hardware", "hardware_names"}
     errors = {"HardwareError", "MacsimError", "ReadError", "RequestError", "TraceError", "UnknownWorkError"}
-    others = {"alias", "analyze", "ceil_div", "count", "load", "max", "min", "op", "rules"}
+    others = {"alias", "analyze", "ceil_div", "compare", "count", "load", "max", "min", "op", "rules"}
     assert set(PUBLIC) == classes | errors | others | tables
