@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -69,3 +70,101 @@ def test_a_loop_over_it_is_refused_by_name() -> None:
 
     with pytest.raises(macsim.TraceError, match=r"nonzero\.nonzeros"):
         macsim.count(run, (5, 8))
+
+
+# Numbers that are contents. -------------------------------------------------------------------------------------------
+
+
+class Shortened(nn.Module):
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+        self.layer = nn.Linear(8, 4)
+
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> Any:
+        if self.how == "repeat":
+            return self.layer(x[: lengths.shape[0]].repeat_interleave(lengths, 0))
+        if self.how == "bincount":
+            return self.layer(x.new_zeros(lengths.bincount(minlength=2).shape[0], 8))
+        most = lengths.max().item()
+        if self.how == "check":
+            torch._check(most >= 0)
+            torch._check(most <= x.shape[0])
+        if self.how == "loop":
+            return [self.layer(x) for _ in range(most)]
+        if self.how == "branch" and most > 4:
+            return x
+        return self.layer(x.new_zeros(most, 8) if self.how == "new" else x[:most])
+
+
+class Holder(nn.Module):
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.part = Shortened(how)
+
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> Any:
+        return self.part(x, lengths)
+
+
+LENGTHS = {"dtypes": {"lengths": "i64"}}
+
+
+@pytest.mark.parametrize(
+    ("how", "symbol", "most"),
+    [
+        ("new", "item.value", 99),
+        ("slice", "item.value", 5),
+        ("check", "item.value", 5),
+        ("repeat", "repeat_interleave.length", 99),
+    ],
+)
+@pytest.mark.parametrize("rows", [5, "rows"])
+def test_a_number_that_is_contents_is_a_size(how: str, symbol: str, most: int, rows: Any) -> None:
+    report = macsim.count(Holder(how), (rows, 8), (3,), **LENGTHS)
+    symbol = f"part.{symbol}"
+    names = {one.name for one in report.unbound}
+    assert names - {"rows"} == {symbol}
+    others = {"rows": 5} if "rows" in names else {}
+    assert report.bind({symbol: 3, **others}).macs == 3 * 8 * 4
+    assert report.bind({symbol: most, **others}).macs == most * 8 * 4
+    if others or rows == 5:
+        with pytest.raises(macsim.RequestError) if most < 99 else nullcontext():
+            report.bind({symbol: most + 1, **others})
+    assert macsim.count(Holder(how), (5, 8), torch.tensor([1, 2, 3])).macs == (6 if how == "repeat" else 3) * 8 * 4
+
+
+def test_no_fewer_than_are_asked_for() -> None:
+    report = macsim.count(Holder("bincount"), (5, 8), (3,), **LENGTHS)
+    assert report.macs == 32 * macsim.Expr("max(`part.bincount.length`, 2)")
+
+
+def test_an_exported_program_says_the_same() -> None:
+    for how in ("new", "check"):
+        exported = torch.export.export(Holder(how), (torch.zeros(5, 8), torch.tensor([1, 2, 3])))
+        report = macsim.count(exported)
+        (symbol,) = (one.name for one in report.unbound)
+        assert report.bind({symbol: 3}).macs == 3 * 8 * 4
+
+
+@pytest.mark.parametrize("how", ["branch", "loop"])
+def test_nothing_is_decided_by_it_unless_it_is_told(how: str) -> None:
+    with pytest.raises(
+        macsim.TraceError, match=r"give that tensor as an input, or hints=\{'part.item.value'"
+    ) as caught:
+        macsim.count(Holder(how), (5, 8), (3,), **LENGTHS)
+    assert caught.value.module == "part"
+    report = macsim.count(Holder(how), (5, 8), (3,), **LENGTHS, hints={"part.item.value": 4})
+    assert any("part.item.value" in one.text for one in report.diagnostics)
+    if how == "loop":
+        assert report.macs == 4 * 5 * 32
+    else:
+        assert report.bind({"part.item.value": 2}).macs == 2 * 32
+        with pytest.raises(macsim.RequestError):  # it would go the other way
+            report.bind({"part.item.value": 5})
+
+
+def test_a_float_that_is_contents_is_no_size() -> None:
+    report = macsim.count(lambda x: x / x.abs().max().item(), (3, 4))
+    assert (report.work["div"], report.trust) == (12, "exact")
+    with pytest.raises(macsim.TraceError):
+        macsim.count(lambda x: x + 1 if x.max().item() > 2 else x, (3, 4))

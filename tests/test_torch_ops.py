@@ -32,7 +32,6 @@ REFUSED = {
     "equal": LOOKS,
     "histogram": UNTOLD,
     "histogramdd": UNTOLD,
-    "item": LOOKS,
     "nn.functional.gaussian_nll_loss": LOOKS,
 }
 # As many results as the data says: a symbol stands for their number.

@@ -12,7 +12,7 @@ import torch
 
 from macsim.errors import TraceError
 
-__all__ = ["DataSizeError", "is_by_data", "results_by_data"]
+__all__ = ["DataSizeError", "is_by_data", "results_by_data", "with_sizes"]
 
 _UNIQUE = frozenset({"_unique", "_unique2", "unique_dim", "unique_dim_consecutive", "unique_consecutive"})
 _BY_DATA = _UNIQUE | {"argwhere", "masked_select", "nms", "nonzero", "nonzero_numpy"}
@@ -22,11 +22,33 @@ class DataSizeError(TraceError):
     """A size depends on data, and the sizes of the run are numbers."""
 
 
-def is_by_data(name: str, args: tuple[Any, ...]) -> bool:
+def is_by_data(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether the shape of the results depends on contents, which are not known."""
     if name == "where":
         return len(args) == 1
+    if name == "repeat_interleave":
+        told = len(args) > 3 or kwargs.get("output_size") is not None
+        return not told and _is_unknown(args[-1] if len(args) == 1 else args[1])
+    if name == "bincount":
+        return _is_unknown(args[0])
     return name in _BY_DATA or (name == "index" and any(map(_is_mask, args[1])))
+
+
+def with_sizes(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the keyword arguments, with the size of the result where it follows from known contents."""
+    if name != "repeat_interleave" or len(args) > 3 or kwargs.get("output_size") is not None:
+        return kwargs
+    repeats = args[-1] if len(args) == 1 else args[1]
+    if not isinstance(repeats, torch.Tensor) or repeats.is_meta:
+        return kwargs
+    dim = kwargs.get("dim", args[2] if len(args) > 2 else None)
+    of_one = len(args) > 1 and repeats.numel() == 1
+    each = (args[0].numel() if dim is None else args[0].shape[dim]) if of_one else 1
+    return {**kwargs, "output_size": int(repeats.sum()) * each}
+
+
+def _is_unknown(one: Any) -> bool:
+    return isinstance(one, torch.Tensor) and one.is_meta
 
 
 def _is_mask(one: Any) -> bool:
@@ -36,7 +58,7 @@ def _is_mask(one: Any) -> bool:
 def results_by_data(
     func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], count: Callable[[Any], Any], index: Callable[..., Any]
 ) -> Any:
-    """Return the results; ``count(most)`` is a size from 0 to ``most``, ``index`` gathers."""
+    """Return the results; ``count(most)`` is a size from 0 to ``most``, any where it is None; ``index`` gathers."""
     name = func._schema.name.partition("::")[2]
     x = args[0]
     if name in ("where", "nonzero_numpy"):
@@ -46,6 +68,12 @@ def results_by_data(
         return _like(x, [count(x.numel()), x.dim()], torch.int64)
     if name == "nms":  # of boxes
         return _like(x, [count(x.shape[0])], torch.int64)
+    if name == "bincount":  # one more than the largest, and no less than is asked for
+        least = args[2] if len(args) > 2 else kwargs.get("minlength", 0)
+        weights = args[1] if len(args) > 1 else kwargs.get("weights")
+        return _like(x, [torch.sym_max(count(None), least)], torch.int64 if weights is None else weights.dtype)
+    if name == "repeat_interleave":
+        return _repeated(args, kwargs.get("dim", args[2] if len(args) > 2 else None), count(None))
     if name == "masked_select":
         return _like(x, [count(math.prod(torch.broadcast_shapes(x.shape, args[1].shape)))])
     if name == "index":
@@ -56,6 +84,14 @@ def results_by_data(
     given = {one.name: one.default_value for one in func._schema.arguments if one.has_default_value()}
     given |= {one.name: value for one, value in zip(func._schema.arguments, args, strict=False)} | kwargs
     return _unique(x, given, count, len(func._schema.returns))
+
+
+def _repeated(args: tuple[Any, ...], dim: int | None, found: Any) -> Any:
+    if len(args) == 1 or dim is None:
+        return _like(args[0], [found], torch.int64 if len(args) == 1 else None)
+    shape = list(args[0].shape)
+    shape[dim] = found
+    return _like(args[0], shape)
 
 
 def _unique(x: torch.Tensor, given: dict[str, Any], count: Callable[[Any], Any], outputs: int) -> Any:

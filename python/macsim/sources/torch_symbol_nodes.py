@@ -581,7 +581,10 @@ class Answer(Node):
     def guard_bool(self, file: str, line: int) -> bool:
         return self.sizes.decide(self, file)
 
-    guard_size_oblivious = expect_true = guard_or_false = guard_or_true = guard_bool
+    guard_size_oblivious = guard_or_false = guard_or_true = guard_bool
+
+    def expect_true(self, file: str, line: int) -> bool:
+        return self.sizes.expect(self, file)
 
     def statically_known_true(self, file: str, line: int) -> bool:
         return self.always is True

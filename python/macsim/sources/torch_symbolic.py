@@ -18,8 +18,10 @@ from macsim.errors import MacsimError, TraceError
 from macsim.sources.torch_data_sizes import is_by_data, results_by_data
 from macsim.sources.torch_layouts import META
 from macsim.sources.torch_ops import Operator, operator_of
+from macsim.sources.torch_requests import LOOKS
+from macsim.sources.torch_symbol_nodes import Real
 from macsim.sources.torch_symbols import NeedsNumberError, Sizes, expr_of, is_symbolic
-from macsim.sources.torch_trace import Recorder, _gather, _indices, _placed, is_named_shape, mapped
+from macsim.sources.torch_trace import _LOOKS, Recorder, _gather, _indices, _placed, is_named_shape, mapped
 from macsim.sources.torch_views import VIEWS, copies
 
 if TYPE_CHECKING:
@@ -227,6 +229,8 @@ class SymbolicRecorder(Recorder):
     ) -> Any:
         if operator.reshapes:
             self._kind.pop(id(args[0]), None)
+        if func._schema.name.partition("::")[2] in _LOOKS:
+            return self._look(func, args, kwargs)
         tensors: list[torch.Tensor] = []
         _gather(args, tensors)
         _gather(kwargs.values(), tensors)
@@ -257,7 +261,7 @@ class SymbolicRecorder(Recorder):
 
     # Shapes by torch itself, over symbols.
     def _on_meta(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if is_by_data(func._schema.name.partition("::")[2], args):
+        if is_by_data(func._schema.name.partition("::")[2], args, kwargs):
             return results_by_data(func, args, kwargs, self._counted(func), self._gathered)
         key = None if func._schema.is_mutable else self._key((func, args, kwargs))
         told = self._told.get(key) if key is not None else None
@@ -271,11 +275,22 @@ class SymbolicRecorder(Recorder):
             self._told[key] = out
         return out
 
+    # A new symbol for it; of a float nothing is said.
+    def _number(self, tensor: torch.Tensor) -> Any:
+        if tensor.is_floating_point():
+            return torch.SymFloat(Real(self.sizes, None))
+        if tensor.is_complex():
+            raise TraceError(LOOKS, self._path)
+        name = f"{self._path}.item" if self._path else "item"
+        return self.sizes.told(f"{name}.value", f"the number that {name} gives")
+
     # A new symbol for as many elements as the data says.
     def _counted(self, func: Any) -> Callable[[Any], Any]:
         def count(most: Any) -> Any:
             called = func._schema.name.partition("::")[2].strip("_")
             name = f"{self._path}.{called}" if self._path else called
+            if most is None:
+                return self.sizes.told(f"{name}.length", f"how many elements {name} makes")
             return self.sizes.counted(f"{name}.nonzeros", most, f"how many elements {name} finds")
 
         return count

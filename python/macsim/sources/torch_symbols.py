@@ -63,6 +63,7 @@ class Sizes:
         self._made: dict[Expr, torch.SymInt] = {}
         self._taken: set[Expr] = set()
         self._counted: dict[str, int] = {}
+        self._told: set[str] = set()  # symbols that are contents: nothing is decided by what stands in for them
         self._waiting: list[tuple[Expr, str]] | None = None
 
     # Sizes ------------------------------------------------------------------------------------------------------------
@@ -81,14 +82,26 @@ class Sizes:
 
     def counted(self, name: str, most: Any, why: str) -> int | torch.SymInt:
         """Return a new symbol for a size from 0 to ``most`` that depends on data; its hint is the most."""
-        self._counted[name] = times = self._counted.get(name, 0) + 1
-        name = name if times == 1 else f"{name}_{times}"
+        name = self._another(name)
         number = Expr(name_quoted(name))
         self.usual[name] = self.hint(expr_of(most))
         if self.tape is not None:
             self.tape.symbol(name, why)
             self.tape.assume_not_negative(expr_of(most) - number)
         return self.size(number)
+
+    def told(self, name: str, why: str) -> int | torch.SymInt:
+        """Return a new symbol for a number that is the contents of a tensor, to be used as a size."""
+        name = self._another(name)
+        self._told.add(name)
+        self.usual[name] = 2  # no more than there is of anything, and not special
+        if self.tape is not None:
+            self.tape.symbol(name, why)
+        return self.size(Expr(name_quoted(name)))
+
+    def _another(self, name: str) -> str:
+        self._counted[name] = times = self._counted.get(name, 0) + 1
+        return name if times == 1 else f"{name}_{times}"
 
     def size(self, expr: Number) -> int | torch.SymInt:
         """Return an expression as a size of torch's."""
@@ -122,6 +135,13 @@ class Sizes:
             return answer.always
         if file.endswith(_LAYOUT) or (self._waiting is None and file):
             return self.hint(answer.low, self.usual) >= 0
+        unknown = self._unknown(answer.low) if self._waiting is None else ()
+        if unknown:
+            raise TraceError(
+                f"the program decides by {answer.text!r}, the contents of a tensor which is not known: give "
+                f"that tensor as an input, or hints={{{unknown[0]!r}: ...}} for the number to go on with",
+                self.where,
+            )
         need = answer.low if answer.hint else -answer.low - 1
         assert not isinstance(need, int)
         if need in self._taken:
@@ -133,6 +153,16 @@ class Sizes:
         else:
             self.take(need, text)
         return answer.hint
+
+    def _unknown(self, expr: Number) -> list[str]:
+        return [name for name in symbols_of(expr) if name in self._told and name not in self.given]
+
+    def expect(self, answer: Answer, file: str) -> bool:
+        """Say whether what the program states is so; of contents it is taken to be."""
+        if answer.always is not None or not self._unknown(answer.low):
+            return self.decide(answer, file)
+        self.take(answer.low, f"the program states that {answer.text}")
+        return True
 
     def take(self, need: Number, text: str) -> None:
         """Go on as if ``need`` were at least 0."""
@@ -201,6 +231,14 @@ class Sizes:
             apart = expr - value
             self.take(_core.min(apart, -apart), f"the program takes {expr} as a number: counts are for {value}")
             return value
+        unknown = self._unknown(expr)
+        if unknown:
+            raise NeedsNumberError(
+                f"the program takes {str(expr)!r}, the contents of a tensor which is not known, as a plain number (a "
+                "loop over it, int(), or a call that knows no symbols): give that tensor as an input, or "
+                f"hints={{{unknown[0]!r}: ...}} for the number to go on with",
+                self.where,
+            )
         names = ", ".join(expr.symbols)
         raise NeedsNumberError(
             f"the program takes the size {str(expr)!r} as a plain number (a loop over it, int(), or a call that knows "

@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from macsim._core import Expr
 from macsim.errors import TraceError
 from macsim.modules import Called
-from macsim.sources.torch_data_sizes import DataSizeError, is_by_data
+from macsim.sources.torch_data_sizes import DataSizeError, is_by_data, with_sizes
 from macsim.sources.torch_layouts import META, nonzeros, without_storage
 from macsim.sources.torch_ops import DTYPES, Operator, operator_of
 from macsim.sources.torch_packed import STORED, unpacked
@@ -231,8 +231,9 @@ class Recorder(TorchDispatchMode):
     # Shapes by torch itself.
     def _on_meta(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         name = func._schema.name.partition("::")[2]
-        if is_by_data(name, args):
+        if is_by_data(name, args, kwargs):
             raise DataSizeError(f"{func._schema.name}: the shape of its results depends on data", self._path)
+        kwargs = with_sizes(name, args, kwargs)
         bare = self._without_lengths if name in _READS else self._bare
         args, kwargs = mapped(bare, (_indices(args) if name == "index" else args, kwargs))
         if _placed(func) and (kwargs.get("device") is not None or not _gather(args, [])):
@@ -318,7 +319,13 @@ class Recorder(TorchDispatchMode):
         tensors = _gather(args, [])
         if all(id(one) in self._known or (not self.tape.knows(one) and small(one)) for one in tensors):
             return func(*args, **kwargs)
+        if func._schema.name in ("aten::item", "aten::_local_scalar_dense") and tensors[0].dtype is not torch.bool:
+            return self._number(tensors[0])
         raise TraceError(LOOKS, self._path)
+
+    # The one number in a tensor whose contents are not known.
+    def _number(self, tensor: torch.Tensor) -> Any:
+        raise DataSizeError(LOOKS, self._path)
 
     # Operators without a row are counted by what they are made of.
     def _expanded(self, func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
