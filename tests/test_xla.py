@@ -1,7 +1,7 @@
 """Unfused bytes of single operators and small graphs against XLA's cost analysis.
 
 The numbers are what `jax.jit(f).lower(...).compile().cost_analysis()["bytes accessed"]` of jax 0.10.2 says on a CPU;
-where jax is installed it is asked again. What XLA joins (chains of point-wise operators) is given to it as one operator here.
+where jax is installed it is asked again. What XLA joins (chains of point-wise operators) is one operator here.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ class Kernel:
 
     @property
     def io_bound(self) -> Number:
-        """Of ``cached``: bytes that no order of its loops can go below; 0 when that is not known."""
+        """Of ``cached``: what no order of its loops can go below when nothing is there before; 0 when not known."""
         return self._traffic.io_bounds[self._number] if self._traffic.level == "cached" else 0
 
     def __repr__(self) -> str:
@@ -235,7 +235,7 @@ class Traffic:
 
     @cached_property
     def io_bounds(self) -> list[Number]:
-        """Of ``cached``, by kernel: bytes that no order of its loops can go below; 0 when that is not known."""
+        """Of ``cached``, by kernel: `Kernel.io_bound`."""
         return [_plain(one) for one in self._core.io_bound]
 
     def by(self, key: Key | Literal["role"], depth: int | None = None) -> dict[str, Number]:

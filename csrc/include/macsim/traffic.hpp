@@ -45,8 +45,8 @@ struct Traffic {
   Trust trust = Trust::exact;        ///< the worst of the rows; unknown: the sums are lower bounds
   std::vector<std::uint32_t> group;  ///< by row: its kernel; kNone: it moves nothing
   std::uint32_t groups = 0;          ///< how many kernels, numbered in the order they run
-  /// `cached`, by kernel: what no order of its loops can go below with that capacity: 2 mnk / sqrt(S) - 2 S elements of
-  /// a product, and each operand once. 0: not known.
+  /// `cached`, by kernel: what no order of its loops can go below with that capacity when nothing is there before: 2
+  /// mnk / sqrt(S) - 2 S elements of a product, and each operand once. 0: not known.
   std::vector<Count> io_bound;
   const Count& at(Moved moved, std::size_t row) const {
     const auto& values = columns[static_cast<std::size_t>(moved)];
