@@ -34,3 +34,4 @@ from macsim.errors import UnknownWorkError as UnknownWorkError
 from macsim.groups import Groups as Groups
 from macsim.report import Report as Report
 from macsim.rows import Row as Row
+from macsim.training import Training as Training

@@ -8,6 +8,7 @@
 #include "aten.hpp"
 
 #include "families.hpp"
+#include "gradient.hpp"
 #include "support.hpp"
 #include "work.hpp"
 
@@ -319,11 +320,13 @@ Status cost_bilinear(const Call& c, Cost& cost) {
 }
 
 std::vector<Rule> aten_rules() {
+  const GradientFn product = gradient_product();
   return {
       {"linear", "a b c", "x W^T + b, over the last axis", "mac = |y| * K, of complex numbers 4; add = |y| with a bias",
        "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.linear.html", aten_linear, cost_aten_linear,
        aten({"linear"}, aten_linear) + aten({"quantized::linear_dynamic_fp16", "quantized::linear_relu_dynamic_fp16"},
-                                            aten_linear, "a b scale zero c", {}, cost_aten_linear)},
+                                            aten_linear, "a b scale zero c", {}, cost_aten_linear),
+       nullptr, product},
       {"addmm", "a b c", "beta * C + alpha * A B, of matrices, vectors and batches",
        "mac = |y| * K, times the batches that are summed; add = |y|; mul = |y| with alpha, |c| with beta; a sparse "
        "operand: as matmul",

@@ -6,6 +6,7 @@
 #include "rules/aten.hpp"
 #include "rules/elements.hpp"
 #include "rules/families.hpp"
+#include "rules/gradient.hpp"
 #include "rules/support.hpp"
 #include "rules/work.hpp"
 
@@ -299,6 +300,7 @@ Status cost_to_sparse(const Call& c, Cost& cost) {
 }  // namespace
 
 std::vector<Rule> view_family() {
+  const GradientFn same = gradient_view();
   const std::string none = "no work; a view: no data moved";
   const std::string moves = "no work; reads |x|, writes |y|";
   return {

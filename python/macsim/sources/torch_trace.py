@@ -27,6 +27,7 @@ from macsim.sources.torch_packed import unpacked
 
 if TYPE_CHECKING:
     from macsim import _core
+    from macsim.sources.torch_training import Follower
 
 __all__ = ["Recorder", "mapped", "recipes", "small", "torch_facts"]
 
@@ -60,6 +61,7 @@ class Recorder(TorchDispatchMode):
         self._record = tape.record
         self._expanding: list[Any] = []
         self._failed: str | None = None
+        self.follower: Follower | None = None  # of a program that is to be trained
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -107,6 +109,8 @@ class Recorder(TorchDispatchMode):
         operator = self._operators.get(id(func))
         if operator is None:
             operator = self._operators[id(func)] = operator_of(func, self.tape)
+        if self.follower is not None:
+            self.follower.look()
         if operator.fast:
             out = self._call(operator.plan, args, kwargs, self.scope)
             if out is not None:
