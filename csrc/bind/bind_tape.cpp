@@ -569,7 +569,8 @@ void bind_tape(py::module_& m) {
       .def("input_node", &Tape::input_node, py::arg("node"), py::arg("val"), py::arg("name"),
            "Announce an input of a graph.")
       .def("stored_node", &Tape::stored_node, py::arg("node"), py::arg("val"), py::arg("name"), py::arg("buffer"),
-           py::arg("frozen") = false, "Announce a tensor of the model that is an input of a graph; how many elements it has.")
+           py::arg("frozen") = false,
+           "Announce a tensor of the model that is an input of a graph; how many elements it has.")
       .def("input", &Tape::input, py::arg("tensor"), py::arg("name"), "Announce an input.")
       .def("stored", &Tape::stored, py::arg("tensor"), py::arg("name"), py::arg("buffer"), py::arg("used"),
            "Announce a tensor of the model.")
@@ -588,8 +589,7 @@ void bind_tape(py::module_& m) {
            "Let bind() refuse sizes for which it is below 0: the program would go another way.")
       .def("within", &Tape::within, py::arg("times"), py::arg("floor"), py::arg("because"),
            "Say how often calls from now on run, and how far they can be trusted at best.")
-      .def("detach", &Tape::detach, py::arg("on"),
-           "Say whether calls from now on are kept out of differentiation.")
+      .def("detach", &Tape::detach, py::arg("on"), "Say whether calls from now on are kept out of differentiation.")
       .def("checkpoint", &Tape::checkpoint, py::arg("on"),
            "Say whether what calls from now on compute is computed again for the gradient.")
       .def_property_readonly("calls", &Tape::calls, "How many calls were recorded.")

@@ -23,8 +23,8 @@ Optimizer optimizer_named(const std::string& name) {
 Training trained(const Report& report, std::vector<std::string> frozen, std::vector<std::string> only,
                  std::vector<std::string> inputs, std::vector<std::string> recompute, const std::string& optimizer,
                  bool master) {
-  const TrainingOptions options{std::move(frozen),    std::move(only),            std::move(inputs),
-                                std::move(recompute), optimizer_named(optimizer), master};
+  const TrainingOptions options{std::move(frozen),          std::move(only), std::move(inputs), std::move(recompute),
+                                optimizer_named(optimizer), master};
   const py::gil_scoped_release release;
   return training(report, options);
 }
@@ -48,7 +48,7 @@ py::tuple step_of(const Training& t) {
 }  // namespace
 
 void bind_training(py::module_& m) {
-  const auto count = [](Count Training::*which) { return [which](const Training& t) { return number(t.*which); }; };
+  const auto count = [](Count Training::* which) { return [which](const Training& t) { return number(t.*which); }; };
   py::class_<Training>(m, "Step", "One step of training, in numbers: macsim.training has its face.")
       .def_property_readonly("backward", [](const Training& t) { return t.backward; })
       .def_property_readonly("recompute", [](const Training& t) { return t.recompute; })

@@ -40,6 +40,7 @@ void Gradient::none(std::size_t slot) { none_at(position_of(positions_, slot)); 
 
 void Ledger::add(std::size_t row, const Cost& cost, const Count& times) {
   const bool unknown = cost.trust == Trust::unknown;
+  touched[row] = true;
   bool whole = true;
   const auto put = [&](std::size_t column, const Count& amount) {
     if (amount.is(0)) return;
@@ -398,8 +399,8 @@ void Backward::collect() {
     const std::uint32_t frame = frame_of_[value];
     const Value& held = found_.frames[frame].graph->values[value - base_[frame]];
     if (stored == nullptr || !trains(*stored, held) || !seen.insert(stored).second) continue;
-    trained.push_back({std::string(held.name), stored->type, rules::numel(stored->type.shape),
-                       rules::bytes(stored->type)});
+    trained.push_back(
+        {std::string(held.name), stored->type, rules::numel(stored->type.shape), rules::bytes(stored->type)});
   }
 }
 
@@ -419,14 +420,14 @@ void Backward::run() {
       give(step.from);
     }
   }
-  for (std::uint32_t row = 0; row < found_.node.size(); ++row) {
-    if (gradients.because[row].empty()) gradients.because[row] = "no gradient goes through it";
-    if (again.because[row].empty()) again.because[row] = "nothing is computed again";
-  }
   collect();
   find_memories();
   find_segments();
   measure();
+  for (std::uint32_t row = 0; row < found_.node.size(); ++row) {
+    if (!gradients.touched[row]) gradients.because[row] = "no gradient goes through it";
+    if (!again.touched[row]) again.because[row] = "nothing is computed again";
+  }
 }
 
 }  // namespace macsim

@@ -23,7 +23,8 @@ struct Ledger {
   std::array<std::vector<Count>, kColumns> columns;
   std::vector<Trust> trust;
   std::vector<std::string_view> because;
-  explicit Ledger(std::size_t rows) : trust(rows, Trust::exact), because(rows) {}
+  std::vector<bool> touched;  ///< whether anything was added to the row
+  explicit Ledger(std::size_t rows) : trust(rows, Trust::exact), because(rows), touched(rows) {}
   /// Adds to a row what happens `times` over. Of unknown work every kind is unknown.
   void add(std::size_t row, const Cost& cost, const Count& times);
   void doubt(std::size_t row, Trust worse, std::string_view why);
@@ -97,16 +98,16 @@ class Backward {
   const Report& report_;
   const Analysis& found_;  ///< as it was found
   const TrainingOptions& options_;
-  Walk walk_;  ///< over a copy, which rules may look at
-  std::vector<Place> base_;                       // by frame
-  std::vector<std::vector<std::uint32_t>> rows_;  // by frame, by node: its row; kNone
+  Walk walk_;                                      ///< over a copy, which rules may look at
+  std::vector<Place> base_;                        // by frame
+  std::vector<std::vector<std::uint32_t>> rows_;   // by frame, by node: its row; kNone
   std::vector<std::vector<std::uint32_t>> inner_;  // by frame: those that it runs
-  std::vector<std::uint32_t> frame_of_;           // by value
+  std::vector<std::uint32_t> frame_of_;            // by value
   std::vector<Step> steps_;
   bool loops_ = false;
-  std::vector<bool> needs_, reached_;  // by value: it depends on something trained; the outputs depend on it, too
-  std::vector<std::uint32_t> came_;    // by value: how many gradients came
-  std::vector<Place> memory_;          // by value: the value in whose memory it lies
+  std::vector<bool> needs_, reached_;   // by value: it depends on something trained; the outputs depend on it, too
+  std::vector<std::uint32_t> came_;     // by value: how many gradients came
+  std::vector<Place> memory_;           // by value: the value in whose memory it lies
   std::vector<std::size_t> made_;       // by value: the step that makes it; SIZE_MAX
   std::vector<std::uint32_t> segment_;  // by step: which one it is in; kNone
   std::vector<Kept> kept_;

@@ -196,9 +196,9 @@ struct Binding {
   std::string slots;       ///< its inputs in order by canonical name, when they differ from the rule's
   std::int64_t since = 1;  ///< first and last version that it answers to
   std::int64_t until = INT64_MAX;
-  std::string attrs{};  ///< attributes that the dialect calls otherwise, its name first: "dim=axis keepdim=keepdims"
-  InferFn infer{};      ///< a shape rule of its own, where the dialect's arguments differ; unset: the rule's
-  CostFn cost{};        ///< the same for the cost
+  std::string attrs{};    ///< attributes that the dialect calls otherwise, its name first: "dim=axis keepdim=keepdims"
+  InferFn infer{};        ///< a shape rule of its own, where the dialect's arguments differ; unset: the rule's
+  CostFn cost{};          ///< the same for the cost
   GradientFn gradient{};  ///< the same for the gradient
 };
 

@@ -54,6 +54,13 @@ GradientFn gradient_moves() {
   };
 }
 
+Status gradient_like_run(const Call&, Gradient& g) {
+  g.cost.work = g.run.work;
+  g.cost.trust = g.run.trust;
+  g.cost.because = g.run.because;
+  return {};
+}
+
 GradientFn gradient_zero() {
   return [](const Call&, Gradient& g) -> Status {
     g.cost.read = g.cost.weights = Count(0);

@@ -27,6 +27,8 @@ GradientFn gradient_each(PerElement work, Keeps keeps);
 GradientFn gradient_view();
 /// The gradient's elements go to other places, each once.
 GradientFn gradient_moves();
+/// As much work as the operator's own, the other way round.
+Status gradient_like_run(const Call& c, Gradient& g);
 /// The gradient is 0 wherever there is one: it is filled in.
 GradientFn gradient_zero();
 /// Adds that sum the gradient of an output over what an input was spread over.
