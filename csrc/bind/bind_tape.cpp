@@ -71,7 +71,8 @@ struct Torch {
   py::object node;      ///< the class of graphs' nodes, which stand for the tensors that they make; or none
   std::unordered_map<PyObject*, DType> dtypes;
   std::array<py::object, static_cast<std::size_t>(DType::count_)> named;
-  py::str layout = py::str("layout"), shape = py::str("shape"), dtype = py::str("dtype"), detach = py::str("detach");
+  py::str layout = py::str("layout"), shape = py::str("shape"), dtype = py::str("dtype"), detach = py::str("detach"),
+          requires_grad = py::str("requires_grad");
 };
 
 /// A tensor that others are made like.
@@ -155,7 +156,7 @@ class Tape {
     name(tensor, builder_.input(as, type_of(tensor.ptr())));
   }
   void stored(const py::object& tensor, std::string_view as, bool buffer, bool used) {
-    const ValueId id = builder_.stored(as, type_of(tensor.ptr()), buffer);
+    const ValueId id = builder_.stored(as, type_of(tensor.ptr()), buffer, !is_trained(tensor.ptr()));
     note_stored(tensor);
     name(tensor, id);
     stored_.insert(id);
@@ -195,6 +196,8 @@ class Tape {
                                : Trust::exact,
                     because);
   }
+  void detach(bool on) { builder_.detach(on); }
+  void checkpoint(bool on) { builder_.checkpoint(on); }
   std::size_t calls() const { return builder_.calls(); }
 
   // For graphs: a node stands for the tensor that it makes, and `val` says what that is. -----------------------------
@@ -221,11 +224,12 @@ class Tape {
     name(node, builder_.input(as, type_of(val.ptr())));
   }
   /// How many elements it has; None: that is no number.
-  py::object stored_node(const py::object& node, const py::object& val, const std::string& as, bool buffer) {
+  py::object stored_node(const py::object& node, const py::object& val, const std::string& as, bool buffer,
+                         bool frozen) {
     Type type = type_of(val.ptr());
     Dim elements = 1;
     for (const Dim& dim : type.shape) elements *= dim;
-    const ValueId id = builder_.stored(as, std::move(type), buffer);
+    const ValueId id = builder_.stored(as, std::move(type), buffer, frozen);
     name(node, id);
     builder_.use(id);
     stored_.insert(id);
@@ -316,10 +320,17 @@ class Tape {
   ValueId id_of(PyObject* tensor) {
     const auto at = ids_.find(tensor);
     if (at != ids_.end()) return at->second;
-    const ValueId id = builder_.stored({}, type_of(tensor), true);
+    const ValueId id = builder_.stored({}, type_of(tensor), true, !is_trained(tensor));
     note_stored(py::reinterpret_borrow<py::object>(tensor));
     name(py::reinterpret_borrow<py::object>(tensor), id);
     return id;
+  }
+
+  bool is_trained(PyObject* tensor) const {
+    if (reinterpret_cast<PyObject*>(Py_TYPE(tensor)) == torch_.node.ptr()) return false;
+    const auto flag = py::reinterpret_steal<py::object>(PyObject_GetAttr(tensor, torch_.requires_grad.ptr()));
+    if (!flag) throw py::error_already_set();
+    return flag.ptr() == Py_True;
   }
 
   void note_stored(const py::object& tensor) {
@@ -558,6 +569,7 @@ void bind_tape(py::module_& m) {
       .def("input_node", &Tape::input_node, py::arg("node"), py::arg("val"), py::arg("name"),
            "Announce an input of a graph.")
       .def("stored_node", &Tape::stored_node, py::arg("node"), py::arg("val"), py::arg("name"), py::arg("buffer"),
+           py::arg("frozen") = false,
            "Announce a tensor of the model that is an input of a graph; how many elements it has.")
       .def("input", &Tape::input, py::arg("tensor"), py::arg("name"), "Announce an input.")
       .def("stored", &Tape::stored, py::arg("tensor"), py::arg("name"), py::arg("buffer"), py::arg("used"),
@@ -577,6 +589,9 @@ void bind_tape(py::module_& m) {
            "Let bind() refuse sizes for which it is below 0: the program would go another way.")
       .def("within", &Tape::within, py::arg("times"), py::arg("floor"), py::arg("because"),
            "Say how often calls from now on run, and how far they can be trusted at best.")
+      .def("detach", &Tape::detach, py::arg("on"), "Say whether calls from now on are kept out of differentiation.")
+      .def("checkpoint", &Tape::checkpoint, py::arg("on"),
+           "Say whether what calls from now on compute is computed again for the gradient.")
       .def_property_readonly("calls", &Tape::calls, "How many calls were recorded.")
       .def("finish", &Tape::finish, py::arg("results"), "The ledger; the tape is then of no more use.");
   using Walk = GraphWalk<Tape, Plan>;

@@ -120,10 +120,11 @@ ValueId Builder::input(std::string_view name, Type type, ContentsPtr contents) {
   return id;
 }
 
-ValueId Builder::stored(std::string_view name, Type type, bool buffer) {
+ValueId Builder::stored(std::string_view name, Type type, bool buffer, bool frozen) {
   Stored stored;
   stored.type = type;
   stored.buffer = buffer;
+  stored.frozen = frozen;
   parts_->graph().stored.push_back(std::move(stored));
   return parts_->value(keep(name), std::move(type), Role::weight);
 }
@@ -214,6 +215,19 @@ void Builder::within(const Count& times, Trust floor, std::string_view because) 
   top.floor = floor;
   top.because = keep(because);
 }
+
+namespace {
+void mark(std::vector<Stretch>& stretches, NodeId here, bool on) {
+  if (on) {
+    stretches.push_back({here, kNone});
+  } else if (!stretches.empty()) {
+    stretches.back().end = here;
+  }
+}
+}  // namespace
+
+void Builder::detach(bool on) { mark(parts_->walk.found().detached, static_cast<NodeId>(calls()), on); }
+void Builder::checkpoint(bool on) { mark(parts_->walk.found().checkpointed, static_cast<NodeId>(calls()), on); }
 
 void Builder::drop() {
   parts_->graph().edges.resize(parts_->node.first_edge);

@@ -28,6 +28,7 @@ from macsim.sources.torch_requests import LOOKS
 
 if TYPE_CHECKING:
     from macsim import _core
+    from macsim.sources.torch_training import Follower
 
 __all__ = ["Recorder", "mapped", "recipes", "small", "torch_facts"]
 
@@ -62,6 +63,7 @@ class Recorder(TorchDispatchMode):
         self._expanding: list[Any] = []
         self._failed: str | None = None
         self.named: set[str] = set()  # symbols in the shapes of inputs
+        self.follower: Follower | None = None  # of a program that is to be trained
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -109,6 +111,8 @@ class Recorder(TorchDispatchMode):
         operator = self._operators.get(id(func))
         if operator is None:
             operator = self._operators[id(func)] = operator_of(func, self.tape)
+        if self.follower is not None:
+            self.follower.look()
         if operator.fast:
             out = self._call(operator.plan, args, kwargs, self.scope)
             if out is not None:
