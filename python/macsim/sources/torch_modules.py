@@ -153,7 +153,7 @@ _states_lock = threading.Lock()
 
 @contextmanager
 def left_as_found(modules: list[nn.Module], evaluate: bool = True) -> Iterator[None]:
-    """Run in evaluation mode, or else in the mode that each is in, and put back every attribute, parameter, buffer and flag of the modules.
+    """Run in evaluation mode, or in the mode that each module is in, and put back all that they hold.
 
     Where several threads count the same modules, the last of them puts back what the first one found.
     """
