@@ -203,9 +203,7 @@ def count(
             "inputs, kwargs, dtypes, hints and method are for torch programs; give an ONNX model shapes= or values="
         )
     loaded = load(model)
-    return analyze(
-        loaded, shapes=shapes, dims=dims, values=values, training=training, strict=strict, registry=registry
-    )
+    return analyze(loaded, shapes=shapes, dims=dims, values=values, training=training, strict=strict, registry=registry)
 
 
 def _is_torch(model: object) -> bool:

@@ -118,7 +118,7 @@ _states_lock = threading.Lock()
 
 @contextmanager
 def left_as_found(modules: list[nn.Module], evaluate: bool = True) -> Iterator[None]:
-    """Run in evaluation mode, or else in the mode that each is in, and put back every attribute, parameter, buffer and flag of the modules.
+    """Run in evaluation mode, or else in the mode that each is in; put back all that the modules hold, and their flags.
 
     Where several threads count the same modules, the last of them puts back what the first one found.
     """
@@ -147,7 +147,9 @@ def left_as_found(modules: list[nn.Module], evaluate: bool = True) -> Iterator[N
 def _scripts_as_found(modules: list[Any], evaluate: bool) -> Iterator[None]:
     """The same of TorchScript, whose state is not Python's; the interpreter is to learn nothing from the run."""
     with torch.jit.optimized_execution(False):  # of this thread
-        training = [(m, m.training) for m in modules if evaluate and hasattr(m, "training")]  # frozen ones have no such flag
+        training = [
+            (m, m.training) for m in modules if evaluate and hasattr(m, "training")
+        ]  # frozen ones have no such flag
         for module, was in training:
             if was:
                 module.training = False
