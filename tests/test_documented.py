@@ -58,6 +58,7 @@ def test_the_public_names() -> None:
         "Tensor",
         "Total",
         "Traffic",
+        "Training",
     }
     tables = {"hardware", "hardware_names"}
     errors = {"HardwareError", "MacsimError", "ReadError", "RequestError", "TraceError", "UnknownWorkError"}

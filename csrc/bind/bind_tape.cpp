@@ -145,7 +145,7 @@ class Tape {
     (void)fill(*plan, args, kwargs, scope, false);
     ValueId id = builder_.given(std::move(types));
     if (plan->stores != Stores::all && !tensors.empty()) keep_stored(*plan, args, tensors.front());
-    for (py::object& tensor : tensors) name(std::move(tensor), id++);
+    for (py::object& tensor : tensors) rename(std::move(tensor), id++);
   }
   /// Of a tensor only so many elements are stored; None: nobody knows how many.
   void sparse(const py::object& tensor, const py::object& stored) {
@@ -181,7 +181,7 @@ class Tape {
   std::uint32_t scope(const std::string& path) { return builder_.scope(path); }
   bool knows(const py::object& tensor) const { return ids_.contains(tensor.ptr()); }
   /// `to` is the same value as `from` from now on.
-  void same(const py::object& to, const py::object& from) { name(to, id_of(from.ptr())); }
+  void same(const py::object& to, const py::object& from) { rename(to, id_of(from.ptr())); }
   void symbol(const std::string& name, const std::string& why) { builder_.symbol(name, why); }
   void remark(std::uint16_t code, const std::string& text) { builder_.remark(static_cast<Code>(code), text); }
   void assume_not_negative(const Expr& e) { builder_.assume_not_negative(e); }
@@ -197,7 +197,7 @@ class Tape {
                     because);
   }
   void detach(bool on) { builder_.detach(on); }
-  void checkpoint(bool on) { builder_.checkpoint(on); }
+  void checkpoint(bool on, bool whole) { builder_.checkpoint(on, whole); }
   std::size_t calls() const { return builder_.calls(); }
 
   // For graphs: a node stands for the tensor that it makes, and `val` says what that is. -----------------------------
@@ -217,7 +217,7 @@ class Tape {
     std::vector<Type> types{builder_.type(id_of(changed.ptr()))};
     (void)fill(plan, args, kwargs, scope, false);
     const ValueId id = builder_.given(std::move(types));
-    name(std::move(changed), id);
+    rename(std::move(changed), id);
     name(node, id);
   }
   void input_node(const py::object& node, const py::object& val, const std::string& as) {
@@ -314,6 +314,13 @@ class Tape {
   void name(py::object tensor, ValueId id) {
     const auto [at, added] = ids_.insert_or_assign(tensor.ptr(), id);
     if (added) alive_.push_back(std::move(tensor));  // so that its address stays its own
+  }
+
+  // The last call's result, perhaps written to a tensor that was there.
+  void rename(py::object tensor, ValueId id) {
+    const auto at = ids_.find(tensor.ptr());
+    if (at != ids_.end() && at->second != id) builder_.rewritten(at->second, id);
+    name(std::move(tensor), id);
   }
 
   // A tensor that nobody announced is a buffer, or a constant that the program made.
@@ -590,7 +597,7 @@ void bind_tape(py::module_& m) {
       .def("within", &Tape::within, py::arg("times"), py::arg("floor"), py::arg("because"),
            "Say how often calls from now on run, and how far they can be trusted at best.")
       .def("detach", &Tape::detach, py::arg("on"), "Say whether calls from now on are kept out of differentiation.")
-      .def("checkpoint", &Tape::checkpoint, py::arg("on"),
+      .def("checkpoint", &Tape::checkpoint, py::arg("on"), py::arg("whole") = false,
            "Say whether what calls from now on compute is computed again for the gradient.")
       .def_property_readonly("calls", &Tape::calls, "How many calls were recorded.")
       .def("finish", &Tape::finish, py::arg("results"), "The ledger; the tape is then of no more use.");

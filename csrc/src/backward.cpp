@@ -81,6 +81,8 @@ Backward::Backward(const Report& report, const Analysis& found, const TrainingOp
       walk_(std::make_shared<Analysis>(found)) {
   number_frames();
   lay_out(0);
+  find_memories();
+  link_rewritten();
 }
 
 void Backward::number_frames() {
@@ -115,7 +117,7 @@ void Backward::lay_out(std::uint32_t frame) {
       lay_out(inner[next]);
       leave(inner[next], node);
     }
-    steps_.push_back({frame, id, 0, 0, false});
+    steps_.push_back({frame, id, 0, 0, false, false});
   }
 }
 
@@ -163,6 +165,38 @@ void Backward::leave(std::uint32_t index, const Node& caller) {
     }
     if (at < made.size() && made[at] != kNone) link(place(index, graph.outputs[i]), place(frame.outer, made[at]));
   }
+}
+
+// Whatever lies in memory that was written to, and is read later on, hangs on what was written.
+void Backward::link_rewritten() {
+  if (found_.rewritten.empty()) return;
+  const Graph& graph = found_.model->bodies.front();
+  std::vector<NodeId> last(graph.values.size(), 0);  // to read it
+  std::vector<std::vector<ValueId>> sharing(graph.values.size());
+  for (NodeId id = 0; id < graph.nodes.size(); ++id) {
+    for (const ValueId value : graph.inputs_of(graph.nodes[id])) {
+      if (value != kNone) last[value] = id;
+    }
+  }
+  for (const ValueId value : graph.outputs) last[value] = static_cast<NodeId>(graph.nodes.size());
+  for (ValueId value = 0; value < graph.values.size(); ++value) sharing[memory_[value]].push_back(value);
+  std::vector<Step> steps;
+  auto next = found_.rewritten.begin();
+  for (const Step& step : steps_) {
+    steps.push_back(step);
+    if (step.frame != 0) continue;
+    for (; next != found_.rewritten.end() && next->node == step.node; ++next) {
+      for (const ValueId value : sharing[memory_[next->old]]) {
+        const std::size_t made = made_[value];
+        const bool before = made == SIZE_MAX || steps_[made].node < next->node;
+        if (value != next->old && before && last[value] > next->node) {
+          steps.push_back({kNone, 0, next->now, value, false, true});
+        }
+      }
+    }
+  }
+  steps_ = std::move(steps);
+  find_memories();
 }
 
 const Type& Backward::type_of(Place value) const {
@@ -380,6 +414,10 @@ void Backward::gradient(const Step& step, std::size_t at) {
     if (g.needs_at(i) && give(place(step.frame, inputs[i]))) accumulate(g.cost, type_of(place(step.frame, inputs[i])));
   }
   const Count times = times_of(step, row);
+  if (loops_ && !times.is(1) && g.cost.trust == Trust::exact) {
+    g.cost.trust = Trust::bound;
+    g.cost.because = "of a loop's first iteration less may be needed";
+  }
   gradients.add(row, g.cost, times);
   again.add(row, g.again, times);
   Kept kept{at, {}, !g.kept_outputs_.empty() || !g.kept_.is(0), g.kept_};
@@ -421,7 +459,6 @@ void Backward::run() {
     }
   }
   collect();
-  find_memories();
   find_segments();
   measure();
   for (std::uint32_t row = 0; row < found_.node.size(); ++row) {

@@ -47,7 +47,8 @@ class Backward {
     std::uint32_t frame = kNone;  // kNone: a link
     NodeId node = 0;
     Place from = 0, to = 0;
-    bool back = false;  // a link to what comes earlier: from one iteration to the next
+    bool back = false;    // a link to what comes earlier: from one iteration to the next
+    bool inside = false;  // a link between values in the same memory
   };
   /// What a row keeps, for the memory of a run.
   struct Kept {
@@ -60,9 +61,10 @@ class Backward {
   // The program as steps.
   void number_frames();
   void lay_out(std::uint32_t frame);
+  void link_rewritten();
   void enter(std::uint32_t inner, const Node& caller);
   void leave(std::uint32_t inner, const Node& caller);
-  void link(Place from, Place to, bool back = false) { steps_.push_back({kNone, 0, from, to, back}); }
+  void link(Place from, Place to, bool back = false) { steps_.push_back({kNone, 0, from, to, back, false}); }
   Place place(std::uint32_t frame, ValueId value) const { return base_[frame] + value; }
   std::uint32_t row_of(const Step& step) const { return rows_[step.frame][step.node]; }
   const Node& node_of(const Step& step) const { return found_.frames[step.frame].graph->nodes[step.node]; }
@@ -110,6 +112,7 @@ class Backward {
   std::vector<Place> memory_;           // by value: the value in whose memory it lies
   std::vector<std::size_t> made_;       // by value: the step that makes it; SIZE_MAX
   std::vector<std::uint32_t> segment_;  // by step: which one it is in; kNone
+  std::set<std::uint32_t> whole_;       // segments that are run again to the end
   std::vector<Kept> kept_;
 };
 

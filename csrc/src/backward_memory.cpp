@@ -35,10 +35,11 @@ std::string_view fitting(std::string_view pattern, std::string_view scope) {
 // A row without work and traffic whose result has its input's dtype is a view of it.
 void Backward::find_memories() {
   made_.assign(memory_.size(), SIZE_MAX);
+  auto rewrite = found_.rewritten.begin();
   for (std::size_t at = 0; at < steps_.size(); ++at) {
     const Step& step = steps_[at];
     if (step.frame == kNone) {
-      if (!step.back) memory_[step.to] = memory_[step.from];
+      if (!step.back && !step.inside) memory_[step.to] = memory_[step.from];
       continue;
     }
     const Frame& frame = found_.frames[step.frame];
@@ -52,6 +53,10 @@ void Backward::find_memories() {
       made_[place(step.frame, id)] = at;
       const bool view = idle && is_data(step, 0) && frame.types[id].dtype == frame.types[inputs[0]].dtype;
       if (view) memory_[place(step.frame, id)] = memory_[place(step.frame, inputs[0])];
+    }
+    if (step.frame != 0) continue;
+    for (; rewrite != found_.rewritten.end() && rewrite->node == step.node; ++rewrite) {
+      memory_[rewrite->now] = memory_[rewrite->old];
     }
   }
 }
@@ -78,6 +83,7 @@ void Backward::find_segments() {
           return step.node >= s.first && step.node < s.end;
         });
     std::string now;
+    const bool whole = stretch != marked.end() && stretch->whole;
     if (stretch != marked.end()) {
       now = "\n" + std::to_string(stretch - marked.begin());  // no scope has a name like it
     } else if (!options_.recompute.empty()) {
@@ -85,6 +91,7 @@ void Backward::find_segments() {
     }
     if (now != before) ++next;
     if (!now.empty()) segment_[at] = next;
+    if (!now.empty() && whole) whole_.insert(next);
     before = std::move(now);
   }
 }
@@ -133,6 +140,7 @@ void Backward::measure() {
     const auto segment = segments.find(segment_[at]);
     if (segment == segments.end()) continue;
     segment->second.first = std::min(segment->second.first, at);
+    if (whole_.contains(segment->first)) segment->second.end = at + 1;
     const Step& step = steps_[at];
     for (const ValueId id : found_.frames[step.frame].graph->inputs_of(node_of(step))) {
       if (id == kNone) continue;

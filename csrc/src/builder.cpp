@@ -217,17 +217,23 @@ void Builder::within(const Count& times, Trust floor, std::string_view because) 
 }
 
 namespace {
-void mark(std::vector<Stretch>& stretches, NodeId here, bool on) {
+void mark(std::vector<Stretch>& stretches, NodeId here, bool on, bool whole) {
   if (on) {
-    stretches.push_back({here, kNone});
+    stretches.push_back({here, kNone, whole});
   } else if (!stretches.empty()) {
     stretches.back().end = here;
   }
 }
 }  // namespace
 
-void Builder::detach(bool on) { mark(parts_->walk.found().detached, static_cast<NodeId>(calls()), on); }
-void Builder::checkpoint(bool on) { mark(parts_->walk.found().checkpointed, static_cast<NodeId>(calls()), on); }
+void Builder::detach(bool on) { mark(parts_->walk.found().detached, static_cast<NodeId>(calls()), on, false); }
+void Builder::checkpoint(bool on, bool whole) {
+  mark(parts_->walk.found().checkpointed, static_cast<NodeId>(calls()), on, whole);
+}
+
+void Builder::rewritten(ValueId old, ValueId now) {
+  parts_->walk.found().rewritten.push_back({static_cast<NodeId>(calls() - 1), old, now});
+}
 
 void Builder::drop() {
   parts_->graph().edges.resize(parts_->node.first_edge);

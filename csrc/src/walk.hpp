@@ -85,6 +85,13 @@ struct Equality {
 /// Nodes of the model's graph that come one after the other, [first, end).
 struct Stretch {
   NodeId first = 0, end = 0;
+  bool whole = false;  ///< of what is computed again: also what nothing is kept after
+};
+
+/// A node of the model's graph that writes to one of its inputs: what was `old` before is `now` its result.
+struct Rewrite {
+  NodeId node = 0;
+  ValueId old = 0, now = 0;
 };
 
 /// Everything that analysis found and that binding does not change.
@@ -104,6 +111,7 @@ struct Analysis {
   std::deque<std::string> kept;        ///< texts of rules that are not literals
   std::vector<Stretch> detached;       ///< what the program kept out of differentiation
   std::vector<Stretch> checkpointed;   ///< what the program wants computed again rather than kept
+  std::vector<Rewrite> rewritten;      ///< in order
   Count parameters, weight_bytes;
   std::map<std::string, std::string, std::less<>> symbols;  ///< every symbol and what it stands for
   std::vector<Expr> not_negative;                           ///< what simplifications took to be at least 0

@@ -436,7 +436,7 @@ class Tape:
         """Say how often calls from now on run, and how far they can be trusted at best."""
     def detach(self, on: bool) -> None:
         """Say whether calls from now on are kept out of differentiation."""
-    def checkpoint(self, on: bool) -> None:
+    def checkpoint(self, on: bool, whole: bool = ...) -> None:
         """Say whether what calls from now on compute is computed again for the gradient."""
     @property
     def calls(self) -> int:

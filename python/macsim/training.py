@@ -170,7 +170,7 @@ class TrainingReport:
     @cached_property
     def total(self) -> Amounts:
         """All passes and the optimiser."""
-        parts = [self.forward.total, self.backward.total, self.recompute.total, self.optimizer]
+        parts: list[Any] = [self.forward.total, self.backward.total, self.recompute.total, self.optimizer]
         return Amounts(
             {kind: sum(part.work[kind] for part in parts) for kind in WORK},
             *(sum(getattr(part, name) for part in parts) for name in ("flops", *BYTES)),

@@ -59,7 +59,10 @@ class Builder {
   /// Calls from now on are kept out of differentiation, or are not any more. Such stretches do not overlap.
   void detach(bool on);
   /// What calls from now on compute is not kept for the gradient but computed again, up to the end of the stretch.
-  void checkpoint(bool on);
+  /// `whole`: also what nothing was kept after.
+  void checkpoint(bool on, bool whole = false);
+  /// The last call wrote to `old`, which is known as `now` from here on; so is a part of what shares memory with it.
+  void rewritten(ValueId old, ValueId now);
   /// Throws away what was started.
   void drop();
 

@@ -227,7 +227,9 @@ class Recorder(TorchDispatchMode):
             plain = _without_writing(func)
             if plain is not None:  # counted by what it computes
                 with self:
-                    plain(*args, **{name: one for name, one in kwargs.items() if name != operator.writes})
+                    made = plain(*args, **{name: one for name, one in kwargs.items() if name != operator.writes})
+                if self.follower is not None and isinstance(made, torch.Tensor) and isinstance(changed, torch.Tensor):
+                    self.tape.same(changed, made)  # gradients go this way
                 return back
         self.tape.record(operator.plan, args, kwargs, self.scope, changed)
         return back

@@ -33,11 +33,14 @@ class Follower:
             self.tape.detach(detached)
 
     @contextmanager
-    def checkpoint(self) -> Iterator[None]:
-        """Let what is called be computed again; what is inside of it is so anyway."""
+    def checkpoint(self, whole: bool = False) -> Iterator[None]:
+        """Let what is called be computed again; what is inside of it is so anyway.
+
+        ``whole``: to the end, also where nothing more was kept.
+        """
         self._checkpoints += 1
         if self._checkpoints == 1:
-            self.tape.checkpoint(True)
+            self.tape.checkpoint(True, whole)
         try:
             yield
         finally:
@@ -64,7 +67,7 @@ def _apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
     try:
         if cls.__name__ == "CheckpointFunction" and cls.__module__ == "torch.utils.checkpoint":
             function, _, *arguments = args
-            with follower.checkpoint():
+            with follower.checkpoint(whole=True):
                 return function(*arguments, **kwargs)
         return original(*args, **kwargs)
     finally:
@@ -92,7 +95,7 @@ def following(follower: Follower) -> Iterator[None]:
             function: Any = torch.autograd.Function
             _originals = (vars(function)["apply"], module._checkpoint_without_reentrant_generator)
             function.apply = classmethod(_apply)
-            module._checkpoint_without_reentrant_generator = _generator  # type: ignore[assignment]
+            module._checkpoint_without_reentrant_generator = _generator
         _counts += 1
     outer = getattr(_thread, "follower", None)
     _thread.follower = follower
