@@ -166,14 +166,10 @@ def step_of(lm: str, vision: str, dtype: str, sizes: tuple[float, ...], shards: 
     if dtype == "f8":
         both["weights"] = both["weights"] / 2
     share = 1 / shards
-    # Norms, activations and sums are joined to the products' kernels by the engine.
-    pieces = [
-        loads(both, dtype, keep=step["sort"] != "other", share=share),
-        loads(prefill, dtype, keep=~weighty & (prefill["sort"] != "other"), times=rate, share=share),
-    ]
+    pieces = [loads(both, dtype, share=share), loads(prefill, dtype, keep=~weighty, times=rate, share=share)]
     if vision:
         seen = counted(vision, "vision", images=int(pictures), patches=int(patches))
-        pieces.append(loads(seen, "bf16", keep=seen["sort"] != "other", times=rate, share=share))
+        pieces.append(loads(seen, "bf16", times=rate, share=share))
     return joined(pieces)
 
 
@@ -338,8 +334,7 @@ def on_server(row: Row) -> Case:
     if dtype == "f16" and "H100" in row["hardware"]:
         dtype = "f8"
     moved = 0.5 if dtype == "f16" else 0.25
-    rows = counted(workload, "all", batch=batch)
-    part = loads(rows, dtype, keep=rows["sort"] != "other", moved=moved)
+    part = loads(counted(workload, "fused", batch=batch), dtype, moved=moved)
     seconds = batch * devices / float(row["throughput"])
     joules = float(row["J_per_unit"]) * batch * SUPPLY
     return Case(workload, part, seconds, joules, host=1 / devices, machine=machine)

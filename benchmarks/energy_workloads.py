@@ -3,10 +3,12 @@
     python benchmarks/energy_workloads.py            # counts them all and writes benchmarks/data/energy_workloads.csv
 
 Each network is written as what a deployed runtime executes: batch normalisation and ReLU are folded into convolutions,
-attention is one kernel. Configurations are those that the models' authors published. Sizes that a measurement chooses
-stay symbols: `batch`; `context`, the tokens that a decoding step finds in its cache; `prompt`, the tokens of a prefill.
+attention is one kernel. Language models and what servers run is counted as fused kernels, boards' networks and
+pipelines of diffusion operator by operator. Configurations are those that authors published. Sizes that a measurement
+chooses stay symbols: `batch`; `context`, the tokens that a decoding step finds in its cache; `prompt`, the tokens of a
+prefill.
 
-Language models are counted as one layer of each sort, with how often it occurs. Every line of the CSV is one operator:
+Language models are counted as one layer of each sort, with how often it occurs. Every line of the CSV is one kernel:
 workload, phase, rule, sort (dense, depthwise, attention, other), dtype, bits of its weights, times, MACs, other
 operations, bytes read, bytes of weights, bytes written. Experts of mixtures are sort `expert`: what a token takes of
 one of them, and the bytes of one.
@@ -19,6 +21,7 @@ import csv
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,7 @@ import macsim
 
 HERE = Path(__file__).resolve().parent
 CACHE = HERE / "data" / "energy_workloads.csv"
+SERVED = ("ssd-resnet34", "ssd-mobilenet", "retinanet", "dlrm")  # by engines that fuse
 QUESTION = 177  # tokens of a question of SQuAD with its text, on average: padding is not computed
 FIELDS = ("workload", "phase", "rule", "sort", "dtype", "bits", "times", "macs", "other", "read", "weights", "written")
 
@@ -282,9 +286,7 @@ class Pyramid(nn.Module):
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         x = self.stages[0](self.stem(x))
-        found = []
-        for stage in self.stages[1:]:
-            found.append(x := stage(x))
+        found = [x := stage(x) for stage in self.stages[1:]]
         down = [lateral(c) for lateral, c in zip(self.lateral, found, strict=True)]
         for i in (1, 0):
             down[i] = down[i] + functional.interpolate(down[i + 1], size=down[i].shape[-2:])
@@ -295,7 +297,11 @@ class Pyramid(nn.Module):
 
 
 class Recommender(nn.Module):
-    """DLRM of MLPerf: 26 embeddings of 128, interactions, two chains of layers. A sample is 270 pairs on average."""
+    """DLRM of MLPerf: 26 embeddings of 128, interactions, two chains of layers. A sample is 270 pairs on average.
+
+    One kernel gathers the embeddings, pairs them with each other and with the lower chain's result, and writes the
+    products and that result side by side: it takes 27 vectors and gives 479 numbers.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -303,14 +309,12 @@ class Recommender(nn.Module):
         self.top = nn.Sequential(*chain(479, 1024, 1024, 512, 256, 1))
 
     def forward(self, dense: torch.Tensor, embedded: torch.Tensor) -> torch.Tensor:
-        low = self.low(dense)
-        features = torch.cat([low[:, None], embedded], 1)
-        pairs = torch.bmm(features, features.transpose(1, 2)).flatten(1)[:, :351]
-        return self.top(torch.cat([low, pairs], 1))
+        self.low(dense)
+        return self.top(torch.bmm(embedded, embedded.transpose(1, 2)).flatten(1)[:, :479])
 
 
 def chain(*sizes: int) -> list[nn.Module]:
-    return [layer for a, b in zip(sizes, sizes[1:], strict=False) for layer in (nn.Linear(a, b), nn.ReLU())]
+    return [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU())]
 
 
 # Transformers ---------------------------------------------------------------------------------------------------------
@@ -450,7 +454,7 @@ class State(nn.Module):
             y = torch.matmul(c[..., :128], torch.matmul(b[..., :128].transpose(1, 2), hidden))
             return x + self.out(y * functional.silu(z))
         (state,) = past
-        z, hidden, b, c, step = self.into(self.norm(x))[:, 0].split([10240, 10240, 1024, 1024, 128], -1)
+        z, hidden, b, _, _ = self.into(self.norm(x))[:, 0].split([10240, 10240, 1024, 1024, 128], -1)
         batch = x.shape[0]
         b = b.view(batch, 8, 1, 128).expand(batch, 8, 16, 128).reshape(batch, 128, 128)
         new = torch.baddbmm(state.flatten(0, 1), hidden.view(-1, 80, 1), b.flatten(0, 1)[:, None])
@@ -701,41 +705,39 @@ def sort_of(row: macsim.Row, given: str) -> str:
     return "dense" if row.macs != 0 else "other"
 
 
-def counted(workload: str, phase: str, part: Part) -> Iterator[dict[str, Any]]:
-    """Count a part and yield a line for each of its operators that works or moves; alike ones are one line."""
+def kernels(report: macsim.Report, fused: bool) -> Iterator[tuple[macsim.Row, list[Any]]]:
+    """Yield the kernels of a run: a row to name each after; MACs, other work, bytes read, weights and written."""
+    rows = report.rows
+
+    def other(row: macsim.Row) -> Any:
+        return row.flops - 2 * row.macs + row.int_ops
+
+    if not fused:
+        for row in rows:
+            yield row, [row.macs_unmasked, other(row), row.read, row.weights, row.written]
+        return
+    for kernel in report.traffic("fused").kernels:
+        members = [rows[at] for at in kernel.rows]
+        head = next((row for row in members if row.macs != 0), members[0])
+        work = [sum((row.macs_unmasked for row in members), 0), sum((other(row) for row in members), 0)]
+        yield head, [*work, kernel.read + kernel.cache, kernel.weights, kernel.written]
+
+
+def counted(workload: str, phase: str, part: Part, fused: bool = False) -> Iterator[dict[str, Any]]:
+    """Count a part and yield a line for each of its kernels that works or moves; alike ones are one line."""
     module, shapes, times, given, bits = part
     module = module.to(torch.float32 if given == "f32" else torch.bfloat16)
     report = macsim.count(module, *shapes)
     found: dict[tuple[str, ...], float] = {}
-    for row in report.rows:
-        sort = sort_of(row, "" if given == "f32" else given)
-        other = row.flops - 2 * row.macs + row.int_ops
-        if row.macs == 0 and row.read == 0 and row.written == 0:
+    for row, numbers in kernels(report, fused):
+        if all(number == 0 for number in numbers):
             continue
         kind = row.mac_dtypes[0] if row.macs != 0 else row.compute
-        key = (
-            row.rule,
-            sort,
-            kind,
-            str(row.macs_unmasked),
-            str(other),
-            str(row.read),
-            str(row.weights),
-            str(row.written),
-        )
+        key = (row.rule, sort_of(row, "" if given == "f32" else given), kind, *map(str, numbers))
         found[key] = found.get(key, 0) + times
-    for (rule, sort, kind, *numbers), often in found.items():
-        line = dict(zip(FIELDS[7:], numbers, strict=True))
-        yield {
-            "workload": workload,
-            "phase": phase,
-            "rule": rule,
-            "sort": sort,
-            "dtype": kind,
-            "bits": f"{bits:g}",
-            "times": f"{often:g}",
-            **line,
-        }
+    for (rule, sort, kind, *texts), often in found.items():
+        line = {"workload": workload, "phase": phase, "rule": rule, "sort": sort, "dtype": kind, "bits": f"{bits:g}"}
+        yield {**line, "times": f"{often:g}", **dict(zip(FIELDS[7:], texts, strict=True))}
 
 
 def networks() -> dict[str, tuple[Callable[[], nn.Module], list[tuple[Any, ...]]]]:
@@ -761,7 +763,7 @@ def networks() -> dict[str, tuple[Callable[[], nn.Module], list[tuple[Any, ...]]
     image("ssd-resnet34", ssd_resnet34, 1200)
     image("ssd-mobilenet", ssd_mobilenet, 300)
     image("retinanet", Pyramid, 800)
-    found["dlrm"] = Recommender, [("270*batch", 13), ("270*batch", 26, 128)]
+    found["dlrm"] = Recommender, [("270*batch", 13), ("270*batch", 27, 128)]
     return found
 
 
@@ -769,18 +771,19 @@ def lines() -> Iterator[dict[str, Any]]:
     """Count everything."""
     with torch.device("meta"):
         for name, (make, shapes) in networks().items():
-            yield from counted(name, "all", (make(), shapes, 1, "f32", 32.0))
-        for name, width, layers in [("bert-large", 1024, 24), ("distilbert", 768, 6)]:
-            layer = Encoder(width, width // 64, 4 * width)
-            yield from counted(name, "all", (layer, [("batch", QUESTION, width)], layers, "f32", 32.0))
+            fused = name in SERVED
+            yield from counted(name, "fused" if fused else "all", (make(), shapes, 1, "f32", 32.0), fused)
+            if name == "ssd-resnet34":  # which runs on boards, too
+                yield from counted(name, "all", (make(), shapes, 1, "f32", 32.0))
+        layer = Encoder(1024, 16, 4096)
+        yield from counted("bert-large", "fused", (layer, [("batch", QUESTION, 1024)], 24, "f32", 32.0), fused=True)
         for name, lm in LMS.items():
             for phase in ("decode", "prefill"):
                 for part in language_model(lm, phase == "prefill"):
-                    yield from counted(name, phase, part)
+                    yield from counted(name, phase, part, fused=True)
         for name, (layers, width, heads, inner) in VISION.items():
-            yield from counted(
-                name, "vision", (Encoder(width, heads, inner), [("images", "patches", width)], layers, "", 16.0)
-            )
+            part = (Encoder(width, heads, inner), [("images", "patches", width)], layers, "", 16.0)
+            yield from counted(name, "vision", part, fused=True)
         for name in DIFFUSION:
             for phase, part in diffusion(name):
                 yield from counted(name, phase, part)

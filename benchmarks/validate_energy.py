@@ -8,8 +8,8 @@ workloads are in benchmarks/data/energy_workloads.csv, which energy_workloads.py
 assumed.
 
 Columns: the median and the mean of the absolute errors, their mean with its sign, the share of rows that are in the
-90 % interval of the tables' ranges, and that share when intervals are widened by what the errors of the other models ask
-for, which is what a calibration writes. All in percent.
+90 % interval of the tables' ranges, and that share when intervals are widened by what the errors of the other models
+ask for, which is what a calibration writes. All in percent.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def unfitted(name: str) -> Machine:
 def naive(case: Case) -> dict[str, float]:
     """Joules by rules of thumb: FLOPs x TDP / peak, and TDP x the time of an ideal roofline."""
     machine = case.machine
-    tdp = machine.values["power.tdp"].typical
+    tdp = (machine.get("power.tdp") or machine.values["power.active"]).typical
     flops = 2 * sum(macs.sum() for macs in case.loads.work.values())
     _, peak = machine.peak("mac", next(iter(case.loads.work))[1])
     ideal = max(flops / peak.typical, case.loads.bytes.sum() / machine.values["memory.dram.bandwidth"].typical)
@@ -305,11 +305,34 @@ def boards(data: list[Row]) -> list[Score]:
         by_macs.append(100 * off(rule, list(joules)))
         total = score if total is None else total + score
     assert total is not None
-    print(
-        f"{len(medians)} sets of board, runtime and dtype: medians {100 * min(medians):.1f} to "
-        f"{100 * max(medians):.1f}, half of them below {100 * np.median(medians):.1f}; MACs alone {min(by_macs):.0f} to {max(by_macs):.0f}"
-    )
+    low, middle, high = (100 * float(value) for value in (min(medians), np.median(medians), max(medians)))
+    print(f"{len(medians)} sets of board, runtime and dtype: medians {low:.1f} to {high:.1f}, half below {middle:.1f};")
+    print(f"MACs alone {min(by_macs):.0f} to {max(by_macs):.0f}")
     return [total]
+
+
+def tables_alone(data: list[Row]) -> list[Score]:
+    """What tables say without any fit. Those of the two GPUs and of some boards have constants from such rows."""
+    scores = []
+    for hardware, chip in GPUS.items():
+        machine, _ = machine_of(chip)
+        mine = [row for row in data if is_serving(row) and is_dense(row) and row["hardware"] == hardware]
+        cases = [energy_rows.serving(row, machine, Prompts()) for row in mine]
+        plain = [Fitted(machine, {}, {}, {})] * len(cases)
+        scores.append(energy_score(f"tables alone: dense bf16, {chip}", "", mine, cases, plain))
+    mine, cases = [], []
+    for row in data:
+        if "open power" not in row["source"] or row["scenario_batch"].lower() != "singlestream":
+            continue
+        kind = next((k for prefix, k in energy_rows.BOARDS.items() if energy_rows.system(row).startswith(prefix)), None)
+        if kind is not None:
+            case = energy_rows.on_board(row)
+            machine, _ = machine_of(kind)
+            values = {"peak.vector.i8": machine.values["peak.vector.f32"], **machine.values}
+            cases.append(replace(case, machine=replace(machine, values=values)))
+            mine.append(row)
+    plain = [Fitted(case.machine, {}, {}, {}) for case in cases]
+    return [*scores, energy_score("tables alone: boards at the wall", "", mine, cases, plain)]
 
 
 def servers(data: list[Row]) -> list[Score]:
@@ -341,7 +364,7 @@ def main() -> None:
     opened = gzip.open if arguments.data.suffix == ".gz" else open
     with opened(arguments.data, "rt", newline="", encoding="utf-8") as file:
         data = list(csv.DictReader(file))
-    scores = [score for make in (dense_serving, other_serving, boards, servers) for score in make(data)]
+    scores = [score for make in (dense_serving, other_serving, boards, servers, tables_alone) for score in make(data)]
     print()
     table(scores)
     if arguments.by:

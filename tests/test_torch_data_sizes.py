@@ -168,3 +168,42 @@ def test_a_float_that_is_contents_is_no_size() -> None:
     assert (report.work["div"], report.trust) == (12, "exact")
     with pytest.raises(macsim.TraceError):
         macsim.count(lambda x: x + 1 if x.max().item() > 2 else x, (3, 4))
+
+
+# Mixtures. ------------------------------------------------------------------------------------------------------------
+
+
+class Mixture(nn.Module):
+    """The best of 4 experts for every row."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+        self.router = nn.Linear(8, 4)
+        self.experts = nn.ModuleList(nn.Linear(8, 8) for _ in range(4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        best = self.router(x).argmax(-1)
+        y = torch.zeros_like(x)
+        if self.how == "hit":
+            chosen = nn.functional.one_hot(best, 4).T
+            for number in (chosen.sum(-1) > 0).nonzero():
+                (rows,) = torch.where(chosen[number[0]])
+                y[rows] = self.experts[number[0]](x[rows])
+            return y
+        for number, expert in enumerate(self.experts):
+            rows = (best == number).nonzero().squeeze(1)
+            y.index_add_(0, rows, expert(x[rows]))
+        return y
+
+
+def test_what_experts_get_are_symbols() -> None:
+    report = macsim.count(Mixture("all"), (10, 8))
+    names = [one.name for one in report.unbound]
+    assert len(names) == 4
+    assert report.bind(dict(zip(names, (3, 0, 5, 2), strict=True))).macs == 10 * 8 * 4 + 10 * 8 * 8
+
+
+def test_a_loop_over_the_experts_that_were_hit_is_refused_with_a_way_out() -> None:
+    with pytest.raises(macsim.TraceError, match=r"hints=\{'nonzero\.nonzeros'.*grouped_mm"):
+        macsim.count(Mixture("hit"), (10, 8))

@@ -130,6 +130,34 @@ def test_hints_are_walked_through() -> None:
     assert {row.scope for row in report.rows} == {""}
 
 
+def test_regions_that_are_compiled_once_are_in_each_module_that_runs_them() -> None:
+    region = getattr(torch.compiler, "nested_compile_region", None)
+    if region is None:
+        pytest.skip("this torch has no regions")
+
+    class Region(Each):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+
+        @region
+        def forward(self, x: Any) -> Any:
+            return self.inner(self.fc(x)) + 1
+
+    model = nn.Sequential(*(Region() for _ in range(3)))
+    want = {group.name: group.macs for group in macsim.count(model, (2, 4)).by("scope") if group.macs}
+    assert want == {f"{i}.{name}": 32 for i in range(3) for name in ("fc", "inner.0")}
+    program = exported(model, 2, 4, strict=True)
+    assert "invoke_subgraph" in {str(node.target) for node in program.graph.nodes}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        decomposed = program.run_decompositions()
+    for one in (program, decomposed):
+        report = macsim.count(one)
+        assert (report.macs, report.parameters, report.trust) == (6 * 32, 6 * 20, "exact")
+        assert {group.name: group.macs for group in report.by("scope") if group.macs} == want
+
+
 def graph_of(target: Any, bodies: dict[str, Any], inputs: dict[str, Any], args: Any, val: Any, kwargs: Any) -> Any:
     """Return a graph that calls one operator; names in its arguments are those of bodies and inputs."""
     graph = fx.Graph()
@@ -271,6 +299,65 @@ def test_forward_derivatives_are_unknown() -> None:
     assert report.trust == "unknown"
     with pytest.raises(macsim.UnknownWorkError, match="_make_dual"):
         macsim.count(exported(Pushed(), 2, 4), strict=True)
+
+
+def test_derivatives_that_a_program_takes_are_counted() -> None:
+    class Taken(Each):
+        def __init__(self, how: str) -> None:
+            super().__init__()
+            self.how = how
+
+        def forward(self, x: Any) -> Any:
+            if self.how == "grad":
+                return torch.func.grad(lambda y: self.fc(y).sum())(x)
+            if self.how == "vjp":
+                value, pull = torch.func.vjp(self.fc, x)
+                return pull(value)[0]
+            if self.how == "each":
+                return torch.func.vmap(torch.func.grad(lambda y: self.fc(y).sum()))(x)
+            if self.how == "jvp":
+                return torch.func.jvp(self.fc, (x,), (x,))[1]
+            y = x.detach().requires_grad_()
+            return torch.autograd.grad(self.fc(y).sum(), y)[0]
+
+    for how in ("grad", "vjp", "each"):  # the value, and what comes back from it
+        report = macsim.count(Taken(how), (2, 4))
+        assert (report.macs, report.trust) == (2 * 2 * 4 * 4, "exact"), how
+    report = macsim.count(Taken("jvp"), (2, 4))  # the weight has no tangent: a product with zeros that torch leaves out
+    assert (report.macs, report.trust) == (3 * 32, "bound")
+    with pytest.raises(macsim.TraceError, match=r"autograd, which is off .* torch\.func\.grad"):
+        macsim.count(Taken("autograd"), (2, 4))
+
+
+def test_triton_operators_are_rows_of_the_user() -> None:
+    triton_op = getattr(torch.library, "triton_op", None)
+    if triton_op is None:
+        pytest.skip("this torch has none")
+
+    @triton_op("macsimtriton::doubled", mutates_args={})
+    def doubled(x: torch.Tensor) -> torch.Tensor:
+        return x * 2
+
+    mine = macsim.rules.copy()
+
+    @macsim.op("macsimtriton::doubled", slots="x", registry=mine)
+    class Doubled:
+        """Twice x."""
+
+        infer = None
+
+        @staticmethod
+        def cost(call: macsim.Call) -> macsim.Cost:
+            return macsim.Cost(mul=call.x.shape[0] * call.x.shape[1])
+
+    class Twice(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return doubled(x)
+
+    for given in ((Twice(), (2, 4)), (exported(Twice(), 2, 4),)):
+        assert macsim.count(*given).trust == "unknown"
+        report = macsim.count(*given, registry=mine)
+        assert (report.work["mul"], report.trust) == (8, "exact")
 
 
 def test_kernels_in_triton_are_rows_by_name() -> None:

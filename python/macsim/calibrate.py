@@ -285,9 +285,9 @@ def _positive(text: str | None, what: str) -> float | None:
 
 def _plain(model: str, shape: str, dtype: str, where: str) -> Loads:
     """A product of matrices, a copy, or nothing."""
+    name = table_dtype(dtype)
     try:
         sizes = [float(size) for size in shape.lower().split("x")] if shape else []
-        name = table_dtype(dtype)
     except ValueError:
         raise RequestError(f"{where}: {shape!r} is not a shape: write 1024x1024x1024, or a number of bytes") from None
     if len(sizes) != {"matmul": 3, "copy": 1, "idle": 0}[model]:
@@ -312,5 +312,4 @@ def _counted(model: str, shape: str, dims: Sequence[str], dtype: str | None) -> 
 
     shapes = [part for part in shape.replace("x", ",").split(";") if part] if "=" not in shape else shape.split(";")
     given = argparse.Namespace(model=model, shape=shapes, dim=list(dims), value=[], dtype=[])
-    loads, _ = loads_of(counted(given), dtype=dtype)
-    return loads
+    return loads_of(counted(given), dtype=dtype).loads

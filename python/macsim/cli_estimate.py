@@ -43,7 +43,7 @@ def add_estimate(
     on.suggestions = suggestions  # type: ignore[attr-defined]  # what completion offers
     chip.add_argument("--as", dest="as_dtype", metavar="DTYPE", help="take floats as this dtype: bf16, f16, i8")
     chip.add_argument("--tf32", action="store_true", help="products of f32 go to tensor units")
-    chip.add_argument("--traffic", choices=LEVELS, default=LEVELS[0], help="whose bytes count (default: unfused)")
+    chip.add_argument("--traffic", choices=LEVELS, default=LEVELS[0], help="whose bytes count (default: fused)")
     chip.add_argument("--cores", type=int, metavar="N", help="of a CPU: how many are at work (default: all)")
     chip.add_argument("--devices", type=int, default=1, metavar="N", help="how many share the work (default: 1)")
     chip.add_argument("--parallel", choices=("data", "tensor"), default="data", help="how they do (default: data)")

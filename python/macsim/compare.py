@@ -95,7 +95,7 @@ def compare(
     inputs: Sequence[Any] = (),
     dtype: str | None = None,
     tf32: bool = False,
-    traffic: str = "unfused",
+    traffic: str = "fused",
     **sizes: Any,
 ) -> Comparison:
     """Compare what a model takes on several chips, for all combinations of sizes.

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from macsim.errors import RequestError
-from macsim.estimate_loads import loads_of, machine_of, sent_by
-from macsim.estimate_physics import Loads, Machine, Outcome, Range, simulate
+from macsim.estimate_loads import Counted, loads_of, machine_of, sent_by
+from macsim.estimate_physics import Machine, Outcome, Range, simulate
 from macsim.hardware_tables import hardware
 
 if TYPE_CHECKING:
@@ -126,9 +126,8 @@ class Estimate:
         report: Report,
         chip: Hardware,
         machine: Machine,
-        loads: Loads,
+        counted: Counted,
         outcome: Outcome,
-        shape: tuple[int, ...],
         devices: int = 1,
         assumed: Sequence[str] = (),
     ) -> None:
@@ -136,7 +135,8 @@ class Estimate:
         self.hardware = chip
         self.devices = devices
         self.assumed = tuple(assumed)
-        self._machine, self._loads, self._outcome, self._shape = machine, loads, outcome, shape
+        self._machine, self._outcome = machine, outcome
+        self._loads, self._shape, self._heads = counted
 
     # Totals -----------------------------------------------------------------------------------------------------------
 
@@ -239,12 +239,11 @@ class Estimate:
 
     @property
     def rows(self) -> list[RowEstimate]:
-        """What each node takes, in the order of execution; of one set of sizes."""
+        """What each kernel takes, in the order of execution: a node, or several that are fused; of one set of sizes."""
         self._single("rows")
         out = self._outcome
-        names = [
-            str(path or name) for path, name in zip(*(self.report.columns[c] for c in ("path", "name")), strict=True)
-        ]
+        columns = (self.report.columns[column][self._heads] for column in ("path", "name"))
+        names = [str(path or name) for path, name in zip(*columns, strict=True)]
         flops, moved = self._loads.flops[:, 0], self._loads.bytes[:, 0]
         bounds = self._bounds(out.row_compute[:, 0], out.row_memory[:, 0], out.row_launch[:, 0])
         (s_low, s_high), (j_low, j_high) = out.row_ranges["seconds"], out.row_ranges["joules"]
@@ -289,7 +288,7 @@ class Estimate:
         self._single("by")
         out = self._outcome
         column = {"op": "op", "scope": "scope", "rule": "rule", "dtype": "compute"}[key]
-        names = [str(text) for text in self.report.columns[column]]
+        names = [str(text) for text in self.report.columns[column][self._heads]]
         if key == "scope" and depth is not None:
             names = [".".join(name.split(".")[:depth]) for name in names]
         index: dict[str, int] = {}
@@ -429,7 +428,8 @@ def estimated(
     *,
     dtype: str | None = None,
     tf32: bool = False,
-    traffic: str = "unfused",
+    traffic: str = "fused",
+    capacity: int | None = None,
     cores: int | None = None,
     devices: int = 1,
     parallel: str = "data",
@@ -447,32 +447,43 @@ def estimated(
     made, assumed = machine_of(chip, cores)
     machine = machine or made
     share = 1 / devices
-    loads, shape = loads_of(
+    if traffic == "cached" and capacity is None:
+        capacity = _last_cache(chip)
+    counted = loads_of(
         report,
         sizes,
         dtype=dtype,
         tf32=tf32,
         traffic=traffic,
+        capacity=capacity,
         share=share,
         weight_share=share if parallel == "tensor" else 1.0,
     )
-    count = loads.shape[1]
+    count = counted.loads.shape[1]
     if sent is None and parallel == "tensor" and devices > 1:
         bytes_ = sent_by(report, dict(sizes or {}), devices, dtype)
     else:
         bytes_ = np.broadcast_to(np.asarray(0.0 if sent is None else sent, float).reshape(-1), count).copy()
     if link is None and np.any(bytes_):
         link = chip.links[0].name if chip.links else "link"
-    measured = None if seconds is None else np.broadcast_to(np.asarray(seconds, float), shape).reshape(-1)
-    outcome = simulate(loads, machine, devices=devices, link=link or "", sent=bytes_, seconds=measured)
-    return Estimate(report, chip, machine, loads, outcome, shape, devices, assumed)
+    measured = None if seconds is None else np.broadcast_to(np.asarray(seconds, float), counted.shape).reshape(-1)
+    outcome = simulate(counted.loads, machine, devices=devices, link=link or "", sent=bytes_, seconds=measured)
+    return Estimate(report, chip, machine, counted, outcome, devices, assumed)
+
+
+def _last_cache(chip: Hardware) -> int:
+    """The capacity of the level next to the main memory."""
+    for level in chip.levels:
+        if level.name != "dram" and level.capacity is not None:
+            return int(level.capacity.si.typical)
+    raise RequestError(f"{chip.name}: its table says nothing of a cache: give its capacity")
 
 
 def utilisation(
     report: Report, seconds: float, on: str | Hardware, sizes: Mapping[str, Any] | None, **how: Any
 ) -> float:
     """Return the share of a chip's peak that a measured time is; see `Report.mfu`."""
-    loads, shape = loads_of(report, sizes, **how)
+    loads, shape, _ = loads_of(report, sizes, **how)
     if shape:
         raise RequestError("mfu is of one set of sizes, not of arrays")
     machine, _ = machine_of(on)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
@@ -20,16 +20,36 @@ if TYPE_CHECKING:
 
     from macsim.hardware_types import Hardware
     from macsim.report import Report
+    from macsim.traffic import Level
 
 BITS = {"f64": 64, "f32": 32, "tf32": 32, "i64": 64, "i32": 32, "f16": 16, "bf16": 16, "i16": 16}
 BITS |= {"f8": 8, "i8": 8, "bool": 8, "f6": 6, "f4": 4, "i4": 4, "i2": 2, "i1": 1}
-LEVELS = ("unfused", "fused", "minimum")
+LEVELS = ("fused", "unfused", "minimum", "cached")
+NO_KERNEL = 2**32 - 1  # of rows that move nothing
 
 # What tables of CPUs, boards and accelerators mostly do not say: a wide range stands for it, and the estimate says so.
 ASSUMED = {
     "efficiency.compute": (Spread(0.2, 0.5, 0.85), "of the peak, 0.5 (0.2 to 0.85) is reached"),
     "efficiency.memory": (Spread(0.4, 0.7, 0.9), "of the bandwidth, 0.7 (0.4 to 0.9) is reached"),
 }
+
+
+class Counted(NamedTuple):
+    """The loads of a report.
+
+    Attributes
+    ----------
+    loads : Loads
+        One for each kernel.
+    shape : tuple of int
+        Of the sizes.
+    heads : ndarray
+        The row of the report that a kernel is named after.
+    """
+
+    loads: Loads
+    shape: tuple[int, ...]
+    heads: NDArray[Any]
 
 
 def machine_of(chip: str | Hardware, cores: int | None = None) -> tuple[Machine, list[str]]:
@@ -61,21 +81,24 @@ def loads_of(
     report: Report,
     sizes: Mapping[str, Any] | None = None,
     *,
-    traffic: str = "unfused",
+    traffic: str = "fused",
+    capacity: int | None = None,
     dtype: str | None = None,
     tf32: bool = False,
     share: float = 1.0,
     weight_share: float = 1.0,
-) -> tuple[Loads, tuple[int, ...]]:
-    """Return the loads of a report on one device, and the shape of the sizes.
+) -> Counted:
+    """Return the loads of a report on one device.
 
     Parameters
     ----------
     report : Report
     sizes : mapping of str to array of int, optional
         Sizes of the symbols that are free; they broadcast against each other.
-    traffic : {"unfused", "fused", "minimum"}
-        Whose bytes count.
+    traffic : {"fused", "unfused", "minimum", "cached"}
+        The level of `Report.traffic` whose bytes count, and whose kernels are loads.
+    capacity : int, optional
+        Of ``"cached"``.
     dtype : str, optional
         What floats are taken as, in arithmetic and in memory.
     tf32 : bool
@@ -89,8 +112,9 @@ def loads_of(
         raise RequestError(f"an estimate takes numbers: bind {', '.join(free)}, or give sizes")
     shape = np.broadcast_shapes(*(np.shape(size) for size in given.values()))
 
-    def column(name: str) -> NDArray[Any]:
-        numbers = _numbers(report.evaluate(report.columns[name], given)).reshape(len(report.rows), -1)
+    def column(name: str, values: Any = None) -> NDArray[Any]:
+        found = report.evaluate(report.columns[name] if values is None else values, given)
+        numbers = _numbers(found).reshape(len(report.rows), -1)
         return numbers * (weight_share if name == "weights" else 1.0 if name == "times" else share)
 
     operands, computes, narrow = _dtypes(report, dtype, tf32)
@@ -110,12 +134,48 @@ def loads_of(
         per_byte = np.array([8 / BITS[bits] if one == name else 0.0 for bits, one in narrow])
         key = ("convert", name)
         work[key] = work.get(key, 0) + weights * per_byte[:, None]
-    shrink = _shrink(report, dtype)
-    moved = _moved(report, column, traffic) * shrink[:, None]
+    if traffic not in LEVELS:
+        raise RequestError(f"there is no traffic {traffic!r}; there are {', '.join(LEVELS)}")
+    kernels = np.arange(len(report.rows))
+    moving = {name: report.columns[name] for name in ("read", "weights", "written")}
+    if traffic != "unfused":
+        found = report.traffic(cast("Level", traffic), capacity)
+        moving = found.columns
+        if traffic != "minimum":
+            kernels = _kernels(found._core.kernel)
+    moved = sum((column(name, values) for name, values in moving.items()), np.zeros_like(weights))
+    moved = moved * _shrink(report, dtype)[:, None]
     busy = moved > 0
     for amounts in work.values():
         busy = busy | (amounts > 0)
-    return Loads(work, {"path": moved}, column("times") * busy), shape
+    return _joined(Loads(work, {"path": moved}, column("times") * busy), kernels, shape)
+
+
+def _kernels(numbers: NDArray[Any]) -> NDArray[Any]:
+    """The kernel of each row, in the order of their first rows; a row that moves nothing is one of its own."""
+    own = np.where(numbers == NO_KERNEL, NO_KERNEL + 1 + np.arange(len(numbers)), numbers.astype(np.int64))
+    _, first, index = np.unique(own, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    return rank[index]
+
+
+def _joined(loads: Loads, kernels: NDArray[Any], shape: tuple[int, ...]) -> Counted:
+    """Add up the rows of each kernel. Its head is the row with the most work, else the first."""
+    count = int(kernels.max(initial=-1)) + 1
+    weight = loads.flops.sum(1)
+    order = np.lexsort((np.arange(len(kernels)), -weight, kernels))
+    heads = order[np.unique(kernels[order], return_index=True)[1]]
+
+    def summed(values: NDArray[Any]) -> NDArray[Any]:
+        total = np.zeros((count, values.shape[1]))
+        np.add.at(total, kernels, values)
+        return total
+
+    launches = np.zeros((count, loads.launches.shape[1]))
+    np.maximum.at(launches, kernels, loads.launches)
+    work = {key: summed(values) for key, values in loads.work.items()}
+    return Counted(Loads(work, {"path": summed(loads.moved["path"])}, launches), shape, heads)
 
 
 def sent_by(report: Report, sizes: Mapping[str, Any], devices: int, dtype: str | None) -> NDArray[Any]:
@@ -139,13 +199,6 @@ def _numbers(values: NDArray[Any]) -> NDArray[Any]:
     if values.dtype != object:
         return values.astype(float)
     return np.array([float(one) if isinstance(one, int) else 0.0 for one in values.ravel()]).reshape(values.shape)
-
-
-def _moved(report: Report, column: Any, traffic: str) -> NDArray[Any]:
-    if traffic not in LEVELS:
-        raise RequestError(f"there is no traffic {traffic!r}; there are {', '.join(LEVELS)}")
-    moved: NDArray[Any] = column("read") + column("weights") + column("written")
-    return moved
 
 
 def _known(dtype: str) -> str:

@@ -377,7 +377,8 @@ class Report:
         *,
         dtype: str | None = None,
         tf32: bool = False,
-        traffic: str = "unfused",
+        traffic: Level = "fused",
+        capacity: int | None = None,
         cores: int | None = None,
         devices: int = 1,
         parallel: Literal["data", "tensor"] = "data",
@@ -403,8 +404,11 @@ class Report:
             What floats are taken as, in arithmetic and in memory: ``"bf16"``, ``"f16"``, ``"i8"``.
         tf32 : bool
             Whether products of f32 go to tensor units as tf32.
-        traffic : {"unfused", "fused", "minimum"}
-            Whose bytes count.
+        traffic : {"fused", "unfused", "minimum", "cached"}
+            Whose bytes count, and whose kernels are started: see `traffic`. Frameworks that run one operator after the
+            other are ``"unfused"``.
+        capacity : int, optional
+            Of ``"cached"``: bytes; by default those of the chip's last cache.
         cores : int, optional
             Of a CPU: how many are at work.
         devices : int
@@ -439,6 +443,7 @@ class Report:
             dtype=dtype,
             tf32=tf32,
             traffic=traffic,
+            capacity=capacity,
             cores=cores,
             devices=devices,
             parallel=parallel,

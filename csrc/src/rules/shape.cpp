@@ -183,6 +183,14 @@ Status cost_range(const Call& c, Cost& cost) {
   return {};
 }
 
+/// Zeros that nobody stores: what is computed from them is counted in full, and torch leaves some of it out.
+Status cost_absent_zeros(const Call&, Cost& cost) {
+  cost.moves("zeros that are not stored");
+  cost.trust = Trust::bound;
+  cost.because = "zeros that are not stored: torch leaves out some of what is computed from them";
+  return {};
+}
+
 // NonZero, Unique. -------------------------------------------------------------------------------------------------
 
 // Positions of the non-zeros in known elements, one row an axis; nothing when zero-ness is open somewhere.
@@ -380,6 +388,16 @@ std::vector<Rule> shape_family() {
                                          "prims::scalar_tensor"},
                                         {}, {}, {}, cost_fill),
        nullptr, filled},
+      {"absent_zeros",
+       "#x",
+       "Zeros that are not stored",
+       "no work; what is computed from them is a bound",
+       "https://docs.pytorch.org/docs/stable/func.html",
+       {},
+       cost_absent_zeros,
+       aten({"_efficientzerotensor"}),
+        nullptr,
+        filled},
       {"eye_like", "#x", "Ones on a diagonal", "no work; writes |y|", onnx_page("EyeLike"), infer_eye_like, cost_fill,
        onnx({"EyeLike"}) + aten({"eye", "tril_indices", "triu_indices"}, {}, {}, {}, cost_fill), nullptr, filled},
       {"range", "#start #limit #delta", "Evenly spaced numbers", "add = |y|; mul = |y|", onnx_page("Range"),

@@ -142,7 +142,9 @@ class Walker:
         self.plain = _core.GraphWalk(self.tape, self._reading, self._scope_number, torch.Tensor, fx.Node)
         self.higher = HigherOrder(self)
         self.modules: dict[str, Called] = {}
-        self._seen: dict[str, str] = {}  # paths of modules, by the names of their calls
+        self._seen: dict[Any, str] = {}  # paths of modules, by the names of their calls
+        self._homes: dict[Any, str] = {}  # the modules that repeated graphs were made from, by the graphs' names
+        self._moved = ("", "")  # such a module, and the one that its graph runs for
         self._stored: dict[int, Value] = {}  # by the identity of the module's tensor
         self._operators: dict[Any, Operator] = {}
         self.plans: dict[str, _core.Plan] = {}
@@ -188,7 +190,7 @@ class Walker:
         number = self.number(scope)
         at = 0
         while at < len(nodes):
-            if not self._widths:  # plain calls, which are most
+            if not self._widths and not self._moved[0]:  # plain calls, which are most
                 at = self.plain.walk(nodes, at, number)
                 if at == len(nodes):
                     break
@@ -352,17 +354,25 @@ class Walker:
 
     def _scope(self, node: fx.Node, outer: str) -> str:
         path = outer
+        home, here = self._moved
         for key, (where, kind) in (node.meta.get("nn_module_stack") or {}).items():
-            seen = self._seen.get(key)
+            call = (here, key) if here else key
+            seen = self._seen.get(call)
             if seen is None:
                 if key.startswith("_empty_nn_module_stack"):
                     continue
-                seen = self._seen[key] = path_of(where)
+                seen = path_of(where)
+                if here and (seen == home or seen.startswith(home + ".")):
+                    seen = here + seen[len(home) :]
+                elif here:
+                    continue
+                self._seen[call] = seen
                 called = self.modules.get(seen)
                 if called is None:
                     called = self.modules[seen] = Called()
                 called.kind = called.kind or class_name(kind)
-                called.calls += 1
+                if seen != outer and (seen or not called.calls):  # of the whole model there is one call
+                    called.calls += 1
             path = seen
         return path
 
@@ -378,8 +388,21 @@ class Walker:
             if at is not None:
                 inner = args[at]
                 places = sum(1 for one in inner.graph.nodes if one.op == "placeholder")
-                return self._as_stated(self.graph(inner, args[len(args) - places :], scope), node, scope)
+                with self._for_module(args[1] if name.endswith("invoke_subgraph") else None, scope):
+                    return self._as_stated(self.graph(inner, args[len(args) - places :], scope), node, scope)
         return self._unknown(name, node, args, kwargs, scope)
+
+    @contextmanager
+    def _for_module(self, graph: Any, scope: str) -> Iterator[None]:
+        """Let calls of a graph that is run for several modules be in the one that it runs for."""
+        before = self._moved
+        home = self._homes.setdefault(graph, scope) if graph is not None else scope
+        if home and home != scope:
+            self._moved = (home, scope)
+        try:
+            yield
+        finally:
+            self._moved = before
 
     def _unknown(
         self, name: str, node: fx.Node, args: Any, kwargs: Any, scope: str, dialect: str = "higher_order"

@@ -18,7 +18,7 @@ from torch import nn
 
 from macsim.modules import Called, note_parameters
 
-__all__ = ["class_name", "left_as_found", "module_paths", "noted", "unwrapped", "watching"]
+__all__ = ["class_name", "is_script", "left_as_found", "module_paths", "noted", "unwrapped", "watching"]
 
 
 def unwrapped(model: Any) -> Any:
@@ -60,7 +60,7 @@ def named_parameters(paths: Mapping[nn.Module, str]) -> Iterator[tuple[str, int]
 
 def class_name(module: nn.Module) -> str:
     """Return the name of a module's class, of TorchScript that of the class it was made from."""
-    made_from = getattr(module, "original_name", "") if _is_script(module) else ""
+    made_from = getattr(module, "original_name", "") if is_script(module) else ""
     return str(made_from) or type(module).__name__
 
 
@@ -69,15 +69,16 @@ def noted(modules: dict[str, Called], paths: Mapping[nn.Module, str]) -> dict[st
     root = next(iter(paths), None)
     if root is None:
         return modules
-    if not _is_script(root):
+    if not is_script(root):
         note_parameters(modules, named_parameters(paths))
         return modules
     elements = sum(count for _, count in named_parameters(paths))
     return {"": Called(class_name(root), 1, elements)}
 
 
-def _is_script(module: nn.Module) -> bool:
-    return isinstance(module, torch.jit.ScriptModule)
+def is_script(program: Any) -> bool:
+    """Whether it is TorchScript, which torch's own interpreter runs."""
+    return isinstance(program, torch.jit.ScriptModule | torch.jit.ScriptFunction)
 
 
 _CONTAINERS = (dict, list, set, OrderedDict)
@@ -157,8 +158,8 @@ def left_as_found(modules: list[nn.Module], evaluate: bool = True) -> Iterator[N
 
     Where several threads count the same modules, the last of them puts back what the first one found.
     """
-    scripts = [m for m in modules if _is_script(m)]
-    plain = [m for m in modules if not _is_script(m)]
+    scripts = [m for m in modules if is_script(m)]
+    plain = [m for m in modules if not is_script(m)]
     with _states_lock:
         for module in plain:
             state = _states.get(id(module))

@@ -20,11 +20,11 @@ from macsim.modules import Called
 from macsim.sources.torch_data_sizes import DataSizeError
 from macsim.sources.torch_formulas import tape_of
 from macsim.sources.torch_inputs import Examples, named_arguments
-from macsim.sources.torch_modules import class_name, left_as_found, module_paths, noted, unwrapped, watching
+from macsim.sources.torch_modules import class_name, is_script, left_as_found, module_paths, noted, unwrapped, watching
 from macsim.sources.torch_requests import check_arguments, check_names, check_shape, why_it_failed
 from macsim.sources.torch_symbolic import SymbolicRecorder, has_symbols
 from macsim.sources.torch_symbols import Sizes, expr_of
-from macsim.sources.torch_trace import Recorder, small, torch_facts
+from macsim.sources.torch_trace import Recorder, ScriptRecorder, small, torch_facts
 from macsim.sources.torch_training import Follower, following
 
 __all__ = ["is_program", "trace"]
@@ -56,6 +56,8 @@ def trace(
     try:
         return _traced(symbolic, *given)
     except DataSizeError:
+        if is_script(unwrapped(model)):  # whose sizes are numbers
+            raise
         return _traced(True, *given)  # a symbol stands for what depends on data
 
 
@@ -77,7 +79,7 @@ def _traced(
     call = _entry(program, method)
     paths = module_paths(modules) if modules is not None else {}
     name = class_name(modules) if modules is not None and modules is program else _name_of(program)
-    recorder = _recorder(registry, name, paths, symbolic, hints)
+    recorder = _recorder(registry, name, paths, symbolic, hints, is_script(program))
     default = _announce(recorder, modules)
     signature = modules.forward if modules is not None and modules is program and method is None else call
     positional, named = _arguments(signature, inputs, kwargs, shapes)
@@ -100,10 +102,10 @@ def _traced(
 
 
 def _recorder(
-    registry: Registry, name: str, paths: dict[Any, str], symbolic: bool, hints: Mapping[str, int] | None
+    registry: Registry, name: str, paths: dict[Any, str], symbolic: bool, hints: Mapping[str, int] | None, script: bool
 ) -> Recorder:
     if not symbolic:
-        return Recorder(tape_of(registry, name, torch_facts()), paths)
+        return (ScriptRecorder if script else Recorder)(tape_of(registry, name, torch_facts()), paths)
     sizes = Sizes(hints)
     sizes.tape = tape_of(registry, name, torch_facts(expr_of, sizes.size))
     return SymbolicRecorder(sizes.tape, paths, sizes)
@@ -124,6 +126,9 @@ def _run(
     except MacsimError:
         raise
     except Exception as error:
+        inside = getattr(recorder, "raised", None)
+        if isinstance(inside, MacsimError):  # the interpreter of TorchScript keeps it to itself
+            raise inside from error
         given = dict(zip(names, args, strict=True)) | kwargs
         raise TraceError(why_it_failed(error, given), recorder.failed_in) from error
 

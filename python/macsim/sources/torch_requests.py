@@ -128,11 +128,16 @@ def why_it_failed(error: Exception, given: Mapping[str, Any]) -> str:
             "the program holds a cond, a scan, a loop or a flex_attention of torch's, which is counted as a graph: "
             "give torch.export.export(module, inputs)"
         )
+    if "does not require grad" in said:
+        return (
+            "the program takes derivatives with autograd, which is off while it is counted: take them with "
+            f"torch.func.grad or torch.func.vjp ({said})"
+        )
     if any(text in said for text in _LOOKING):
         return f"{LOOKS} ({said.partition('. ')[0]})"
     places = re.findall(r'File "([^"]*)", line (\d+)', said) if "TorchScript" in said else []
     if places:
-        said = f"a call failed in TorchScript, at {places[-1][0]}, line {places[-1][1]}"
+        said = f"a call failed in the TorchScript interpreter, at {places[-1][0]}, line {places[-1][1]}"
     listed = ", ".join(f"{name}: {_shown(one)}" for name, one in list(given.items())[:MOST_SHOWN])
     return f"the program raised {type(error).__name__}: {said.rstrip('.')}; it was called with {listed or 'nothing'}"
 

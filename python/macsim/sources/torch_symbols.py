@@ -239,6 +239,17 @@ class Sizes:
                 f"hints={{{unknown[0]!r}: ...}} for the number to go on with",
                 self.where,
             )
+        by_data = [
+            name for name in symbols_of(expr) if name.rpartition("_")[0] in self._counted or name in self._counted
+        ]
+        if by_data:
+            raise NeedsNumberError(
+                f"the program takes {str(expr)!r}, which depends on data, as a plain number, as a loop over what is "
+                f"found does: give the tensor it comes from as an input, or hints={{{by_data[0]!r}: ...}} for the "
+                "number to go on with. A mixture that loops over the experts that were hit has another way in most "
+                "libraries: in transformers, experts_implementation='grouped_mm'",
+                self.where,
+            )
         names = ", ".join(expr.symbols)
         raise NeedsNumberError(
             f"the program takes the size {str(expr)!r} as a plain number (a loop over it, int(), or a call that knows "

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from macsim import _core
     from macsim.sources.torch_training import Follower
 
-__all__ = ["Recorder", "mapped", "recipes", "small", "torch_facts"]
+__all__ = ["Recorder", "ScriptRecorder", "mapped", "recipes", "small", "torch_facts"]
 
 CPU = torch.device("cpu")
 MOST_VALUES = 65536  # elements of a tensor whose contents are followed
@@ -180,6 +180,8 @@ class Recorder(TorchDispatchMode):
         else:  # torch makes the result a view of what it is given, which is no inference tensor
             with torch.inference_mode(False):
                 out = self._on_meta(func, args, kwargs)
+        if not operator.known and _only_asks(func):
+            return out
         self.tape.record(operator.plan, args, kwargs, self.scope, out)
         if name in _READS:
             for one in _gather([out], []):
@@ -355,6 +357,22 @@ class Recorder(TorchDispatchMode):
             self._expanding.pop()
 
 
+class ScriptRecorder(Recorder):
+    """The same for TorchScript, which makes tensors of sizes by itself, and keeps to itself what was raised inside."""
+
+    raised: BaseException | None = None
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        for one in _gather(args, []):
+            if not one.is_meta and not self.tape.knows(one) and small(one):
+                self.know(one, ours=False)
+        try:
+            return super().__torch_dispatch__(func, types, args, kwargs)
+        except BaseException as error:
+            self.raised = error
+            raise
+
+
 def _without_writing(func: Any) -> Any:
     """Return the operator that computes the same and writes nowhere, where torch has one."""
     packet, overload = func._schema.name.partition("::")[2], func._overloadname
@@ -419,6 +437,13 @@ def small(tensor: torch.Tensor) -> bool:
         and tensor.layout is torch.strided
         and tensor.numel() <= MOST_VALUES
     )
+
+
+@cache
+def _only_asks(func: Any) -> bool:
+    """Whether it is one of torch's own that says something about tensors, and neither makes nor changes one."""
+    gives = any("Tensor" in str(one.type) for one in func._schema.returns)
+    return func.namespace in ("aten", "prim", "prims") and not gives and not func._schema.is_mutable
 
 
 @cache
