@@ -16,6 +16,10 @@ constexpr std::string_view kUntold = "no rule states the gradient of this operat
 bool is_smooth(const Type& type) {
   return type.kind == Kind::tensor && is_float(type.dtype) && bits_of(type.dtype) >= 16;
 }
+// What nobody knows may be smooth, and lists may hold what is.
+bool may_be_smooth(const Type& type) {
+  return type.kind != Kind::tensor || type.dtype == DType::unknown || is_smooth(type);
+}
 
 }  // namespace
 
@@ -255,6 +259,42 @@ bool Backward::is_constant(const Step& step) const {
   return match != nullptr && match->gradient().target<NoGradient>() != nullptr;
 }
 
+// Whether its results hang on something trained. Of stored tensors the row itself says whether they do on all of them:
+// a normalisation has scales that are trained and statistics that are not.
+bool Backward::hangs(const Step& step) {
+  const Graph& graph = *found_.frames[step.frame].graph;
+  const Span<ValueId> inputs = graph.inputs_of(node_of(step));
+  bool any = false;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    if (inputs[i] == kNone || !needs_[place(step.frame, inputs[i])] || !is_data(step, i)) continue;
+    if (stored_of(place(step.frame, inputs[i])) == nullptr) return true;
+    any = true;
+  }
+  const Match* match = found_.matches[node_of(step).op];
+  if (!any || match == nullptr || !match->gradient()) return any;
+  const Cost none;
+  Gradient g(none);
+  prepare(step, g);
+  const Status status = match->gradient()(walk_.look(step.frame, step.node), g);
+  return !status || std::find(g.needed_.begin(), g.needed_.end(), true) != g.needed_.end();
+}
+
+// What the row is told: the inputs that need a gradient, and the outputs that have one.
+void Backward::prepare(const Step& step, Gradient& g) const {
+  const Graph& graph = *found_.frames[step.frame].graph;
+  const Node& node = node_of(step);
+  const Span<ValueId> inputs = graph.inputs_of(node), outputs = graph.outputs_of(node);
+  g.positions_ = &found_.matches[node.op]->position;
+  g.needed_.resize(inputs.size());
+  g.coming_.resize(outputs.size());
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    g.needed_[i] = inputs[i] != kNone && is_data(step, i) && needs_[place(step.frame, inputs[i])];
+  }
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    g.coming_[i] = outputs[i] != kNone && came_[place(step.frame, outputs[i])] != 0;
+  }
+}
+
 void Backward::forward() {
   bool changed = true;
   while (changed) {
@@ -270,14 +310,9 @@ void Backward::forward() {
         continue;
       }
       const Graph& graph = *found_.frames[step.frame].graph;
-      const Span<ValueId> inputs = graph.inputs_of(node_of(step));
-      bool any = false;
-      for (std::size_t i = 0; i < inputs.size() && !any; ++i) {
-        any = inputs[i] != kNone && needs_[place(step.frame, inputs[i])] && is_data(step, i);
-      }
-      if (!any || row_of(step) == kNone || is_constant(step) || is_detached(step)) continue;
+      if (row_of(step) == kNone || is_constant(step) || is_detached(step) || !hangs(step)) continue;
       for (const ValueId id : graph.outputs_of(node_of(step))) {
-        if (id != kNone && is_smooth(found_.frames[step.frame].types[id])) mark(place(step.frame, id));
+        if (id != kNone && may_be_smooth(found_.frames[step.frame].types[id])) mark(place(step.frame, id));
       }
     }
     if (!loops_) return;
@@ -388,12 +423,8 @@ void Backward::gradient(const Step& step, std::size_t at) {
   const Node& node = node_of(step);
   const std::uint32_t row = row_of(step);
   const Span<ValueId> inputs = graph.inputs_of(node), outputs = graph.outputs_of(node);
-  std::vector<bool> coming(outputs.size());
-  bool any = false;
-  for (std::size_t i = 0; i < outputs.size(); ++i) {
-    coming[i] = outputs[i] != kNone && came_[place(step.frame, outputs[i])] != 0;
-    any = any || coming[i];
-  }
+  const bool any = std::any_of(outputs.begin(), outputs.end(),
+                               [&](ValueId id) { return id != kNone && came_[place(step.frame, id)] != 0; });
   if (!any || row == kNone) return;
   const Match* match = found_.matches[node.op];
   if (match == nullptr || !match->gradient()) return unknown(step, row, kUntold);
@@ -401,12 +432,7 @@ void Backward::gradient(const Step& step, std::size_t at) {
   Cost run;
   if (match->cost()) (void)match->cost()(call, run);
   Gradient g(run);
-  g.positions_ = &match->position;
-  g.coming_ = std::move(coming);
-  g.needed_.resize(inputs.size());
-  for (std::size_t i = 0; i < inputs.size(); ++i) {
-    g.needed_[i] = inputs[i] != kNone && is_data(step, i) && needs_[place(step.frame, inputs[i])];
-  }
+  prepare(step, g);
   const Status status = match->gradient()(call, g);
   if (!status || walk_.missed()) return unknown(step, row, "the rule of its gradient failed on these inputs");
   traffic(step, g);

@@ -77,6 +77,8 @@ class Backward {
   bool is_detached(const Step& step) const;
   bool is_data(const Step& step, std::size_t position) const;
   bool is_constant(const Step& step) const;
+  bool hangs(const Step& step);
+  void prepare(const Step& step, Gradient& g) const;
   void forward();
   void backward_reach();
 
