@@ -437,7 +437,8 @@ def test_master_weights() -> None:
 @pytest.mark.parametrize("name", ["resnet", "lstm", "conformer", "mixture"])
 def test_symbols(name: str) -> None:
     case = ARCHITECTURES[name]
-    report = macsim.count(case.build().eval(), shapes=case.symbols, dtypes={"ids": "i64"}, training=True)
+    dtypes = {name: "i64" for name in ("ids", "edges") if name in case.symbols}
+    report = macsim.count(case.build().eval(), shapes=case.symbols, dtypes=dtypes, training=True)
     names = {size for shape in case.symbols.values() for size in shape if isinstance(size, str)}
     bound = report.bind({name: SIZES[name] for name in names}).training
     want = step(case.build().eval(), kwargs=case.inputs)
