@@ -60,6 +60,6 @@ def test_the_public_names() -> None:
         "Traffic",
     }
     tables = {"hardware", "hardware_names"}
-    errors = {"HardwareError", "MacsimError", "ReadError", "RequestError", "TraceError", "UnknownWorkError"}
+    errors = {"HardwareError", "MacsimError", "MeterError", "ReadError", "RequestError", "TraceError", "UnknownWorkError"}
     others = {"alias", "analyze", "ceil_div", "compare", "count", "load", "max", "min", "op", "rules"}
     assert set(PUBLIC) == classes | errors | others | tables

@@ -371,6 +371,35 @@ def test_what_is_assumed_is_told() -> None:
     assert not machine.overlap
 
 
+def test_chips_that_were_not_calibrated_are_less_sure(chip: Hardware) -> None:
+    assert "misfit.time" in machine_of("a100")[0].values
+    assert "misfit.time" not in machine_of(chip)[0].values  # it states its efficiencies and its launch overhead itself
+    calm = simulate(work(macs=1e9, moved=1e6), toy())
+    loose = simulate(work(macs=1e9, moved=1e6), toy(misfit__time=Spread(0.5, 1.0, 2.0)))
+    assert loose.seconds[0, 0] == calm.seconds[0, 0]
+    low, typical, high = (float(value[0]) for value in loose.range(loose.seconds))
+    assert low / typical == pytest.approx(0.5, rel=0.02)
+    assert high / typical == pytest.approx(2.0, rel=0.02)
+
+
+def test_levels_of_traffic(chip: Hardware) -> None:
+    report = macsim.count("examples/resnet50.onnx", shapes=(1, 3, 64, 64))
+    bytes_ = {
+        level: report.estimate("a100", traffic=level)._loads.bytes.sum() for level in ("unfused", "fused", "minimum")
+    }
+    for level, moved in bytes_.items():
+        assert moved == report.traffic(level).bytes
+    fused, plain = report.estimate("a100"), report.estimate("a100", traffic="unfused")
+    kernels = len(report.traffic("fused").kernels)
+    assert kernels <= len(fused.rows) <= report.total.rows
+    assert fused.energy["launch"].typical < plain.energy["launch"].typical
+    assert fused.joules.typical < plain.joules.typical
+    cached = report.estimate("a100", traffic="cached")  # behind the L2 of its table
+    assert cached._loads.bytes.sum() == report.traffic("cached", capacity=40 * 2**20).bytes
+    with pytest.raises(macsim.RequestError, match="nothing of a cache"):
+        report.estimate(chip, traffic="cached")
+
+
 def test_unknown_work_makes_a_bound(chip: Hardware) -> None:
     node = helper.make_node("Secret", ["x"], ["y"], domain="com.acme")
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, (4,)) for name in "xy"]
