@@ -280,6 +280,25 @@ def test_narrow_weights_move_less_and_are_converted() -> None:
     assert _product("f32", "bf16") == ("f32", "bf16")
 
 
+def test_int4_weights_are_converted_once(chip: Hardware) -> None:
+    # 4 x 1024 times 1024 x 512: products in f16, 524,288 weights of half a byte with a scale for each 32.
+    node = helper.make_node(
+        "MatMulNBits", ["x", "w", "s"], ["y"], domain="com.microsoft", K=1024, N=512, bits=4, block_size=32
+    )
+    weights = helper.make_tensor("w", TensorProto.UINT8, (512, 32, 16), bytes(512 * 32 * 16), raw=True)
+    scales = helper.make_tensor("s", TensorProto.FLOAT16, (512 * 32,), bytes(512 * 32 * 2), raw=True)
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT16, (4, size)) for name, size in (("x", 1024), ("y", 512))
+    ]
+    graph = helper.make_graph([node], "g", values[:1], values[1:], [weights, scales])
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
+    estimate = macsim.count(helper.make_model(graph, opset_imports=opsets)).estimate("a100")
+    work_done = {key: float(amounts.sum()) for key, amounts in estimate._loads.work.items()}
+    assert work_done["mac", "f16"] == 4 * 1024 * 512
+    assert work_done["convert", "f16"] == 1024 * 512
+    assert estimate._loads.bytes.sum() == 4 * 1024 * 2 + 4 * 512 * 2 + 512 * 32 * 16 + 512 * 32 * 2
+
+
 def test_mfu_is_of_products_at_the_peak(chip: Hardware) -> None:
     report = product("m", 1024, 1024)
     assert report.mfu(1e-3, chip, m=1024) == pytest.approx(2 * 1024**3 / 100e12 / 1e-3)

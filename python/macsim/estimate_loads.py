@@ -88,7 +88,7 @@ def machine_of(chip: str | Hardware, cores: int | None = None) -> tuple[Machine,
         power = found.package_power(cores)
         if power is not None:
             values["power.active"] = Spread(power.si.low, power.si.typical, power.si.high)
-    return Machine(found.name, values, overlap=found.kind not in ("cpu", "soc"), package=package, cores=share), assumed
+    return Machine(found.name, values, overlap=found.kind != "cpu", package=package, cores=share), assumed
 
 
 def loads_of(
@@ -143,11 +143,13 @@ def loads_of(
             if np.any(mine):
                 work[(kind, name)] = mine
     weights = column("weights")
+    # Weights of fewer bits than what they are multiplied with are converted as they are read; rules of operators that
+    # are made for them have counted that.
+    bare = weights * (column("convert") == 0)
     for name in dict.fromkeys(one for _, one in narrow if one):
-        # Weights of fewer bits than what they are multiplied with are converted as they are read.
         per_byte = np.array([8 / BITS[bits] if one == name else 0.0 for bits, one in narrow])
         key = ("convert", name)
-        work[key] = work.get(key, 0) + weights * per_byte[:, None]
+        work[key] = work.get(key, 0) + bare * per_byte[:, None]
     if traffic not in LEVELS:
         raise RequestError(f"there is no traffic {traffic!r}; there are {', '.join(LEVELS)}")
     kernels = np.arange(len(report.rows))
