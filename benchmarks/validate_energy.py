@@ -97,8 +97,12 @@ def verdict(target: str, sizes: np.ndarray) -> str:
 HEADS = ["set", "rows", "median", "mean", "bias", "in 90 %", "calibrated", "to reach", "reached", "rivals (mean)"]
 
 
-def table(scores: Sequence[Score]) -> None:
+def table(scores: Sequence[Score], markdown: bool = False) -> None:
     lines = [HEADS, *(score.line() for score in scores)]
+    if markdown:
+        lines.insert(1, ["---" if i in (0, 9) else "---:" for i in range(len(HEADS))])
+        print("\n".join(f"| {' | '.join(line)} |" for line in lines))
+        return
     widths = [max(len(line[i]) for line in lines) for i in range(len(HEADS))]
     for line in lines:
         cells = [
@@ -360,13 +364,14 @@ def main() -> None:
         "--data", type=Path, default=HERE / "data" / "energy_measured.csv.gz", help="default: %(default)s"
     )
     parser.add_argument("--by", choices=("model",), help="errors by chip and model, too")
+    parser.add_argument("--markdown", action="store_true", help="print the table of sets as docs/estimates.md has it")
     arguments = parser.parse_args()
     opened = gzip.open if arguments.data.suffix == ".gz" else open
     with opened(arguments.data, "rt", newline="", encoding="utf-8") as file:
         data = list(csv.DictReader(file))
     scores = [score for make in (dense_serving, other_serving, boards, servers, tables_alone) for score in make(data)]
     print()
-    table(scores)
+    table(scores, arguments.markdown)
     if arguments.by:
         for score in scores:
             parts_of(score, lambda row: f"{row['hardware']} {row['n_devices']} {row['task_model']}")

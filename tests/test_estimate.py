@@ -280,6 +280,25 @@ def test_narrow_weights_move_less_and_are_converted() -> None:
     assert _product("f32", "bf16") == ("f32", "bf16")
 
 
+def test_int4_weights_are_converted_once(chip: Hardware) -> None:
+    # 4 x 1024 times 1024 x 512: products in f16, 524,288 weights of half a byte with a scale for each 32.
+    node = helper.make_node(
+        "MatMulNBits", ["x", "w", "s"], ["y"], domain="com.microsoft", K=1024, N=512, bits=4, block_size=32
+    )
+    weights = helper.make_tensor("w", TensorProto.UINT8, (512, 32, 16), bytes(512 * 32 * 16), raw=True)
+    scales = helper.make_tensor("s", TensorProto.FLOAT16, (512 * 32,), bytes(512 * 32 * 2), raw=True)
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT16, (4, size)) for name, size in (("x", 1024), ("y", 512))
+    ]
+    graph = helper.make_graph([node], "g", values[:1], values[1:], [weights, scales])
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
+    estimate = macsim.count(helper.make_model(graph, opset_imports=opsets)).estimate("a100")
+    work_done = {key: float(amounts.sum()) for key, amounts in estimate._loads.work.items()}
+    assert work_done["mac", "f16"] == 4 * 1024 * 512
+    assert work_done["convert", "f16"] == 1024 * 512
+    assert estimate._loads.bytes.sum() == 4 * 1024 * 2 + 4 * 512 * 2 + 512 * 32 * 16 + 512 * 32 * 2
+
+
 def test_mfu_is_of_products_at_the_peak(chip: Hardware) -> None:
     report = product("m", 1024, 1024)
     assert report.mfu(1e-3, chip, m=1024) == pytest.approx(2 * 1024**3 / 100e12 / 1e-3)
@@ -369,6 +388,35 @@ def test_what_is_assumed_is_told() -> None:
     assert assumed == []
     assert machine.package
     assert not machine.overlap
+
+
+def test_chips_that_were_not_calibrated_are_less_sure(chip: Hardware) -> None:
+    assert "misfit.time" in machine_of("a100")[0].values
+    assert "misfit.time" not in machine_of(chip)[0].values  # it states its efficiencies and its launch overhead itself
+    calm = simulate(work(macs=1e9, moved=1e6), toy())
+    loose = simulate(work(macs=1e9, moved=1e6), toy(misfit__time=Spread(0.5, 1.0, 2.0)))
+    assert loose.seconds[0, 0] == calm.seconds[0, 0]
+    low, typical, high = (float(value[0]) for value in loose.range(loose.seconds))
+    assert low / typical == pytest.approx(0.5, rel=0.02)
+    assert high / typical == pytest.approx(2.0, rel=0.02)
+
+
+def test_levels_of_traffic(chip: Hardware) -> None:
+    report = macsim.count("examples/resnet50.onnx", shapes=(1, 3, 64, 64))
+    bytes_ = {
+        level: report.estimate("a100", traffic=level)._loads.bytes.sum() for level in ("unfused", "fused", "minimum")
+    }
+    for level, moved in bytes_.items():
+        assert moved == report.traffic(level).bytes
+    fused, plain = report.estimate("a100"), report.estimate("a100", traffic="unfused")
+    kernels = len(report.traffic("fused").kernels)
+    assert kernels <= len(fused.rows) <= report.total.rows
+    assert fused.energy["launch"].typical < plain.energy["launch"].typical
+    assert fused.joules.typical < plain.joules.typical
+    cached = report.estimate("a100", traffic="cached")  # behind the L2 of its table
+    assert cached._loads.bytes.sum() == report.traffic("cached", capacity=40 * 2**20).bytes
+    with pytest.raises(macsim.RequestError, match="nothing of a cache"):
+        report.estimate(chip, traffic="cached")
 
 
 def test_unknown_work_makes_a_bound(chip: Hardware) -> None:

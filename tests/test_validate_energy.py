@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+pytestmark = pytest.mark.skipif(not BENCHMARKS.exists(), reason="source packages come without the benchmarks")
 
 
 @pytest.fixture(autouse=True)

@@ -89,10 +89,12 @@ class Fitted:
         """Return a machine with the constants that were fitted. Its ranges stay as wide as they were."""
         base = machine or self.machine
         values = dict(base.values)
+        if self.shares:  # what is left is in the ranges of what was fitted, once they are widened
+            values = {name: spread for name, spread in values.items() if not name.startswith("misfit.")}
         for name, value in self.shares.items():
             spread = values.get(name, LAUNCH)
             values[name] = spread.scaled(value / spread.typical)
-        for name, spread in base.values.items():
+        for name, spread in list(values.items()):
             factor = self.factors.get("energy" if name.startswith("energy.") else name)
             if factor is not None:
                 values[name] = spread.scaled(factor)

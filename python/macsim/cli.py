@@ -15,6 +15,7 @@ from macsim.cli_calibrate import add_calibrate
 from macsim.cli_estimate import add_estimate
 from macsim.cli_hardware import add_hardware
 from macsim.cli_traffic import add_bytes, add_memory, check_bytes, with_bytes
+from macsim.cli_trends import add_trends
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -117,6 +118,7 @@ def parser() -> argparse.ArgumentParser:
     add_hardware(command)
     add_estimate(command, add_inputs)
     add_calibrate(command)
+    add_trends(command, add_inputs)
 
     explain = command("explain", "explain a diagnostic's code", "example:\n  macsim explain MS201\n")
     explain.add_argument("code", metavar="CODE", help="MS201, 201 or unknown_op")

@@ -163,8 +163,9 @@ class Machine:
     Attributes
     ----------
     values : mapping of str to Spread
-        ``efficiency.compute``, ``power.static``, ``memory.dram.path``, ``energy.mac.bf16`` and the like. A key that
-        `Hardware` has not: ``overhead``, seconds of a run in which nothing else happens.
+        ``efficiency.compute``, ``power.static``, ``memory.dram.path``, ``energy.mac.bf16`` and the like. Keys that
+        `Hardware` has not: ``overhead``, seconds of a run in which nothing else happens; ``misfit.time`` and
+        ``misfit.energy``, factors for what no constant covers.
     overlap : bool
         Whether arithmetic and memory go on at the same time: on GPUs; on CPUs at batch 1 times add up.
     package : bool
@@ -293,7 +294,7 @@ def simulate(
         counts = counts[:, : len(loads.work)]
         arithmetic, moving = counts @ prices.seconds, np.outer(bytes_[:, at], prices.byte_seconds)
         starting = np.outer(loads.launches[:, at], starts)
-        each = roofline(arithmetic, moving, machine.overlap) + starting
+        each = (roofline(arithmetic, moving, machine.overlap) + starting) * prices.misfit_time
         took = each.sum(0) + waits + linked[:, at]
         parts = {"compute": counts.sum(0) @ prices.joules}
         parts |= {f"memory.{level}": loads.moved[level][:, at].sum() * price for level, price in prices.levels.items()}
@@ -354,6 +355,8 @@ class _Prices:
     def __init__(self, loads: Loads, machine: Machine, count: int) -> None:
         self.machine, self.count = machine, count
         self.missing: list[str] = []
+        self.misfit_time = machine.draw("misfit.time", count, 1.0)
+        self.misfit_energy = machine.draw("misfit.energy", count, 1.0)
         self.seconds, self.joules = self._work(loads)
         self.byte_seconds = np.zeros(count)
         if self._has("memory.dram.bandwidth", "a bandwidth of the main memory"):
@@ -363,7 +366,7 @@ class _Prices:
         for level in loads.moved:
             name = "memory.dram.path" if level == "path" else f"memory.{level}.energy"
             self._has(name, f"a price of a byte ({level})")
-            self.levels[level] = machine.draw(name, count)
+            self.levels[level] = machine.draw(name, count) * self.misfit_energy
 
     def _has(self, name: str, what: str) -> bool:
         if name not in self.machine.values:
@@ -387,7 +390,7 @@ class _Prices:
                 seconds[at] = slots / (reached * at_work)
             price = machine.price(kind, dtype)
             if price is not None:
-                joules[at] = price.draw(normal("energy")[:count])
+                joules[at] = price.draw(normal("energy")[:count]) * self.misfit_energy
             elif not machine.package:
                 self.missing.append(f"a price of {kind} on {dtype}")
         return seconds, joules

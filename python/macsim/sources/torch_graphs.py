@@ -389,7 +389,8 @@ class Walker:
                 inner = args[at]
                 places = sum(1 for one in inner.graph.nodes if one.op == "placeholder")
                 with self._for_module(args[1] if name.endswith("invoke_subgraph") else None, scope):
-                    return self._as_stated(self.graph(inner, args[len(args) - places :], scope), node, scope)
+                    given = args[-1] if args and isinstance(args[-1], list | tuple) else args[len(args) - places :]
+                    return self._as_stated(self.graph(inner, given, scope), node, scope)
         return self._unknown(name, node, args, kwargs, scope)
 
     @contextmanager

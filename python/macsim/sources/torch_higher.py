@@ -108,35 +108,41 @@ class HigherOrder:
         self.walker.tape.symbol(name, "how often the loop runs")
         return _core.Expr(f"`{name}`")
 
-    def run_scan(self, scope: str, node: fx.Node, body: Any, init: Any, xs: Any, additional: Any = ()) -> Any:
-        """Count a body for every element, with what it carries on."""
-        return self._each(scope, node, body, list(init), list(xs), list(additional))
+    def run_scan(self, scope: str, node: fx.Node, body: Any, init: Any, xs: Any, *rest: Any) -> Any:
+        """Count a body for every element, with what it carries on. The first scans of torch's say along which axis."""
+        dim = rest[0] if rest and isinstance(rest[0], int) else 0
+        additional = rest[-1] if rest and isinstance(rest[-1], list | tuple) else ()
+        return self._each(scope, node, body, list(init), list(xs), list(additional), dim)
 
     def run_map_impl(self, scope: str, node: fx.Node, body: Any, xs: Any, additional: Any = ()) -> Any:
         """Count a body for every element."""
         return self._each(scope, node, body, [], list(xs), list(additional))
 
-    def _each(self, scope: str, node: fx.Node, body: Any, carried: list[Any], xs: list[Any], rest: list[Any]) -> Any:
-        trips = next((x.shape[0] for x in xs if isinstance(x, Value) and x.shape), None)
+    def _each(
+        self, scope: str, node: fx.Node, body: Any, carried: list[Any], xs: list[Any], rest: list[Any], dim: int = 0
+    ) -> Any:
+        trips = next((x.shape[dim] for x in xs if isinstance(x, Value) and x.shape), None)
         if trips is None:
             trips = self._trips(node, scope)
         select = self.walker.operator(torch.ops.aten.select.int).plan
         with self.walker.within(trips):
             parts = []
             for x in xs:
-                part = Value(x.dtype, x.shape[1:])
-                self.walker.record(select, (x, 0, 0), {}, self.walker.number(scope), part)
+                part = Value(x.dtype, _without(x.shape, dim))
+                self.walker.record(select, (x, dim, 0), {}, self.walker.number(scope), part)
                 parts.append(part)
             return self.walker.graph(body, [*carried, *parts, *rest], scope)
 
     def run_associative_scan(self, scope: str, node: fx.Node, combine: Any, xs: Any, additional: Any = ()) -> Any:
         """Count a combination for every element after the first; what runs in parallel combines more often."""
-        parts = [Value(x.dtype, x.shape[1:], x.lanes) for x in xs]
+        dim = additional if isinstance(additional, int) else 0  # torch's first one said along which axis
+        additional = () if isinstance(additional, int) else additional
+        parts = [Value(x.dtype, _without(x.shape, dim), x.lanes) for x in xs]
         select = self.walker.operator(torch.ops.aten.select.int).plan
         because = "every element but the first is combined once; in parallel there are up to twice as many combinations"
-        with self.walker.within(_core.max(_core.Expr(xs[0].shape[0]) - 1, 0), "estimate", because):
+        with self.walker.within(_core.max(_core.Expr(xs[0].shape[dim]) - 1, 0), "estimate", because):
             for x, part in zip(xs, parts, strict=True):
-                self.walker.record(select, (x, 0, 0), {}, self.walker.number(scope), part)
+                self.walker.record(select, (x, dim, 0), {}, self.walker.number(scope), part)
             return self.walker.graph(combine, [*parts, *parts, *additional], scope)
 
     def run_hints_wrapper(
@@ -205,6 +211,10 @@ class HigherOrder:
             self.walker.plans[key] = self.walker.tape.plan("triton", name, parameters, 0)
         results = self.walker.value_of(node.meta.get("val"))
         self.walker.record(self.walker.plans[key], (), given, self.walker.number(scope), results)
+
+
+def _without(shape: tuple[Any, ...], dim: int) -> tuple[Any, ...]:
+    return tuple(size for axis, size in enumerate(shape) if axis != dim % len(shape))
 
 
 def _written(target: OpOverload) -> list[str]:

@@ -309,6 +309,9 @@ class Whole(_Number):
     def int_(self) -> int:
         return self.sizes.number(self.size)
 
+    def expect_size(self, file: str, line: int) -> bool:  # of torch's until 2.7
+        return self.ge(self.wrap_int(0)).expect_true(file, line)
+
     def guard_float(self, file: str, line: int) -> float:
         return float(self.sizes.number(self.size))
 
@@ -513,6 +516,9 @@ class Real(_Number):
             "the program takes a float that it computed from sizes as a plain number; give numbers in the shapes",
             self.sizes.where,
         )
+
+    def bool_(self) -> bool:
+        return self.ne(Real.constant_of(self.sizes, 0.0)).bool_()
 
 
 class Answer(Node):

@@ -32,6 +32,8 @@ from macsim.trends.method import forecast as forecast
 from macsim.trends.method import lines as lines
 from macsim.trends.method import speed_up as speed_up
 from macsim.trends.method import theoretical_efficiency as theoretical_efficiency
+from macsim.trends.place import Placement as Placement
+from macsim.trends.place import place as place
 from macsim.trends.tables import Chip as Chip
 from macsim.trends.tables import Count as Count
 from macsim.trends.tables import Data as Data

@@ -9,9 +9,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from macsim.trends.tables import Count, Data, ModelRow
+from macsim.trends.tables import Count, Data, ModelRow, load
 
-__all__ = ["NEAR", "Comparison", "compare", "recount", "write_counts"]
+__all__ = ["NEAR", "Comparison", "compare", "everything", "recount", "write_counts"]
 
 NEAR = 0.03  # a difference up to this needs no cause
 HEAD = ("model", "domain", "architecture", "size", "macs", "parameters")
@@ -69,6 +69,17 @@ def write_counts(counts: Sequence[Count], path: str | os.PathLike[str]) -> None:
             writer.writerow((count.name, count.domain, count.architecture, count.size, count.macs, count.parameters))
 
 
+def everything() -> list[ModelRow]:
+    """Return every model of the tables, those after the study too, whether it has been counted or not.
+
+    Examples
+    --------
+    >>> len(everything()) > 150
+    True
+    """
+    return list(load(later=True, uncounted=True).models)
+
+
 @dataclass(frozen=True)
 class Comparison:
     """A model's published compute beside macsim's count.
@@ -105,7 +116,7 @@ def compare(data: Data) -> list[Comparison]:
     found = []
     for row in data.models:
         count = data.count(row.name)
-        if count is None or row.basis.startswith("counted by macsim"):
+        if count is None or row.is_counted:
             continue
         ratio = count.gflops / row.gflops
         independent = count.gflops / row.independent if row.independent else None

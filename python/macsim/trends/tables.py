@@ -88,6 +88,11 @@ class ModelRow:
         """Whether the row's source says that the value is transcribed from the paper's table."""
         return self.basis == "the paper's table, transcribed"
 
+    @property
+    def is_counted(self) -> bool:
+        """Whether its compute is macsim's count: a model after the study."""
+        return self.basis.startswith("counted by macsim")
+
 
 @dataclass(frozen=True)
 class Chip:
@@ -431,13 +436,15 @@ def _joined(rows: list[Row], more: Iterable[Row]) -> list[Row]:
     return [new.pop(_key(row), row) for row in rows] + list(new.values())
 
 
-def load(*, later: bool = False) -> Data:
+def load(*, later: bool = False, uncounted: bool = False) -> Data:
     """Return the tables that come with macsim.
 
     Parameters
     ----------
     later : bool
-        With the models and chips after 2021, whose compute macsim counts.
+        With the models and chips after 2021; the models' compute is macsim's stored count.
+    uncounted : bool
+        With the models after 2021 that have no stored count, too; their compute is 1.
 
     Returns
     -------
@@ -465,8 +472,9 @@ def load(*, later: bool = False) -> Data:
     if later:
         for name, schema, make in (("vision_later.csv", VISION, _vision), ("language_later.csv", LANGUAGE, _language)):
             for row, origin in rows(name, optional(schema, "gflops")):
-                if row["model"] in counts:
-                    models.append(make({**row, "gflops": counts[row["model"]].gflops}, origin))
+                if uncounted or row["model"] in counts:
+                    gflops = counts[row["model"]].gflops if row["model"] in counts else 1.0
+                    models.append(make({**row, "gflops": gflops}, origin))
     return Data(
         tuple(models),
         tuple(_chip(*row) for row in rows("chips.csv", CHIPS)),

@@ -1,0 +1,395 @@
+# What each chart of the study shows: axes, points, lines and what it rests on. Drawn by plots and by the page.
+# Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+"""The charts of the study as data: axes, points, lines, and a note of rows, basis and R²."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from macsim.trends.fits import LogLine, fit, year_of
+from macsim.trends.method import HUMAN_POWER, efficiencies, efficiency_line, energy_of, lines, theoretical_efficiency
+from macsim.trends.recount import compare
+from macsim.trends.tables import Data, ModelRow
+
+__all__ = ["Axis", "Chart", "Series", "charts"]
+
+STUDY = 2021.5  # the study ends in the middle of 2021
+# Okabe and Ito's colours, which can be told apart with every kind of colour vision.
+BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#CC79A7",
+    "#56B4E9",
+    "#000000",
+)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis: what it shows, with its unit."""
+
+    label: str
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points or a line.
+
+    Attributes
+    ----------
+    label : str
+    x, y : tuple of float
+    kind : {'points', 'line', 'band'}
+        A band has its other edge in `low`.
+    names : tuple of str
+        Of the points, one each.
+    colour, marker : str
+        Markers are matplotlib's ``o``, ``s``, ``^``, ``D``, ``v``, ``X``.
+    sizes : tuple of float
+        Areas of the points, relative; empty for equal ones.
+    shades : tuple of float
+        Numbers that colour the points, in place of `colour`.
+    low : tuple of float
+    dashed : bool
+    told : tuple of int
+        Which points have their names written beside them.
+    """
+
+    label: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    kind: str = "points"
+    names: tuple[str, ...] = ()
+    colour: str = BLUE
+    marker: str = "o"
+    sizes: tuple[float, ...] = ()
+    shades: tuple[float, ...] = ()
+    low: tuple[float, ...] = ()
+    dashed: bool = False
+    told: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart.
+
+    Attributes
+    ----------
+    key, title : str
+    x, y : Axis
+    series : tuple of Series
+    note : str
+        Rows, basis and R².
+    shade : str
+        What the shades of points say.
+    """
+
+    key: str
+    title: str
+    x: Axis
+    y: Axis
+    series: tuple[Series, ...]
+    note: str
+    shade: str = ""
+    extra: dict[str, str] = field(default_factory=dict)
+
+
+DATE = Axis("Release date")
+GFLOPS = Axis("GFLOPs of one forward pass (batch 1)", log=True)
+JOULES = Axis("Joules of one inference", log=True)
+TOP1 = Axis("Top-1 accuracy on ImageNet (%)")
+GLUE = Axis("GLUE score")
+WATT = Axis("GFLOPS/W", log=True)
+
+Value = Callable[[ModelRow], float]
+
+
+def _told(line: LogLine) -> str:
+    return f"x{line.per_year:.2f} a year, R² {line.r2:.2f}"
+
+
+def _points(
+    label: str, rows: Sequence[ModelRow], x: Value, y: Value, colour: str, marker: str, *, told: Sequence[str] = ()
+) -> Series:
+    names = tuple(f"{row.name} ({row.date:%Y-%m})" for row in rows)
+    beside = tuple(index for index, row in enumerate(rows) if row.name in told)
+    return Series(
+        label,
+        tuple(x(row) for row in rows),
+        tuple(y(row) for row in rows),
+        names=names,
+        colour=colour,
+        marker=marker,
+        told=beside,
+    )
+
+
+def _when(row: ModelRow) -> float:
+    return year_of(row.date)
+
+
+def _gflops(row: ModelRow) -> float:
+    return row.gflops
+
+
+def _score(row: ModelRow) -> float:
+    return row.score or math.nan
+
+
+def _line(
+    label: str, line: LogLine, colour: str, *, start: float = 0, end: float = 0, band: bool = False
+) -> list[Series]:
+    """Return the line over its rows, dashed beyond them, and the band of the line."""
+    first, last = start or line.first, line.last
+    found = []
+    whole = np.linspace(first, max(last, end), 60)
+    if band and line.points > 2:
+        edges = [line.band(float(one)) for one in whole]
+        low, high = tuple(edge[0] for edge in edges), tuple(edge[1] for edge in edges)
+        xs = tuple(float(one) for one in whole)
+        found.append(Series(f"{label}: 95 % band", xs, high, "band", colour=colour, low=low))
+    xs = tuple(float(one) for one in np.linspace(first, last, 30))
+    found.append(Series(f"{label}: {_told(line)}", xs, tuple(line.at(one) for one in xs), "line", colour=colour))
+    if end > last:
+        xs = tuple(float(one) for one in np.linspace(last, end, 20))
+        ys = tuple(line.at(one) for one in xs)
+        found.append(Series(f"{label}, extended", xs, ys, "line", colour=colour, dashed=True))
+    return found
+
+
+def _basis(rows: Sequence[ModelRow]) -> str:
+    """Say how many rows there are and what they rest on."""
+    transcribed = sum(row.is_of_paper for row in rows)
+    counted = sum(row.is_counted for row in rows)
+    parts = [f"{len(rows)} models"]
+    if transcribed:
+        parts.append(f"{transcribed} transcribed from the paper's table")
+    if counted:
+        parts.append(f"{counted} after the study, counted by macsim")
+    rest = len(rows) - transcribed - counted
+    if rest:
+        parts.append(f"{rest} recalled or from their own publications, not re-read in the paper")
+    return "; ".join(parts)
+
+
+def _three(
+    rows: Sequence[ModelRow], value: Value, kinds: Sequence[tuple[str, str, str]], best: str, *, band: bool
+) -> tuple[list[Series], str]:
+    """Return points by architecture and the three lines, and what is said of them."""
+    study = [row for row in rows if not row.is_counted]
+    later = [row for row in rows if row.is_counted]
+    three = lines(study, value)
+    told = [row.name for row in three.winners]
+    series: list[Series] = []
+    for kind, colour, marker in kinds:
+        some = [row for row in study if row.architecture == kind]
+        if some:
+            series.append(_points(kind, some, _when, value, colour, marker, told=told))
+    end = max((_when(row) for row in later), default=0.0)
+    if later:
+        top = {max(later, key=value).name, max(later, key=_when).name}
+        series.append(_points("after the study (counted by macsim)", later, _when, value, PURPLE, "D", told=tuple(top)))
+    series += _line("all", three.all, BLACK, end=end, band=band)
+    series += _line(best, three.best, RED, end=end)
+    series += _line("mean of the year", three.mean, GREEN, end=end)
+    note = f"{_basis(rows)}. Lines through the {len(study)} of the study; R²: all {three.all.r2:.2f}, {best} "
+    return series, note + f"{three.best.r2:.2f}, mean {three.mean.r2:.2f}."
+
+
+ARCHITECTURES = (("CNN", BLUE, "o"), ("Transformer", ORANGE, "^"), ("Hybrid", SKY, "s"), ("Recurrent", BLUE, "v"))
+TOKENS = ((128, BLUE, "o"), (512, ORANGE, "^"), (1024, SKY, "s"), (2048, PURPLE, "D"))
+WEAK = " The line through all models hangs on which of them are in it."
+
+
+def charts(data: Data) -> list[Chart]:
+    """Return the charts of the study, of high and medium rows.
+
+    Examples
+    --------
+    >>> from macsim import trends
+    >>> [chart.key for chart in charts(trends.load())][:3]
+    ['parameters', 'accuracy-date', 'gflops-date']
+    """
+    vision, language = data.of("vision"), data.of("language")
+    joules = {"vision": energy_of(data, "vision"), "language": energy_of(data, "language")}
+    found = [_parameters(vision), _accuracy_over_time(vision)]
+    series, note = _three(vision, _gflops, ARCHITECTURES, "best of the year", band=True)
+    found.append(Chart("gflops-date", "Vision: compute over the years", DATE, GFLOPS, tuple(series), note + WEAK))
+    found.append(_shaded("accuracy-gflops", "Vision: accuracy against compute", vision, _gflops, GFLOPS))
+    found.append(_tokens("language-gflops-date", "Language: compute over the years", language, _gflops, GFLOPS))
+    found.append(_glue("glue-gflops", "Language: GLUE against compute", language, _gflops, GFLOPS))
+    found.append(_theoretical(data))
+    found += [_adapted(data, domain) for domain in ("vision", "language")]
+    note_of_energy = " Thermal design power and full use of the chip are assumed."
+    series, note = _three(vision, joules["vision"], ARCHITECTURES, "best of the year", band=True)
+    title = "Vision: energy of an inference over the years"
+    found.append(Chart("joules-date", title, DATE, JOULES, tuple(series), note + WEAK + note_of_energy))
+    title = "Language: energy of an inference over the years"
+    found.append(_tokens("language-joules-date", title, language, joules["language"], JOULES))
+    found.append(_shaded("accuracy-joules", "Vision: accuracy against energy", vision, joules["vision"], JOULES))
+    found.append(_glue("glue-joules", "Language: GLUE against energy", language, joules["language"], JOULES))
+    found += [_human(domain, data.of(domain), joules[domain]) for domain in ("vision", "language")]
+    beside = _beside(data)
+    return [*found, beside] if beside else found
+
+
+def _parameters(rows: Sequence[ModelRow]) -> Chart:
+    series, said = [], []
+    for kind, colour, marker in ARCHITECTURES[:3]:
+        some = [row for row in rows if row.architecture == kind and row.params]
+        if not some:
+            continue
+        series.append(_points(kind, some, lambda row: row.params or 0.0, _gflops, colour, marker))
+        if kind == "Hybrid" or len(some) < 5:
+            continue
+        line = fit([math.log10(row.params or 1.0) for row in some], [row.gflops for row in some])
+        ends = [row.params or 0.0 for row in some]
+        xs = tuple(float(x) for x in np.geomspace(min(ends), max(ends), 30))
+        ys = tuple(line.at(math.log10(x)) for x in xs)
+        series.append(
+            Series(f"{kind}: GFLOPs ~ parameters^{line.slope:.2f}, R² {line.r2:.2f}", xs, ys, "line", colour=colour)
+        )
+        said.append(f"{kind} {line.r2:.2f}")
+    note = f"{_basis(rows)}. R² of the lines: {', '.join(said)}."
+    x = Axis("Parameters (millions)", log=True)
+    return Chart("parameters", "Vision: parameters against compute", x, GFLOPS, tuple(series), note)
+
+
+def _accuracy_over_time(rows: Sequence[ModelRow]) -> Chart:
+    series = []
+    for label, colour, marker, some in (
+        ("ImageNet alone", BLUE, "o", [row for row in rows if not row.extra_data]),
+        ("with further data", ORANGE, "s", [row for row in rows if row.extra_data]),
+    ):
+        points = _points(label, some, _when, _score, colour, marker)
+        sizes = tuple(12 + 14 * max(0.0, math.log10(row.gflops) + 1) ** 1.6 for row in some)
+        names = tuple(f"{name}: {row.gflops:.3g} GFLOPs" for name, row in zip(points.names, some, strict=True))
+        series.append(Series(label, points.x, points.y, names=names, colour=colour, marker=marker, sizes=sizes))
+    note = f"{_basis(rows)}. The area of a point grows with the logarithm of its GFLOPs. No line is fitted."
+    return Chart("accuracy-date", "Vision: accuracy over the years", DATE, TOP1, tuple(series), note)
+
+
+def _shaded(key: str, title: str, rows: Sequence[ModelRow], value: Value, x: Axis) -> Chart:
+    series = []
+    for label, marker, some in (
+        ("ImageNet alone", "o", [row for row in rows if not row.extra_data]),
+        ("with further data", "s", [row for row in rows if row.extra_data]),
+    ):
+        points = _points(label, some, value, _score, BLUE, marker)
+        shades = tuple(_when(row) for row in some)
+        series.append(Series(label, points.x, points.y, names=points.names, marker=marker, shades=shades))
+    note = f"{_basis(rows)}. No line is fitted."
+    return Chart(key, title, x, TOP1, tuple(series), note, shade="Release date")
+
+
+def _tokens(key: str, title: str, rows: Sequence[ModelRow], value: Value, y: Axis) -> Chart:
+    study = [row for row in rows if not row.is_counted]
+    later = [row for row in rows if row.is_counted]
+    named = ("ELMo", "BERT-Large", "GPT-2", "Megatron", "GPT-3", "ELECTRA-Small", "Transformer (Vaswani 2017)")
+    series = []
+    for tokens, colour, marker in TOKENS:
+        some = [row for row in study if row.size == tokens]
+        if some:
+            series.append(_points(f"{tokens} tokens", some, _when, value, colour, marker, told=named))
+    end = 0.0
+    if later:
+        end = max(map(_when, later))
+        told = (max(later, key=value).name, "LLaMA 7B", "Llama 3.1 405B", "DeepSeek-V3", "gpt-oss-20b")
+        label = "after the study, 2048 tokens (counted by macsim)"
+        series.append(_points(label, later, _when, value, GREEN, "X", told=told))
+    three = lines(study, value)
+    end = min(end, three.all.last + 2)  # three years of rows carry no line further than that
+    series += _line("all", three.all, BLACK, end=end, band=True)
+    series += _line("most of the year", three.best, RED, end=end)
+    note = f"{_basis(rows)}. Lines through the {len(study)} of the study; R²: all {three.all.r2:.2f}, most of the year "
+    return Chart(key, title, DATE, y, tuple(series), f"{note}{three.best.r2:.2f}. Compute grows with the tokens given.")
+
+
+def _glue(key: str, title: str, rows: Sequence[ModelRow], value: Value, x: Axis) -> Chart:
+    some = [row for row in rows if row.score]
+    points = _points("GLUE test", some, value, _score, BLUE, "o", told=[row.name for row in some])
+    return Chart(key, title, x, GLUE, (points,), f"{_basis(some)}; those with a score. No line is fitted.")
+
+
+PRECISIONS = (("FP32", BLUE, "o"), ("FP16", ORANGE, "^"), ("FP16/FP32 Tensor", GREEN, "s"), ("FP8", PURPLE, "D"))
+
+
+def _theoretical(data: Data) -> Chart:
+    series, said = [], []
+    for precision, colour, marker in PRECISIONS:
+        some = [chip for chip in data.chips if chip.precision == precision]
+        if not some:
+            continue
+        x, y = tuple(year_of(chip.date) for chip in some), tuple(theoretical_efficiency(chip) for chip in some)
+        names = tuple(f"{chip.name} ({chip.date:%Y-%m})" for chip in some)
+        series.append(Series(precision, x, y, names=names, colour=colour, marker=marker))
+        if len(some) > 5:
+            line = fit(x, y)
+            series += _line(precision, line, colour)
+            said.append(f"{precision} {line.r2:.2f}")
+    note = f"{len(data.chips)} rows: peak rate over thermal design power. R²: {', '.join(said)}."
+    return Chart("efficiency", "Chips: theoretical efficiency", Axis("Launch date"), WATT, tuple(series), note)
+
+
+def _adapted(data: Data, domain: str) -> Chart:
+    chips, line = efficiencies(data, domain), efficiency_line(data, domain)
+    series = []
+    for label, colour, marker, own in (("FP32 peak", BLUE, "o", False), ("adapted by throughput", ORANGE, "s", True)):
+        some = [chip for chip in chips if (chip.precision != "FP32") is own]
+        names = tuple(f"{chip.chip}, {chip.precision}: {chip.basis}" for chip in some)
+        x, y = tuple(year_of(chip.date) for chip in some), tuple(chip.gflops_per_watt for chip in some)
+        written = tuple(
+            f"{chip.chip} {chip.precision}" if own else name for chip, name in zip(some, names, strict=True)
+        )
+        told = tuple(range(len(some))) if own else ()
+        series.append(Series(label, x, y, names=written, colour=colour, marker=marker, told=told))
+    series += _line("all", line, BLACK, band=True)
+    low, high = line.slope_band()
+    note = f"{len(chips)} chips. R² {line.r2:.2f}; doubling in {line.doubling:.1f} years; "
+    note += f"x{low:.2f} to x{high:.2f} a year (95 %)."
+    title = f"Chips: efficiency adapted to {domain}"
+    return Chart(f"efficiency-{domain}", title, Axis("Launch date"), WATT, tuple(series), note)
+
+
+def _human(domain: str, rows: Sequence[ModelRow], value: Value) -> Chart:
+    best = "best of the year" if domain == "vision" else "most of the year"
+    series, note = _three(rows, value, ARCHITECTURES, best, band=False)
+    ends = (min(map(_when, rows)), max(map(_when, rows)))
+    for name, label in (
+        ("internal", "a human body, 100 J in a second"),
+        ("external", "what a person uses, 10,000 J in a second"),
+    ):
+        colour, watts = (SKY, ORANGE)[name == "external"], HUMAN_POWER[name]
+        series.append(Series(label, ends, (watts, watts), "line", colour=colour, dashed=True))
+    title = f"{domain.capitalize()}: energy of an inference against a second of a human being"
+    note += " One inference each second would draw as many watts."
+    return Chart(f"human-{domain}", title, DATE, JOULES, tuple(series), note)
+
+
+def _beside(data: Data) -> Chart | None:
+    found = compare(data)
+    if not found:
+        return None
+    series = []
+    for label, colour, marker, pairs in (
+        ("against the published value", BLUE, "o", [(one, one.ratio) for one in found]),
+        ("against the second source", ORANGE, "^", [(one, one.independent) for one in found if one.independent]),
+    ):
+        x, y = tuple(one.row.gflops for one, _ in pairs), tuple(ratio or math.nan for _, ratio in pairs)
+        names = tuple(f"{one.row.name}{': ' + one.cause if one.cause else ''}" for one, _ in pairs)
+        series.append(Series(label, x, y, names=names, colour=colour, marker=marker))
+    ends = (min(one.row.gflops for one in found), max(one.row.gflops for one in found))
+    for edge, label in ((0.97, "3 % less"), (1.03, "3 % more")):
+        series += [Series(label, ends, (edge, edge), "line", colour=BLACK, dashed=True)]
+    near = sum(abs(one.independent - 1) <= 0.03 for one in found if one.independent)
+    both = sum(one.independent is not None for one in found)
+    note = f"{len(found)} models; {near} of {both} agree with the second source within 3 %. The report has the causes."
+    axes = Axis("Published GFLOPs", log=True), Axis("macsim's count / the other")
+    return Chart("recomputed", "Counted by macsim, beside what is published", *axes, tuple(series), note)

@@ -1,0 +1,268 @@
+# The study as a folder: figures, a page, a Markdown report and its tables.
+# Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+"""The study as a folder: Markdown, figures, a page, tables."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from macsim.errors import RequestError
+from macsim.trends.charts import Chart, charts
+from macsim.trends.fits import LogLine, bootstrap
+from macsim.trends.method import efficiency_line, energy_of, forecast, lines
+from macsim.trends.recount import compare
+from macsim.trends.tables import Data
+
+__all__ = ["markdown", "write_report"]
+
+
+def write_report(
+    data: Data, folder: str | os.PathLike[str], progress: Callable[[str, int, int], None] | None = None
+) -> list[str]:
+    """Write the report: ``report.md``, ``index.html``, a figure for each chart and the tables.
+
+    Parameters
+    ----------
+    data : Data
+    folder : path
+        Made when it is not there.
+    progress : callable, optional
+        Called before each file with its name, how many are done, and how many there are.
+
+    Returns
+    -------
+    list of str
+        What was left out, as what it needs is not installed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from macsim import trends
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     missing = write_report(trends.load(), folder)  # doctest: +SKIP
+    """
+    room = Path(folder)
+    room.mkdir(parents=True, exist_ok=True)
+    drawn, missing = charts(data), []
+    names = ["report.md", "index.html", "models.csv", *(f"{chart.key}.svg" for chart in drawn)]
+    pictures = True
+    for index, name in enumerate(names):
+        if progress is not None:
+            progress(name, index, len(names))
+        try:
+            if name == "index.html":
+                from macsim.trends.page import page
+
+                (room / name).write_text(page(drawn), encoding="utf-8")
+            elif name.endswith(".svg") and pictures:
+                from macsim.trends.plots import save
+
+                save(drawn[index - 3], room / name)
+            elif name == "models.csv":
+                _models(data, room / name)
+        except RequestError as error:
+            missing.append(str(error))
+            pictures = pictures and name == "index.html"
+    (room / "report.md").write_text(markdown(data, drawn, pictures=pictures), encoding="utf-8")
+    if progress is not None:
+        progress("", len(names), len(names))
+    return missing
+
+
+def _models(data: Data, path: Path) -> None:
+    """Write every model with its basis and what is worked out for it."""
+    head = ("model", "domain", "date", "gflops", "joules", "params_M", "score", "size", "macsim_gflops")
+    joules = {domain: energy_of(data, domain) for domain in ("vision", "language")}
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow((*head, "confidence", "basis", "note", "origin"))
+        for row in data.models:
+            count = data.count(row.name)
+            values = (row.name, row.domain, row.date, f"{row.gflops:.6g}", f"{joules[row.domain](row):.4g}", row.params)
+            counted = f"{count.gflops:.6g}" if count else ""
+            writer.writerow((*values, row.score, row.size, counted, row.confidence, row.basis, row.note, row.origin))
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    return [*lines, *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows), ""]
+
+
+def _fitted(name: str, line: LogLine, start: float, end: float) -> list[str]:
+    low, high = line.slope_band()
+    years = f"{line.doubling:.1f}" if line.doubling > 0 else "-"
+    return [
+        name,
+        str(line.points),
+        f"{line.at(start):.3g}",
+        f"{line.at(end):.3g}",
+        f"{line.per_year:.2f} ({low:.2f} to {high:.2f})",
+        years,
+        f"{line.r2:.2f}",
+    ]
+
+
+def _fits(data: Data) -> list[str]:
+    rows = []
+    for domain, start, end in (("vision", 2012.415, 2021.5), ("language", 2017.5, 2020.5)):
+        study = [row for row in data.of(domain) if not row.is_counted]
+        best = "best of the year" if domain == "vision" else "most of the year"
+        for what, value in (("GFLOPs", None), ("joules", energy_of(data, domain))):
+            three = lines(study, value)
+            for name, line in (("all", three.all), (best, three.best), ("mean of the year", three.mean)):
+                rows.append(_fitted(f"{domain}, {what}, {name}", line, start, end))
+        rows.append(_fitted(f"GFLOPS/W adapted to {domain}", efficiency_line(data, domain), start, end))
+    head = ("line", "rows", "at its start", "at its end", "a year x (95 %)", "doubles in years", "R²")
+    text = "Vision is read at 2012-06 and 2021-07, language at 2017-07 and 2020-07, inside the years of the rows."
+    return ["## Lines", "", text, "", *_table(head, rows)]
+
+
+def _sensitivity(data: Data) -> list[str]:
+    rows = []
+    for domain in ("vision", "language"):
+        study = [row for row in data.of(domain) if not row.is_counted]
+        dates = [row.date for row in study]
+        for what, value in (
+            ("GFLOPs", [row.gflops for row in study]),
+            ("joules", [*map(energy_of(data, domain), study)]),
+        ):
+            for name, families in (("models", None), ("dates, as families share one", dates)):
+                drawn = bootstrap(dates, value, families, draws=400)
+                low, middle, high = drawn.per_year
+                ends = [f"{one:.2f}" for one in drawn.r2]
+                rows.append(
+                    [
+                        f"{domain}, {what}",
+                        name,
+                        f"{middle:.2f} ({low:.2f} to {high:.2f})",
+                        f"{ends[1]} ({ends[0]} to {ends[2]})",
+                    ]
+                )
+    head = ("line through all", "what is drawn", "a year x (95 %)", "R² (95 %)")
+    text = "Rows drawn again with replacement, 400 times: how much a line hangs on which models are in it."
+    return ["## How sure the lines through all models are", "", text, "", *_table(head, rows)]
+
+
+def _use(data: Data) -> list[str]:
+    rows = []
+    for domain in ("vision", "language"):
+        study = [row for row in data.of(domain) if not row.is_counted]
+        three = lines(study, energy_of(data, domain))
+        for name, line in (("all", three.all), ("best" if domain == "vision" else "most", three.best)):
+            for each in (10, 1000, 86_400):
+                found = forecast(line, line.last, inferences=each)
+                rows.append(
+                    [
+                        f"{domain}, {name}",
+                        f"{found.date:.1f}",
+                        f"{each:,}",
+                        f"{found.joules:.3g} ({found.low:.2g} to {found.high:.2g})",
+                        f"{found.per_person:.3g}",
+                        f"{found.of_internal:.2g}",
+                    ]
+                )
+    head = (
+        "line",
+        "date",
+        "inferences of a person in a day",
+        "J each (95 % of models)",
+        "W of a person",
+        "of a body's 100 W",
+    )
+    text = "One inference says little: what it is multiplied by decides. 86,400 in a day are one each second."
+    return ["## What use multiplies", "", text, "", *_table(head, rows)]
+
+
+def _recounted(data: Data) -> list[str]:
+    found = compare(data)
+    near = sum(abs(one.independent - 1) <= 0.03 for one in found if one.independent)
+    both = sum(one.independent is not None for one in found)
+    rows = []
+    for one in sorted(found, key=lambda one: (one.row.domain != "vision", one.row.date)):
+        second = f"{one.row.independent:.4g}" if one.row.independent else ""
+        ratio = f"{one.independent:.3f}" if one.independent else ""
+        size = f"{one.count.size} {'px' if one.row.domain == 'vision' else 'tokens'}"
+        rows.append(
+            [
+                one.row.name,
+                size,
+                f"{one.count.gflops:.4g}",
+                f"{one.row.gflops:.4g}",
+                f"{one.ratio:.3f}",
+                second,
+                ratio,
+                one.cause,
+            ]
+        )
+    head = ("model", "at", "macsim", "published", "ratio", "second source", "ratio", "cause, where more than 3 %")
+    text = (
+        f"GFLOPs, a multiply-accumulate being 2. {near} of {both} models agree with a second public source within 3 %. "
+        "`macsim trends --recount counts.csv` counts them again."
+    )
+    return ["## Counted again by macsim", "", text, "", *_table(head, rows)]
+
+
+def _later(data: Data) -> list[str]:
+    rows = [row for row in data.models if row.is_counted]
+    if not rows:
+        return []
+    joules = {domain: energy_of(data, domain) for domain in ("vision", "language")}
+    cells = []
+    for row in sorted(rows, key=lambda row: (row.domain != "vision", row.date)):
+        score = f"{row.score:g}" if row.score else ""
+        size = f"{row.size} {'px' if row.domain == 'vision' else 'tokens'}"
+        cells.append(
+            [
+                row.name,
+                f"{row.date:%Y-%m}",
+                size,
+                f"{row.params or 0:,.0f}",
+                f"{row.gflops:.4g}",
+                f"{joules[row.domain](row):.3g}",
+                score,
+                f"{row.basis}{'; ' + row.note if row.note else ''}",
+            ]
+        )
+    head = ("model", "date", "at", "parameters (M)", "GFLOPs", "J, line extended", "top-1", "basis")
+    text = (
+        "Their compute is macsim's count. Joules follow the study's efficiency line, extended beyond its chips of 2021."
+    )
+    return ["## After the study", "", text, "", *_table(head, cells)]
+
+
+def markdown(data: Data, drawn: Sequence[Chart] = (), *, pictures: bool = False) -> str:
+    """Return the report as Markdown.
+
+    Examples
+    --------
+    >>> from macsim import trends
+    >>> markdown(trends.load()).splitlines()[0]
+    '# Compute and energy of inference over the years'
+    """
+    transcribed = [row for row in data.models if row.is_of_paper]
+    text = [
+        "# Compute and energy of inference over the years",
+        "",
+        "After R. Desislavov, F. Martínez-Plumed, J. Hernández-Orallo, *Compute and Energy Consumption Trends in Deep "
+        "Learning Inference*, arXiv 2109.05472: one forward pass at batch 1, energy as compute over the efficiency of "
+        "chips at the release date. Thermal design power and full use of the chip are assumed.",
+        "",
+        f"Of {len(data.models)} models, {len(transcribed)} rows are transcribed from the paper's table. The others are "
+        "recalled, from their own publications or counted, and no figure of the paper: `models.csv` has the basis of "
+        "each. Lines go through rows of high and medium confidence.",
+        "",
+        *_fits(data),
+        *_sensitivity(data),
+        *_use(data),
+    ]
+    if drawn:
+        text += ["## Figures", ""]
+        for chart in drawn:
+            text += [f"### {chart.title}", ""]
+            text += [f"![{chart.title}]({chart.key}.svg)", ""] if pictures else []
+            text += [chart.note, ""]
+    text += [*_recounted(data), *_later(data)]
+    return "\n".join(text)
