@@ -44,7 +44,20 @@ def test_everything_public_is_documented(name: str) -> None:
 
 def test_the_public_names() -> None:
     """A name that goes or comes is a decision."""
-    classes = {"Call", "Cost", "Diagnostic", "Expr", "Groups", "Model", "Registry", "Report", "Row", "Tensor", "Total"}
+    classes = {
+        "Call",
+        "Cost",
+        "Diagnostic",
+        "Expr",
+        "Groups",
+        "Model",
+        "Registry",
+        "Report",
+        "Row",
+        "Tensor",
+        "Total",
+        "Training",
+    }
     errors = {"MacsimError", "ReadError", "RequestError", "TraceError", "UnknownWorkError"}
     others = {"alias", "analyze", "ceil_div", "count", "load", "max", "min", "op", "rules"}
     assert set(PUBLIC) == classes | errors | others
