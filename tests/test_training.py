@@ -384,6 +384,15 @@ def test_saved_as_torch_saves(name: str) -> None:
     assert abs(got - want) <= 0.1 * want, (got, want)
 
 
+@pytest.mark.parametrize("train", [False, True])
+def test_dropout(train: bool) -> None:
+    """4 x 8 of 4 bytes: what goes into either layer, and of a dropout its mask and its result."""
+    model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Dropout(), nn.Linear(8, 2)).train(train)
+    got = step(model, (4, 8))
+    assert got.memory.saved == 128 + 128 + (32 + 128 if train else 0)
+    assert got.backward.by("op")["aten::dropout"].work["mul"] == (64 if train else 0)
+
+
 # The optimiser. -------------------------------------------------------------------------------------------------------
 
 # Of n parameters in 32 bits: operations by kind, states, bytes read and written for each. Adam: both averages

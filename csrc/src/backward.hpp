@@ -92,6 +92,7 @@ class Backward {
   void collect();
 
   // Memory.
+  bool draws(const Step& step);
   void find_memories();
   void find_segments();
   std::string segment_of(const Step& step) const;

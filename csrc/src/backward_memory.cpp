@@ -32,6 +32,16 @@ std::string_view fitting(std::string_view pattern, std::string_view scope) {
 
 }  // namespace
 
+// Of what a run in evaluation passes on as it is, such as a dropout, training may make something new.
+bool Backward::draws(const Step& step) {
+  const Match* match = found_.matches[node_of(step).op];
+  if (match == nullptr || !match->gradient()) return false;
+  const Cost none;
+  Gradient g(none);
+  prepare(step, g);
+  return match->gradient()(walk_.look(step.frame, step.node), g) && !g.kept_.is(0);
+}
+
 // A row without work and traffic whose result has its input's dtype is a view of it.
 void Backward::find_memories() {
   made_.assign(memory_.size(), SIZE_MAX);
@@ -48,6 +58,7 @@ void Backward::find_memories() {
     const Span<ValueId> inputs = frame.graph->inputs_of(node), outputs = frame.graph->outputs_of(node);
     bool idle = row != kNone && report_.trust(row) == Trust::exact && !inputs.empty() && inputs[0] != kNone;
     for (std::size_t c = 0; c < kColumns && idle; ++c) idle = report_.at(static_cast<Column>(c), row).is(0);
+    idle = idle && !draws(step);
     for (const ValueId id : outputs) {
       if (id == kNone) continue;
       made_[place(step.frame, id)] = at;

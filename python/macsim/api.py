@@ -117,7 +117,7 @@ def analyze(
 
 
 def _checked(report: Report, strict: bool, training: bool | Training) -> Report:
-    if training:
+    if training is not False:
         report._training = trained(report, Training() if training is True else training)
     if strict and report.trust == "unknown":
         ops: dict[str, int] = {}

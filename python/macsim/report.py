@@ -193,7 +193,7 @@ class Report:
         >>> import macsim
         >>> report = macsim.count("examples/resnet50.onnx", shapes=(1, 3, 224, 224), training=True)
         >>> report.training.memory.optimizer  # two states of 4 bytes for each of 25,557,032 parameters
-        204244096
+        204456256
         """
         if self._training is None:
             raise RequestError("the model was counted without training: give count(..., training=True)")

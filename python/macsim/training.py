@@ -5,9 +5,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from macsim import _core
 from macsim.groups import Key
@@ -26,8 +25,7 @@ Optimizer: TypeAlias = Literal["none", "sgd", "momentum", "adam", "adamw", "adam
 PASSES = ("forward", "backward", "recompute")
 
 
-@dataclass(frozen=True)
-class Training:
+class Training(NamedTuple):
     """What is trained, and how: an argument of `macsim.count`.
 
     In names ``*`` stands for any text.
@@ -59,15 +57,14 @@ class Training:
     master: bool = False
 
 
-@dataclass(frozen=True)
-class Amounts:
+class Amounts(NamedTuple):
     """Work by kind, FLOPs, and bytes read and written."""
 
-    work: dict[str, Number] = field(default_factory=dict)
-    flops: Number = 0
-    read: Number = 0
-    weights: Number = 0
-    written: Number = 0
+    work: dict[str, Number]
+    flops: Number
+    read: Number
+    weights: Number
+    written: Number
 
     @property
     def macs(self) -> Number:
@@ -80,8 +77,7 @@ class Amounts:
         return self.read + self.weights + self.written
 
 
-@dataclass(frozen=True)
-class Memory:
+class Memory(NamedTuple):
     """Bytes that a training step needs at once."""
 
     weights: Number  #: the parameters and buffers
@@ -96,8 +92,7 @@ class Memory:
         return self.weights + self.gradients + self.optimizer + self.saved + self.recomputed
 
 
-@dataclass(frozen=True)
-class Parameter:
+class Parameter(NamedTuple):
     """A tensor of the model that is trained."""
 
     name: str
@@ -106,8 +101,7 @@ class Parameter:
     bytes: Number
 
 
-@dataclass(frozen=True)
-class Passes:
+class Passes(NamedTuple):
     """A group of rows in each of the passes."""
 
     name: str
@@ -235,7 +229,7 @@ class TrainingReport:
                 "work": {kind: plain(part.work[kind]) for kind in WORK},
             }
 
-        memory = {name: plain(getattr(self.memory, name)) for name in (*Memory.__annotations__, "total")}
+        memory = {name: plain(getattr(self.memory, name)) for name in (*Memory._fields, "total")}
         return {
             "optimizer_name": self.options.optimizer,
             **{name: amounts(getattr(self, name).total) for name in PASSES},
