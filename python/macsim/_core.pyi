@@ -414,8 +414,12 @@ class Tape:
         """Announce an input of a graph: a node, and what it says of itself."""
     def stored_node(self, node: Any, val: Any, name: str, buffer: bool) -> int | None:
         """Announce a tensor of the model that is an input of a graph, and return how many elements it has."""
-    def announce(self, tensors: list[tuple[Any, str, bool]]) -> None:
-        """Announce the model's tensors: each with its name and whether it is a buffer."""
+    def announce(self, modules: dict[Any, str], unusual: Any) -> tuple[list[int], list[Any]]:
+        """Announce the parameters and buffers of modules, given with their paths, each once.
+
+        ``unusual(name, tensor)`` is told of those that are not of torch's two plain classes. Returns how many elements
+        each module's own parameters have, and the buffers that are not of real numbers, or are a single one.
+        """
     def sparse(self, tensor: Any, stored: int | None) -> None:
         """Say how many elements of a tensor are stored; None: nobody knows."""
     def know(self, tensor: Any, known: bool) -> None:
@@ -424,6 +428,8 @@ class Tape:
         """Return the number of a scope."""
     def knows(self, tensor: Any) -> bool:
         """Return whether the tensor is a value of the model."""
+    def owner(self, tensor: Any) -> str | None:
+        """Return the path of the module that a tensor of the model's belongs to; None: it is none."""
     def same(self, to: Any, from_: Any) -> None:
         """Let a tensor be the value that another is."""
     def symbol(self, name: str, why: str) -> None:
@@ -441,16 +447,32 @@ class Tape:
         """Return the ledger; the tape is then of no more use."""
 
 @final
-class GraphWalk:
-    """Records the plain calls of a graph of torch.fx: of operators with a row, on known tensors, that make one tensor.
+class ModuleStates:
+    """What modules of torch hold, so that they are left as they were found; of one thread at a time."""
 
-    ``reading(target)`` gives the plan of an operator whose calls may be plain, and whether they change their first
-    argument, or None; ``scope_of(node)`` the number of the scope that its stack of modules says, or None.
+    def __init__(self) -> None: ...
+    def enter(self, modules: list[Any]) -> None:
+        """Note what modules hold that no other count under way has noted, and have them evaluate."""
+    def leave(self, modules: list[Any]) -> None:
+        """Put back what modules held, where no other count runs them."""
+
+@final
+class GraphWalk:
+    """Records the plain calls of a graph of torch.fx: of operators with a row, on known tensors, that make tensors.
+
+    ``torch`` says what is in graphs: ``reading(target)`` gives the plan of an operator whose calls may be plain, and
+    whether they change their first argument, or None; ``paths`` has the paths of modules by the names of their calls,
+    and ``enter(name, said)`` gives that of another; the classes ``tensor`` and ``node``; ``getitem``.
     """
 
-    def __init__(self, tape: Tape, reading: Any, scope_of: Any, tensor: type, node: type) -> None: ...
-    def walk(self, nodes: list[Any], start: int, outer: int) -> int:
-        """Record nodes from ``start`` on, and return the position of the first that is no plain call."""
+    def __init__(self, tape: Tape, torch: dict[str, Any]) -> None: ...
+    def walk(self, nodes: list[Any], start: int, outer: str, announced: bool) -> int:
+        """Record nodes from ``start`` on, and return the position of the first that is no plain call.
+
+        The graph's inputs are passed over when they are ``announced``.
+        """
+    def part(self, to: Any, node: Any, number: int) -> None:
+        """Let a tensor be the value that is a part of a node's results."""
 
 @final
 class Ledger:

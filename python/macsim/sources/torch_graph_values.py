@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import fx
+from torch.export.graph_signature import InputKind
 from torch.utils._pytree import tree_leaves
 
 from macsim.errors import TraceError
@@ -108,20 +109,20 @@ def name_of(model: Any) -> str:
 # Exported programs. ---------------------------------------------------------------------------------------------------
 
 
-def stored_of(exported: torch.export.ExportedProgram) -> dict[str, tuple[str, str]]:
-    """Return the kind and the qualified name of every tensor of the model's, by the placeholder's name."""
+def stored_of(exported: torch.export.ExportedProgram) -> dict[str, tuple[bool, str]]:
+    """Return whether each tensor of the model's is a buffer, and its qualified name, by the placeholder's name."""
+    buffers = {InputKind.PARAMETER: False, InputKind.BUFFER: True, InputKind.CONSTANT_TENSOR: True}
     return {
-        spec.arg.name: (spec.kind.name, spec.target)
+        spec.arg.name: (buffers[spec.kind], spec.target)
         for spec in exported.graph_signature.input_specs
-        if spec.target is not None and spec.kind.name in ("PARAMETER", "BUFFER", "CONSTANT_TENSOR")
+        if spec.target is not None and spec.kind in buffers
     }
 
 
 def user_inputs(exported: torch.export.ExportedProgram, nodes: list[fx.Node]) -> dict[str, Any]:
     """Return what an exported program says of its inputs, by name."""
-    named = {node.name: node for node in nodes}
-    specs = [one for one in exported.graph_signature.input_specs if one.kind.name == "USER_INPUT"]
-    return {one.arg.name: named[one.arg.name].meta.get("val") for one in specs if one.arg.name in named}
+    names = {one.arg.name for one in exported.graph_signature.input_specs if one.kind is InputKind.USER_INPUT}
+    return {node.name: node.meta.get("val") for node in nodes if node.name in names}
 
 
 def named(nodes: list[fx.Node]) -> dict[str, Any]:

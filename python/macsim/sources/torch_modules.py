@@ -6,15 +6,15 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from operator import is_
 from typing import Any
 
 import torch
 from torch import nn
 
-from macsim.modules import Called, note_parameters
+from macsim import _core
+from macsim.modules import Called
 
 __all__ = ["class_name", "left_as_found", "module_paths", "noted", "unwrapped", "watching"]
 
@@ -46,72 +46,24 @@ def module_paths(model: nn.Module) -> dict[nn.Module, str]:
     return paths
 
 
-def named_parameters(paths: Mapping[nn.Module, str]) -> Iterator[tuple[str, int]]:
-    """Yield the path and the number of elements of every parameter, each once."""
-    seen: set[int] = set()
-    for module, path in paths.items():
-        for name, tensor in module._parameters.items():
-            if tensor is not None and id(tensor) not in seen:
-                seen.add(id(tensor))
-                yield f"{path}.{name}" if path else name, tensor.numel()
-
-
 def class_name(module: nn.Module) -> str:
     """Return the name of a module's class, of TorchScript that of the class it was made from."""
     made_from = getattr(module, "original_name", "") if _is_script(module) else ""
     return str(made_from) or type(module).__name__
 
 
-def noted(modules: dict[str, Called], paths: Mapping[nn.Module, str]) -> dict[str, Called]:
-    """Return what was called, with the parameters of each. What TorchScript calls is not seen: that is one module."""
-    root = next(iter(paths), None)
-    if root is None:
+def noted(modules: dict[str, Called], root: nn.Module | None) -> dict[str, Called]:
+    """Return what was called. What TorchScript calls is not seen: that is one module."""
+    if root is None or not _is_script(root):
         return modules
-    if not _is_script(root):
-        note_parameters(modules, named_parameters(paths))
-        return modules
-    elements = sum(count for _, count in named_parameters(paths))
-    return {"": Called(class_name(root), 1, elements)}
+    return {"": Called(class_name(root), 1, sum(called.parameters for called in modules.values()))}
 
 
 def _is_script(module: nn.Module) -> bool:
     return isinstance(module, torch.jit.ScriptModule)
 
 
-class _State:
-    """What a module holds, as it was before the first of the counts that are under way."""
-
-    __slots__ = ("before", "buffers", "children", "counts", "module", "parameters")
-
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module  # stays alive, so that its identity stays its own
-        self.counts = 0
-        self.before = vars(module).copy()
-        self.parameters, self.buffers = module._parameters.copy(), module._buffers.copy()
-        self.children = module._modules.copy()
-        vars(module)["training"] = False
-
-    def put_back(self) -> None:
-        state = vars(self.module)
-        if "training" in self.before:
-            state["training"] = self.before["training"]
-        if not _same(state, self.before):
-            for name in [name for name in state if name not in self.before]:
-                del state[name]
-            state.update(self.before)
-        for name, then in (("_parameters", self.parameters), ("_buffers", self.buffers), ("_modules", self.children)):
-            now = state[name]
-            if (now or then) and not _same(now, then):
-                now.clear()
-                now.update(then)
-
-
-def _same(now: dict[str, Any], then: dict[str, Any]) -> bool:
-    """Whether they hold the same objects under the same names, in order. By identity: of tensors == is work."""
-    return len(now) == len(then) and all(map(is_, now.values(), then.values())) and list(now) == list(then)
-
-
-_states: dict[int, _State] = {}
+_states = _core.ModuleStates()
 _states_lock = threading.Lock()
 
 
@@ -124,22 +76,13 @@ def left_as_found(modules: list[nn.Module]) -> Iterator[None]:
     scripts = [m for m in modules if _is_script(m)]
     plain = [m for m in modules if not _is_script(m)]
     with _states_lock:
-        for module in plain:
-            state = _states.get(id(module))
-            if state is None:
-                state = _states[id(module)] = _State(module)
-            state.counts += 1
+        _states.enter(plain)
     try:
         with _scripts_as_found(scripts):
             yield
     finally:
         with _states_lock:
-            for module in plain:
-                state = _states[id(module)]
-                state.counts -= 1
-                if state.counts == 0:
-                    del _states[id(module)]
-                    state.put_back()
+            _states.leave(plain)
 
 
 @contextmanager
