@@ -23,8 +23,13 @@ void bind_tape(py::module_& m) {
            py::arg("results"), "Record a call with its results.")
       .def("input_node", &Tape::input_node, py::arg("node"), py::arg("val"), py::arg("name"),
            "Announce an input of a graph.")
-      .def("stored_node", &Tape::stored_node, py::arg("node"), py::arg("val"), py::arg("name"), py::arg("buffer"),
-           "Announce a tensor of the model that is an input of a graph; how many elements it has.")
+      .def(
+          "stored_node",
+          [](Tape& tape, const py::object& node, const py::object& val, std::string_view name, bool buffer) {
+            return tape.stored_node(node, val.ptr(), name, buffer);
+          },
+          py::arg("node"), py::arg("val"), py::arg("name"), py::arg("buffer"),
+          "Announce a tensor of the model that a node of a graph stands for; how many elements it has.")
       .def("input", &Tape::input, py::arg("tensor"), py::arg("name"), "Announce an input.")
       .def(
           "stored",
@@ -58,6 +63,8 @@ void bind_tape(py::module_& m) {
       .def("leave", &ModuleStates::leave, py::arg("modules"), "Put back what they held.");
   py::class_<GraphWalk>(m, "GraphWalk", "Records the plain calls of a graph of torch.fx.")
       .def(py::init<Tape&, const py::dict&>(), py::arg("tape"), py::arg("torch"), py::keep_alive<1, 2>())
+      .def("stored", &GraphWalk::stored, py::arg("inputs"), py::arg("specs"), py::arg("kinds"), py::arg("state"),
+           "Announce the tensors of an exported program's model.")
       .def("walk", &GraphWalk::walk, py::arg("nodes"), py::arg("start"), py::arg("outer"), py::arg("announced"),
            "Record nodes from ``start`` on; the position of the first that is no plain call.")
       .def("part", &GraphWalk::part, py::arg("to"), py::arg("node"), py::arg("number"),

@@ -44,6 +44,52 @@ bool each(PyObject* one, const Do& act) {
 
 }  // namespace
 
+// Where the elements of a tensor are, or the tensor itself.
+std::size_t GraphWalk::place_of(PyObject* tensor) const {
+  const auto address = py::reinterpret_steal<py::object>(PyObject_CallMethodNoArgs(tensor, data_ptr_name_.ptr()));
+  if (!address) {
+    if (PyErr_ExceptionMatches(PyExc_RuntimeError) == 0) throw py::error_already_set();  // NotImplementedError is one
+    PyErr_Clear();
+  }
+  const std::size_t place = address ? PyLong_AsSize_t(address.ptr()) : 0;
+  return place != 0 ? place : reinterpret_cast<std::size_t>(tensor);
+}
+
+py::tuple GraphWalk::stored(const py::list& inputs, const py::list& specs, const py::list& kinds,
+                            const py::dict& state) {
+  py::dict spec_of;
+  for (const py::handle spec : specs) spec_of[get(get(spec.ptr(), arg_name_).ptr(), name_name_)] = spec;
+  py::list others;
+  std::unordered_map<std::string_view, std::int64_t> parameters;
+  std::unordered_multimap<std::size_t, PyObject*> placed;
+  for (const py::handle node : inputs) {
+    PyObject* spec = item(spec_of.ptr(), get(node.ptr(), name_name_).ptr());
+    PyObject* val = item(get(node.ptr(), meta_name_).ptr(), val_name_.ptr());
+    const py::object kind = spec == nullptr ? py::none() : get(spec, kind_name_);
+    const auto number = std::find_if(kinds.begin(), kinds.end(), [&](py::handle one) { return one.is(kind); });
+    if (number == kinds.end() || val == nullptr || !is_tensor(val)) {
+      others.append(node);
+      continue;
+    }
+    const py::object name = get(spec, target_name_), self = py::reinterpret_borrow<py::object>(node);
+    PyObject* held = item(state.ptr(), name.ptr());
+    const std::size_t place = held == nullptr ? 0 : place_of(held);
+    const auto [from, to] = placed.equal_range(place);
+    const auto tied = std::find_if(from, to, [&](const auto& one) { return tape_.is_like(one.second, val); });
+    if (tied != to) {
+      tape_.same(self, py::reinterpret_borrow<py::object>(tied->second));
+      continue;
+    }
+    const bool buffer = number != kinds.begin();
+    const std::int64_t elements = tape_.stored_node(self, val, py::cast<std::string_view>(name), buffer);
+    if (held != nullptr) placed.emplace(place, node.ptr());
+    if (!buffer) parameters[*tape_.owner(node.ptr())] += elements;
+  }
+  py::dict elements;
+  for (const auto& [path, own] : parameters) elements[py::str(path.data(), path.size())] = own;
+  return py::make_tuple(std::move(elements), std::move(others));
+}
+
 std::size_t GraphWalk::walk(const py::list& nodes, std::size_t from, const std::string& outer, bool announced) {
   const Outer around{outer, tape_.scope(outer)};
   const auto count = static_cast<std::size_t>(PyList_GET_SIZE(nodes.ptr()));
@@ -148,9 +194,6 @@ bool GraphWalk::call(PyObject* node, const Outer& outer) {
   const py::object meta = get(node, meta_name_);
   if (!PyDict_Check(meta.ptr())) return false;
   PyObject* val = item(meta.ptr(), val_name_.ptr());
-  const auto is_tensor = [&](PyObject* one) {
-    return PyObject_TypeCheck(one, reinterpret_cast<PyTypeObject*>(tensor_.ptr())) != 0;
-  };
   if (val == nullptr) return false;
   const bool several = PyTuple_Check(val) || PyList_Check(val);
   if (several ? how.in_place : !is_tensor(val)) return false;

@@ -26,8 +26,15 @@ class GraphWalk {
         enter_(from["enter"]),
         tensor_(from["tensor"]),
         node_(from["node"]),
-        getitem_(from["getitem"]) {}
+        getitem_(from["getitem"]),
+        args_name_(from["args"]),
+        kwargs_name_(from["kwargs"]) {}
 
+  /// Announces the tensors of an exported program's model. `inputs`: its placeholders; `specs`: what it says of them;
+  /// `kinds`: those that are tensors, first the one of parameters; `state`: the tensors by name. Tied weights, the same
+  /// object or two of one type at the same place, are one. The number of elements of parameters by the path of their
+  /// module, and the other placeholders.
+  py::tuple stored(const py::list& inputs, const py::list& specs, const py::list& kinds, const py::dict& state);
   /// Records nodes from the given one on, inside the module `outer`; the position of the first that is not plain.
   /// `announced`: so are the graph's inputs.
   std::size_t walk(const py::list& nodes, std::size_t from, const std::string& outer, bool announced);
@@ -52,6 +59,10 @@ class GraphWalk {
   bool step(PyObject* node, const Outer& outer, bool announced);
   bool call(PyObject* node, const Outer& outer);
   bool take(PyObject* node);
+  std::size_t place_of(PyObject* tensor) const;
+  bool is_tensor(PyObject* one) const {
+    return PyObject_TypeCheck(one, reinterpret_cast<PyTypeObject*>(tensor_.ptr())) != 0;
+  }
 
   Tape& tape_;
   py::object reading_;
@@ -61,9 +72,10 @@ class GraphWalk {
   std::unordered_map<PyObject*, std::uint32_t> numbers_;  ///< of paths, which `paths` keeps alive
   std::unordered_map<PyObject*, std::vector<ValueId>> several_;
   py::str op_name_ = interned("op"), target_name_ = interned("target"), meta_name_ = interned("meta"),
-          val_name_ = interned("val"), args_name_ = interned("args"), kwargs_name_ = interned("kwargs"),
-          stack_name_ = interned("nn_module_stack"), call_function_ = interned("call_function"),
-          placeholder_ = interned("placeholder");
+          val_name_ = interned("val"), args_name_, kwargs_name_, stack_name_ = interned("nn_module_stack"),
+          call_function_ = interned("call_function"), placeholder_ = interned("placeholder"),
+          name_name_ = interned("name"), kind_name_ = interned("kind"), arg_name_ = interned("arg"),
+          data_ptr_name_ = interned("data_ptr");
 
   static py::str interned(const char* text) { return py::reinterpret_steal<py::str>(PyUnicode_InternFromString(text)); }
 };

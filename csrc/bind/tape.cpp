@@ -122,15 +122,15 @@ void Tape::within(const py::object& times, const std::string& floor, const std::
                   because);
 }
 
-py::object Tape::stored_node(const py::object& node, const py::object& val, const std::string& as, bool buffer) {
-  Type type = type_of(val.ptr());
+std::int64_t Tape::stored_node(const py::object& node, PyObject* val, std::string_view as, bool buffer) {
+  Type type = type_of(val);
   Dim elements = 1;
   for (const Dim& dim : type.shape) elements *= dim;
   const ValueId id = builder_.stored(as, std::move(type), buffer);
   name(node, id);
   builder_.use(id);
   own(id, as);
-  return elements.constant() ? py::object(py::int_(*elements.constant())) : py::none();
+  return elements.constant().value_or(0);
 }
 
 Report Tape::finish(const py::object& results) {

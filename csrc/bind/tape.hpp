@@ -169,8 +169,13 @@ class Tape {
   void input_node(const py::object& node, const py::object& val, const std::string& as) {
     name(node, builder_.input(as, type_of(val.ptr())));
   }
-  /// How many elements it has; None: that is no number.
-  py::object stored_node(const py::object& node, const py::object& val, const std::string& as, bool buffer);
+  /// How many elements it has; 0: nobody knows.
+  std::int64_t stored_node(const py::object& node, PyObject* val, std::string_view as, bool buffer);
+  /// Whether a node stands for a tensor of this one's type.
+  bool is_like(PyObject* node, PyObject* val) {
+    const Type &ours = builder_.type(id_of(node)), theirs = type_of(val);
+    return ours.dtype == theirs.dtype && ours.shape == theirs.shape;
+  }
   /// The module that a tensor of the model's belongs to; nullopt: it is none.
   std::optional<std::string_view> owner(PyObject* one) const {
     const auto at = ids_.find(one);

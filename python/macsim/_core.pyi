@@ -412,8 +412,8 @@ class Tape:
         """Announce a tensor of the model."""
     def input_node(self, node: Any, val: Any, name: str) -> None:
         """Announce an input of a graph: a node, and what it says of itself."""
-    def stored_node(self, node: Any, val: Any, name: str, buffer: bool) -> int | None:
-        """Announce a tensor of the model that is an input of a graph, and return how many elements it has."""
+    def stored_node(self, node: Any, val: Any, name: str, buffer: bool) -> int:
+        """Announce a tensor of the model that a node of a graph stands for, and return how many elements it has."""
     def announce(self, modules: dict[Any, str], unusual: Any) -> tuple[list[int], list[Any]]:
         """Announce the parameters and buffers of modules, given with their paths, each once.
 
@@ -462,10 +462,19 @@ class GraphWalk:
 
     ``torch`` says what is in graphs: ``reading(target)`` gives the plan of an operator whose calls may be plain, and
     whether they change their first argument, or None; ``paths`` has the paths of modules by the names of their calls,
-    and ``enter(name, said)`` gives that of another; the classes ``tensor`` and ``node``; ``getitem``.
+    and ``enter(name, said)`` gives that of another; the classes ``tensor`` and ``node``; ``getitem``; ``args`` and
+    ``kwargs``, the names of a node's attributes that hold its arguments.
     """
 
     def __init__(self, tape: Tape, torch: dict[str, Any]) -> None: ...
+    def stored(
+        self, inputs: list[Any], specs: list[Any], kinds: list[Any], state: dict[str, Any]
+    ) -> tuple[dict[str, int], list[Any]]:
+        """Announce the tensors of an exported program's model, by what it says of its placeholders.
+
+        Of ``kinds``, which are tensors, the first is that of parameters; ``state`` are the tensors by name. Returns the
+        number of elements of parameters by the path of their module, and the other placeholders.
+        """
     def walk(self, nodes: list[Any], start: int, outer: str, announced: bool) -> int:
         """Record nodes from ``start`` on, and return the position of the first that is no plain call.
 

@@ -16,19 +16,19 @@ from torch._ops import HigherOrderOperator, OpOverload
 from macsim import _core
 from macsim.custom import Registry
 from macsim.errors import TraceError
-from macsim.modules import Called, note_parameters
+from macsim.modules import Called
 from macsim.sources.torch_expansion import Expansion
 from macsim.sources.torch_formulas import tape_of
 from macsim.sources.torch_graph_values import (
+    STORED,
     Value,
     class_name,
     facts,
-    identity_of,
+    elements_of,
     name_of,
     named,
     path_of,
     plain,
-    stored_of,
     user_inputs,
     user_results,
     values,
@@ -82,31 +82,20 @@ def walk(
     """Count a graph from its nodes. Given inputs and shapes take the place of the sizes that it leaves open."""
     walker = Walker(model, registry)
     exported = isinstance(model, torch.export.ExportedProgram)
+    module = model.graph_module if exported else model
     nodes = [node for node in model.graph.nodes if node.op == "placeholder"]
-    stored = stored_of(model) if exported else {}
+    if exported:
+        specs = model.graph_signature.input_specs
+        parameters, nodes = walker.plain.stored(nodes, specs, list(STORED), model.state_dict)
+    else:
+        parameters = elements_of(module)
     walker.sizes.call([node.meta.get("val") for node in nodes])
     walker.sizes.fit(user_inputs(model, nodes) if exported else named(nodes), inputs, kwargs, shapes)
-    parameters: list[tuple[str, int]] = []
-    same: dict[Any, fx.Node] = {}
     for node in nodes:
-        val = node.meta.get("val")
-        held = stored.get(node.name)
-        if held is None or not isinstance(val, torch.Tensor):
-            walker.input(node, val)
-            continue
-        buffer, name = held
-        first = same.setdefault(identity_of(model, name), node)
-        if first is not node:
-            walker.tape.same(node, first)
-            continue
-        elements = walker.tape.stored_node(node, val, name, buffer)
-        if not buffer:
-            parameters.append((name, elements or 0))
-    module = model.graph_module if exported else model
-    if not exported:
-        parameters = [(name, one.numel()) for name, one in module.named_parameters()]
+        walker.input(node, node.meta.get("val"))
     results = walker.graph(module, None)
-    note_parameters(walker.modules, parameters)
+    for path, elements in parameters.items():
+        walker.modules.setdefault(path, Called()).parameters += elements
     for name in sorted(walker.sizes.names):
         walker.tape.symbol(name, "a size of the graph that depends on data")
     return walker.tape.finish(values(user_results(model, results) if exported else results)), walker.modules
@@ -150,6 +139,8 @@ class Walker:
                 "tensor": torch.Tensor,
                 "node": fx.Node,
                 "getitem": python_operators.getitem,
+                "args": "_args" if hasattr(fx.Node, "_args") else "args",  # the others are Python's properties
+                "kwargs": "_kwargs" if hasattr(fx.Node, "_kwargs") else "kwargs",
             },
         )
         self.higher = HigherOrder(self)
