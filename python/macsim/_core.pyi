@@ -412,10 +412,14 @@ class Tape:
         """Announce a tensor of the model."""
     def input_node(self, node: Any, val: Any, name: str) -> None:
         """Announce an input of a graph: a node, and what it says of itself."""
-    def stored_node(self, node: Any, val: Any, name: str, buffer: bool, frozen: bool = ...) -> int | None:
-        """Announce a tensor of the model that is an input of a graph, and return how many elements it has."""
-    def announce(self, tensors: list[tuple[Any, str, bool]]) -> None:
-        """Announce the model's tensors: each with its name and whether it is a buffer."""
+    def stored_node(self, node: Any, val: Any, name: str, buffer: bool, frozen: bool = ...) -> int:
+        """Announce a tensor of the model that a node of a graph stands for, and return how many elements it has."""
+    def announce(self, modules: dict[Any, str], unusual: Any) -> tuple[list[int], list[Any]]:
+        """Announce the parameters and buffers of modules, given with their paths, each once.
+
+        ``unusual(name, tensor)`` is told of those that are not of torch's two plain classes. Returns how many elements
+        each module's own parameters have, and the buffers that are not of real numbers, or are a single one.
+        """
     def sparse(self, tensor: Any, stored: int | None) -> None:
         """Say how many elements of a tensor are stored; None: nobody knows."""
     def know(self, tensor: Any, known: bool) -> None:
@@ -424,6 +428,8 @@ class Tape:
         """Return the number of a scope."""
     def knows(self, tensor: Any) -> bool:
         """Return whether the tensor is a value of the model."""
+    def owner(self, tensor: Any) -> str | None:
+        """Return the path of the module that a tensor of the model's belongs to; None: it is none."""
     def same(self, to: Any, from_: Any) -> None:
         """Let a tensor be the value that another is."""
     def symbol(self, name: str, why: str) -> None:
@@ -446,15 +452,30 @@ class Tape:
 
 @final
 class GraphWalk:
-    """Records the plain calls of a graph of torch.fx: of operators with a row, on known tensors, that make one tensor.
+    """Records the plain calls of a graph of torch.fx: of operators with a row, on known tensors, that make tensors.
 
-    ``reading(target)`` gives the plan of an operator whose calls may be plain, and whether they change their first
-    argument, or None; ``scope_of(node)`` the number of the scope that its stack of modules says, or None.
+    ``torch`` says what is in graphs: ``reading(target)`` gives the plan of an operator whose calls may be plain, and
+    whether they change their first argument, or None; ``paths`` has the paths of modules by the names of their calls,
+    and ``enter(name, said)`` gives that of another; the classes ``tensor`` and ``node``; ``getitem``; ``args`` and
+    ``kwargs``, the names of a node's attributes that hold its arguments.
     """
 
-    def __init__(self, tape: Tape, reading: Any, scope_of: Any, tensor: type, node: type) -> None: ...
-    def walk(self, nodes: list[Any], start: int, outer: int) -> int:
-        """Record nodes from ``start`` on, and return the position of the first that is no plain call."""
+    def __init__(self, tape: Tape, torch: dict[str, Any]) -> None: ...
+    def stored(
+        self, inputs: list[Any], specs: list[Any], kinds: list[Any], state: dict[str, Any]
+    ) -> tuple[dict[str, int], list[Any]]:
+        """Announce the tensors of an exported program's model, by what it says of its placeholders.
+
+        Of ``kinds``, which are tensors, the first is that of parameters; ``state`` are the tensors by name. Returns the
+        number of elements of parameters by the path of their module, and the other placeholders.
+        """
+    def walk(self, nodes: list[Any], start: int, outer: str, announced: bool) -> int:
+        """Record nodes from ``start`` on, and return the position of the first that is no plain call.
+
+        The graph's inputs are passed over when they are ``announced``.
+        """
+    def part(self, to: Any, node: Any, number: int) -> None:
+        """Let a tensor be the value that is a part of a node's results."""
 
 @final
 class Ledger:

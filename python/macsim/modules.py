@@ -4,10 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["Called", "note_parameters"]
+__all__ = ["Called"]
 
 
 @dataclass(slots=True)
@@ -17,9 +16,3 @@ class Called:
     kind: str = ""
     calls: int = 0
     parameters: int = 0
-
-
-def note_parameters(modules: dict[str, Called], parameters: Iterable[tuple[str, int]]) -> None:
-    """Add the elements of parameters to the modules that hold them, called or not."""
-    for path, elements in parameters:
-        modules.setdefault(path.rpartition(".")[0], Called()).parameters += elements

@@ -352,6 +352,20 @@ Status gradient_tile(const Call& c, Gradient& g) {
   return {};
 }
 
+/// Margins by axis, from the last on: before it and after it. Where torch has more to check it tells the shape.
+Status aten_pad(const Call& c, Outputs& out) {
+  const Span<std::int64_t> pads = c.integers("pad");
+  if (!c.ranked(kX) || c.text("mode", "constant") != "constant") return {};
+  Shape y = c.shape(kX);
+  if (pads.size() % 2 != 0 || pads.size() > 2 * y.size() || !c.has_attr("pad")) return {};
+  for (std::size_t i = 0; i < pads.size(); i += 2) {
+    if (pads[i] < 0 || pads[i + 1] < 0) return {};
+    y[y.size() - 1 - i / 2] += Dim(pads[i]) + Dim(pads[i + 1]);
+  }
+  out.set(0, c.dtype(kX), std::move(y));
+  return {};
+}
+
 }  // namespace
 
 std::vector<Rule> move_family() {
@@ -363,9 +377,9 @@ std::vector<Rule> move_family() {
        gradient_view()},
       {"pad", "x #pads #value #axes", "A tensor with margins added, or cropped", "none: moves data only",
        docs + "Pad.html", infer_pad, cost_pad,
-       onnx({"Pad"}) +
-           aten({"pad", "constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d",
-                 "replication_pad1d", "replication_pad2d", "replication_pad3d", "_pad_circular"},
+       onnx({"Pad"}) + aten({"pad", "constant_pad_nd"}, aten_pad, "x", {}, moves) +
+           aten({"reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "replication_pad1d", "replication_pad2d",
+                 "replication_pad3d", "_pad_circular"},
                 {}, "x", {}, moves) +
            std::vector<Binding>{{"com.microsoft::Pad", "x #pads #value"}},
        nullptr, gradient_pad},

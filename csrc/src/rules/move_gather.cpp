@@ -294,6 +294,39 @@ Status aten_select(const Call& c, Outputs& out) {
   return {};
 }
 
+Status aten_gather(const Call& c, Outputs& out) {
+  if (c.ranked(kX) && c.ranked(kIndices)) out.set(0, c.dtype(kX), c.shape(kIndices));
+  return {};
+}
+
+/// Indices, where there are some, meet by broadcasting. What they make takes the place of the axes that they index, or
+/// comes first when other axes lie between these. Of a mask only the data say how many elements it picks.
+Status aten_index(const Call& c, Outputs& out) {
+  if (!c.ranked(kX) || c.inputs() > c.shape(kX).size() + 1) return {};
+  const Shape& x = c.shape(kX);
+  Shape met, others;
+  std::size_t first = 0, last = 0, count = 0;
+  for (std::size_t axis = 0; axis < x.size(); ++axis) {
+    if (axis + 1 >= c.inputs() || !c.given(axis + 1)) {
+      others.push_back(x[axis]);
+      continue;
+    }
+    const Type& index = c.at(axis + 1);
+    if (!index.ranked || (index.dtype != DType::i64 && index.dtype != DType::i32)) return {};
+    Shape both;
+    if (Status status = broadcast(c, met, index.shape, both); !status) return status;
+    met = std::move(both);
+    if (count++ == 0) first = axis;
+    last = axis;
+  }
+  const std::size_t place = last - first < count ? first : 0;
+  Shape y(others.begin(), others.begin() + place);
+  y.append(met.begin(), met.end());
+  y.append(others.begin() + place, others.end());
+  out.set(0, c.dtype(kX), std::move(y));
+  return {};
+}
+
 /// Rows that are picked and folded, bag by bag; no bag is taken to be empty.
 Status cost_embedding_bag(const Call& c, Cost& cost) {
   enum : std::size_t { kOffsets = 2, kWeights };
@@ -380,12 +413,13 @@ std::vector<Rule> gather_rules() {
        nullptr,
        gradient_embedding_bag},
       {"gather_elements", "x indices", "Elements picked by index along one axis", moves, docs + "GatherElements.html",
-       infer_gather_elements, cost_gather, onnx({"GatherElements"}) + aten({"gather", "take_along_dim", "take"}),
-       nullptr, gradient_gather},
+       infer_gather_elements, cost_gather,
+       onnx({"GatherElements"}) + aten({"gather"}, aten_gather) + aten({"take_along_dim", "take"}), nullptr,
+       gradient_gather},
       {"gather_nd", "x indices", "Slices picked by tuples of indices", moves, docs + "GatherND.html", infer_gather_nd,
        cost_gather,
-       onnx({"GatherND"}) + microsoft({"GatherND"}) +
-           aten({"index", "masked_select", "_unsafe_index"}, {}, "x indices..."),
+       onnx({"GatherND"}) + microsoft({"GatherND"}) + aten({"index", "_unsafe_index"}, aten_index, "x indices...") +
+           aten({"masked_select"}, {}, "x indices..."),
        nullptr, gradient_gather},
       {"scatter_elements", "x indices updates", "Elements put in by index along one axis", reduces,
        docs + "ScatterElements.html", infer_scatter_elements, cost_scatter,

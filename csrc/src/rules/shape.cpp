@@ -175,6 +175,22 @@ Status infer_range(const Call& c, Outputs& out) {
   return {};
 }
 
+/// Of whole numbers; of others torch tells how many there are.
+Status aten_arange(const Call& c, Outputs& out) {
+  for (const std::string_view name : {"start", "end", "step"}) {
+    const Attr* given = c.attr(name);
+    if (given != nullptr && given->kind != Attr::Kind::integer) return {};
+  }
+  const std::int64_t step = c.integer("step", 1);
+  if (!c.has_attr("end") || step == 0) return {};
+  const Dim way = Dim(c.integer("end", 0)) - Dim(c.integer("start", 0));
+  const auto length = ceil_div(way, Dim(step)).constant();
+  if (!length || *length < 0) return {};
+  const std::string_view dtype = c.text("dtype", "");
+  out.set(0, dtype.empty() ? DType::i64 : dtype_named(dtype), {Dim(*length)});
+  return {};
+}
+
 Status cost_range(const Call& c, Cost& cost) {
   cost.read = cost.weights = Count(0);
   cost[Work::add] = numel(c.out_shape());
@@ -396,13 +412,14 @@ std::vector<Rule> shape_family() {
        {},
        cost_absent_zeros,
        aten({"_efficientzerotensor"}),
-        nullptr,
-        filled},
+       nullptr,
+       filled},
       {"eye_like", "#x", "Ones on a diagonal", "no work; writes |y|", onnx_page("EyeLike"), infer_eye_like, cost_fill,
        onnx({"EyeLike"}) + aten({"eye", "tril_indices", "triu_indices"}, {}, {}, {}, cost_fill), nullptr, filled},
       {"range", "#start #limit #delta", "Evenly spaced numbers", "add = |y|; mul = |y|", onnx_page("Range"),
        infer_range, cost_range,
-       onnx({"Range"}) + microsoft({"Range"}) + aten({"arange", "linspace", "prims::iota"}, {}, {}, {}, cost_range),
+       onnx({"Range"}) + microsoft({"Range"}) + aten({"arange"}, aten_arange, {}, {}, cost_range) +
+           aten({"linspace", "prims::iota"}, {}, {}, {}, cost_range),
        nullptr, filled},
       {"nonzero", "x", "Positions of the elements that are not zero", "compare = |x|", onnx_page("NonZero"),
        infer_nonzero, cost_nonzero, onnx({"NonZero"}) + aten({"nonzero", "argwhere", "nonzero_static"}, {}, "x")},

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import fx
+from torch.export.graph_signature import InputKind
 from torch.utils._pytree import tree_leaves
 
 from macsim.errors import TraceError
@@ -16,15 +17,15 @@ from macsim.sources.torch_ops import DTYPES
 from macsim.sources.torch_sizes import Sizes
 
 __all__ = [
+    "STORED",
     "Value",
     "class_name",
+    "elements_of",
     "facts",
-    "identity_of",
     "name_of",
     "named",
     "path_of",
     "plain",
-    "stored_of",
     "user_inputs",
     "user_results",
     "values",
@@ -108,20 +109,14 @@ def name_of(model: Any) -> str:
 # Exported programs. ---------------------------------------------------------------------------------------------------
 
 
-def stored_of(exported: torch.export.ExportedProgram) -> dict[str, tuple[str, str]]:
-    """Return the kind and the qualified name of every tensor of the model's, by the placeholder's name."""
-    return {
-        spec.arg.name: (spec.kind.name, spec.target)
-        for spec in exported.graph_signature.input_specs
-        if spec.target is not None and spec.kind.name in ("PARAMETER", "BUFFER", "CONSTANT_TENSOR")
-    }
+# What an exported program says of inputs that are its model's: parameters, and what are no parameters.
+STORED = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
 
 
 def user_inputs(exported: torch.export.ExportedProgram, nodes: list[fx.Node]) -> dict[str, Any]:
     """Return what an exported program says of its inputs, by name."""
-    named = {node.name: node for node in nodes}
-    specs = [one for one in exported.graph_signature.input_specs if one.kind.name == "USER_INPUT"]
-    return {one.arg.name: named[one.arg.name].meta.get("val") for one in specs if one.arg.name in named}
+    names = {one.arg.name for one in exported.graph_signature.input_specs if one.kind is InputKind.USER_INPUT}
+    return {node.name: node.meta.get("val") for node in nodes if node.name in names}
 
 
 def named(nodes: list[fx.Node]) -> dict[str, Any]:
@@ -136,13 +131,10 @@ def user_results(exported: torch.export.ExportedProgram, results: Any) -> list[A
     return [one for one, kind in zip(flat, kinds, strict=False) if kind == "USER_OUTPUT"]
 
 
-def identity_of(exported: torch.export.ExportedProgram, name: str) -> Any:
-    """Tell tensors of the model apart: tied weights have one identity."""
-    tensor = exported.state_dict.get(name)
-    if not isinstance(tensor, torch.Tensor):
-        return name
-    try:
-        start = tensor.data_ptr()
-    except (RuntimeError, NotImplementedError):
-        start = 0
-    return (start, tensor.shape, tensor.dtype) if start else id(tensor)
+def elements_of(module: torch.nn.Module) -> dict[str, int]:
+    """Return how many elements the parameters of a graph's modules have, by the paths of these; each counts once."""
+    found: dict[str, int] = {}
+    for name, one in module.named_parameters():
+        path = name.rpartition(".")[0]
+        found[path] = found.get(path, 0) + one.numel()
+    return found

@@ -16,19 +16,19 @@ from torch._ops import HigherOrderOperator, OpOverload
 from macsim import _core
 from macsim.custom import Registry
 from macsim.errors import TraceError
-from macsim.modules import Called, note_parameters
+from macsim.modules import Called
 from macsim.sources.torch_expansion import Expansion
 from macsim.sources.torch_formulas import tape_of
 from macsim.sources.torch_graph_values import (
+    STORED,
     Value,
     class_name,
+    elements_of,
     facts,
-    identity_of,
     name_of,
     named,
     path_of,
     plain,
-    stored_of,
     user_inputs,
     user_results,
     values,
@@ -46,14 +46,17 @@ def is_graph(model: Any) -> bool:
         return True
     if not isinstance(model, fx.GraphModule):
         return False
-    calls = [node for node in model.graph.nodes if node.op not in ("placeholder", "get_attr", "output")]
-    inputs = [node for node in model.graph.nodes if node.op == "placeholder"]
-    return (
-        all(node.op == "call_function" or _is_guard(node) for node in calls)
-        and any(isinstance(node.target, OpOverload) for node in calls)
-        and not any(_is_torch_function(node.target) for node in calls)
-        and all("val" in node.meta or _is_guard(node) for node in inputs + calls)
-    )
+    called = False
+    for node in model.graph.nodes:
+        if node.op in ("get_attr", "output") or _is_guard(node):
+            continue
+        if node.op not in ("call_function", "placeholder") or "val" not in node.meta:
+            return False
+        if isinstance(node.target, OpOverload):
+            called = True
+        elif node.op == "call_function" and _is_torch_function(node.target):
+            return False
+    return called
 
 
 def _is_guard(node: fx.Node) -> bool:
@@ -79,33 +82,20 @@ def walk(
     """Count a graph from its nodes. Given inputs and shapes take the place of the sizes that it leaves open."""
     walker = Walker(model, registry)
     exported = isinstance(model, torch.export.ExportedProgram)
+    module = model.graph_module if exported else model
     nodes = [node for node in model.graph.nodes if node.op == "placeholder"]
-    stored = stored_of(model) if exported else {}
+    if exported:
+        specs = model.graph_signature.input_specs
+        parameters, nodes = walker.plain.stored(nodes, specs, list(STORED), model.state_dict)
+    else:
+        parameters = elements_of(module)
     walker.sizes.call([node.meta.get("val") for node in nodes])
     walker.sizes.fit(user_inputs(model, nodes) if exported else named(nodes), inputs, kwargs, shapes)
-    parameters: list[tuple[str, int]] = []
-    same: dict[Any, fx.Node] = {}
     for node in nodes:
-        val = node.meta.get("val")
-        held = stored.get(node.name)
-        if held is None or not isinstance(val, torch.Tensor):
-            walker.input(node, val)
-            continue
-        kind, name = held
-        walker.owners[node] = name.rpartition(".")[0]
-        first = same.setdefault(identity_of(model, name), node)
-        if first is not node:
-            walker.tape.same(node, first)
-            continue
-        trains = kind == "PARAMETER" and getattr(model.state_dict.get(name), "requires_grad", True)
-        elements = walker.tape.stored_node(node, val, name, kind != "PARAMETER", not trains)
-        if kind == "PARAMETER":
-            parameters.append((name, elements or 0))
-    module = model.graph_module if exported else model
-    if not exported:
-        parameters = [(name, one.numel()) for name, one in module.named_parameters()]
+        walker.input(node, node.meta.get("val"))
     results = walker.graph(module, None)
-    note_parameters(walker.modules, parameters)
+    for path, elements in parameters.items():
+        walker.modules.setdefault(path, Called()).parameters += elements
     for name in sorted(walker.sizes.names):
         walker.tape.symbol(name, "a size of the graph that depends on data")
     return walker.tape.finish(values(user_results(model, results) if exported else results)), walker.modules
@@ -139,19 +129,30 @@ class Walker:
         self.registry = registry
         self.sizes: Sizes = like.sizes if like else Sizes(model.range_constraints if exported else {})
         self.tape = tape_of(registry, name_of(model), facts(self.sizes))
-        self.plain = _core.GraphWalk(self.tape, self._reading, self._scope_number, torch.Tensor, fx.Node)
+        self._seen: dict[Any, str | None] = {}  # paths of modules, by the names of their calls
+        self.plain = _core.GraphWalk(
+            self.tape,
+            {
+                "reading": self._reading,
+                "paths": self._seen,
+                "enter": self._enter,
+                "tensor": torch.Tensor,
+                "node": fx.Node,
+                "getitem": python_operators.getitem,
+                "args": "_args" if hasattr(fx.Node, "_args") else "args",  # the others are Python's properties
+                "kwargs": "_kwargs" if hasattr(fx.Node, "_kwargs") else "kwargs",
+            },
+        )
         self.higher = HigherOrder(self)
         self.modules: dict[str, Called] = {}
-        self._seen: dict[Any, str] = {}  # paths of modules, by the names of their calls
         self._homes: dict[Any, str] = {}  # the modules that repeated graphs were made from, by the graphs' names
         self._moved = ("", "")  # such a module, and the one that its graph runs for
-        self._stored: dict[int, Value] = {}  # by the identity of the module's tensor
+        self._stored: dict[int, fx.Node] = {}  # the first node of each of the module's tensors, by identity
+        self._attributes: dict[fx.Node, torch.Tensor] = {}  # those of the module's tensors that nodes stand for
         self._operators: dict[Any, Operator] = {}
         self.plans: dict[str, _core.Plan] = {}
         self._times: Any = 1
         self._floor = ("exact", "")
-        self.owners: dict[fx.Node, str] = {}  # the module that a tensor of the model's belongs to, by placeholders
-        self._owners: dict[int, str] = {}  # the same by values
         self._widths: list[Any] = []  # of the maps that were met, by their numbers
         self._maps: list[int] = []  # those that are open
 
@@ -187,11 +188,10 @@ class Walker:
         made = Made(self)
         given = iter(arguments or ())
         nodes = list(module.graph.nodes)
-        number = self.number(scope)
         at = 0
         while at < len(nodes):
             if not self._widths and not self._moved[0]:  # plain calls, which are most
-                at = self.plain.walk(nodes, at, number)
+                at = self.plain.walk(nodes, at, scope, arguments is None)
                 if at == len(nodes):
                     break
             node = nodes[at]
@@ -200,7 +200,11 @@ class Walker:
                 if arguments is not None:
                     made[node] = next(given)
             elif node.op == "get_attr":
-                made[node] = self._attribute(module, node)
+                found = attribute_of(module, str(node.target))
+                if isinstance(found, torch.Tensor):
+                    self._announce(node, found)
+                else:
+                    made[node] = found
             elif node.op == "output":
                 return self._filled(node.args[0], made)
             elif node.op == "call_function":
@@ -211,11 +215,14 @@ class Walker:
 
     def value_at(self, node: fx.Node) -> Any:
         """Return what stands for the result of a node that went straight to the tape."""
-        value = self.value_of(node.meta.get("val"))
+        held = self._attributes.get(node)
+        value = self.value_of(node.meta.get("val") if held is None else held)
         if isinstance(value, Value):
             self.tape.same(value, node)
-            if node in self.owners:
-                self._owners[id(value)] = self.owners[node]
+        elif isinstance(value, list):
+            for number, one in enumerate(value):
+                if isinstance(one, Value):
+                    self.plain.part(one, node, number)
         return value
 
     # What the core asks about nodes.
@@ -228,26 +235,19 @@ class Walker:
             return None
         if operator.writes is not None and not operator.in_place:
             return None
-        if [str(one.type) for one in target._schema.returns] != ["Tensor"]:
+        returns = [str(one.type) for one in target._schema.returns]
+        if not returns or any(one not in ("Tensor", "List[Tensor]") for one in returns):
             return None
         return operator.plan, operator.writes is not None
 
-    def _scope_number(self, node: fx.Node) -> int | None:
-        path = self._scope(node, "\0")
-        return None if path == "\0" else self.number(path)
-
-    def _attribute(self, module: fx.GraphModule, node: fx.Node) -> Any:
-        found = attribute_of(module, str(node.target))
-        if not isinstance(found, torch.Tensor):
-            return found
-        if id(found) in self._stored:
-            return self._stored[id(found)]
-        value: Value = self.value_of(found)
-        self._stored[id(found)] = value
-        buffer = not isinstance(found, torch.nn.Parameter)
-        self.tape.stored(value, str(node.target), buffer, True)
-        self.owned(value, str(node.target))
-        return value
+    def _announce(self, node: fx.Node, tensor: torch.Tensor) -> None:
+        """Let a node stand for a tensor of the module's."""
+        self._attributes[node] = tensor
+        first = self._stored.setdefault(id(tensor), node)
+        if first is node:
+            self.tape.stored_node(node, tensor, str(node.target), not isinstance(tensor, torch.nn.Parameter))
+        else:
+            self.tape.same(node, first)
 
     def _filled(self, nest: Any, made: dict[fx.Node, Any]) -> Any:
         return fx.node.map_arg(nest, lambda node: made[node])
@@ -338,42 +338,45 @@ class Walker:
         """Return the number of a scope on the tape."""
         return self.tape.scope(scope)
 
-    def owned(self, value: Value, name: str) -> None:
-        """Remember whose a tensor of the model's is."""
-        self._owners[id(value)] = name.rpartition(".")[0]
-
     def _owner(self, node: fx.Node, scope: str, args: Any, kwargs: Any) -> str:
         """Return the module that a call belongs to: where torch forgot it, the one whose own tensors it reads."""
         if node.meta.get("nn_module_stack"):
             return scope
-        found = {self._owners[id(one)] for one in values((args, kwargs)) if id(one) in self._owners}
+        found = {self.tape.owner(one) for one in values((args, kwargs))} - {None}
         if len(found) != 1:
             return scope
-        (path,) = found
+        path = str(found.pop())
         return path if not scope or path.startswith(scope + ".") else scope
 
     def _scope(self, node: fx.Node, outer: str) -> str:
         path = outer
         home, here = self._moved
-        for key, (where, kind) in (node.meta.get("nn_module_stack") or {}).items():
+        for key, said in (node.meta.get("nn_module_stack") or {}).items():
             call = (here, key) if here else key
-            seen = self._seen.get(call)
-            if seen is None:
-                if key.startswith("_empty_nn_module_stack"):
-                    continue
-                seen = path_of(where)
-                if here and (seen == home or seen.startswith(home + ".")):
-                    seen = here + seen[len(home) :]
-                elif here:
-                    continue
-                self._seen[call] = seen
-                called = self.modules.get(seen)
-                if called is None:
-                    called = self.modules[seen] = Called()
-                called.kind = called.kind or class_name(kind)
-                if seen != outer and (seen or not called.calls):  # of the whole model there is one call
-                    called.calls += 1
-            path = seen
+            seen = self._seen[call] if call in self._seen else self._enter(key, said, home, here)
+            if seen is not None:
+                path = seen
+        return path
+
+    def _enter(self, key: str, said: tuple[str, Any], home: str = "", here: str = "") -> str | None:
+        """Note a call of a module, and return its path; None: that is no module.
+
+        In a graph that was made from the module ``home`` and runs for the module ``here`` it is a part of that one.
+        """
+        path = None
+        if not key.startswith("_empty_nn_module_stack"):
+            path = path_of(said[0])
+            if here:
+                within = path == home or path.startswith(home + ".")
+                path = here + path[len(home) :] if within else None
+        if path is not None:
+            called = self.modules.get(path)
+            if called is None:
+                called = self.modules[path] = Called()
+            called.kind = called.kind or class_name(said[1])
+            if path != here or not called.calls:  # its own call is noted where the graph is called
+                called.calls += 1
+        self._seen[(here, key) if here else key] = path
         return path
 
     # Operators that run graphs. ---------------------------------------------------------------------------------------

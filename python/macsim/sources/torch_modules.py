@@ -7,7 +7,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from operator import is_, itemgetter
@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from macsim.modules import Called, note_parameters
+from macsim.modules import Called
 
 __all__ = ["class_name", "is_script", "left_as_found", "module_paths", "noted", "unwrapped", "watching"]
 
@@ -48,32 +48,17 @@ def module_paths(model: nn.Module) -> dict[nn.Module, str]:
     return paths
 
 
-def named_parameters(paths: Mapping[nn.Module, str]) -> Iterator[tuple[str, int]]:
-    """Yield the path and the number of elements of every parameter, each once."""
-    seen: set[int] = set()
-    for module, path in paths.items():
-        for name, tensor in module._parameters.items():
-            if tensor is not None and id(tensor) not in seen:
-                seen.add(id(tensor))
-                yield f"{path}.{name}" if path else name, tensor.numel()
-
-
 def class_name(module: nn.Module) -> str:
     """Return the name of a module's class, of TorchScript that of the class it was made from."""
     made_from = getattr(module, "original_name", "") if is_script(module) else ""
     return str(made_from) or type(module).__name__
 
 
-def noted(modules: dict[str, Called], paths: Mapping[nn.Module, str]) -> dict[str, Called]:
-    """Return what was called, with the parameters of each. What TorchScript calls is not seen: that is one module."""
-    root = next(iter(paths), None)
-    if root is None:
+def noted(modules: dict[str, Called], root: nn.Module | None) -> dict[str, Called]:
+    """Return what was called. What TorchScript calls is not seen: that is one module."""
+    if root is None or not is_script(root):
         return modules
-    if not is_script(root):
-        note_parameters(modules, named_parameters(paths))
-        return modules
-    elements = sum(count for _, count in named_parameters(paths))
-    return {"": Called(class_name(root), 1, elements)}
+    return {"": Called(class_name(root), 1, sum(called.parameters for called in modules.values()))}
 
 
 def is_script(program: Any) -> bool:

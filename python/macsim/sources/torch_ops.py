@@ -193,6 +193,7 @@ class _Reading:
     random: bool
     packed: tuple[tuple[int, str], ...]
     stores: str
+    takes: bool
 
 
 @cache
@@ -229,6 +230,7 @@ def _reading(func: Any) -> _Reading:
         reshapes=packet in _RESHAPING,
         random=torch.Tag.nondeterministic_seeded in func.tags,
         packed=tuple(packed),
+        takes=any(use in ("tensor", "tensors") for _, use, _ in parameters),
         stores="some" if packet.startswith("to_sparse") else "same" if packet in _STORING else "all",
     )
 
@@ -247,7 +249,7 @@ def operator_of(func: Any, tape: _core.Tape) -> Operator:
         reshapes=said.reshapes,
         random=said.random,
         packed=said.packed,
-        fast=plan.infers and not said.native and said.writes is None and not said.packed,
+        fast=plan.infers and not said.native and said.writes is None and not said.packed and said.takes,
         in_place=plan.known
         and said.writes == 0
         and isinstance(said.writes, int)

@@ -98,7 +98,7 @@ def _traced(
         check_names(dtypes, hints, examples.used, recorder.named)
         stack.enter_context(recorder)
         results = _run(recorder, call, names, args, keywords)
-    return recorder.tape.finish(_tensors(results)), noted(recorder.modules, paths)
+    return recorder.tape.finish(_tensors(results)), noted(recorder.modules, modules)
 
 
 def _recorder(
@@ -159,28 +159,22 @@ def _name_of(program: Any) -> str:
 
 def _announce(recorder: Recorder, module: nn.Module | None) -> torch.dtype:
     """Tell the tape of every parameter and buffer, each once; return the dtype of the first parameter."""
+    default = torch.get_default_dtype()
     if module is None:
-        return torch.get_default_dtype()
-    default = None
-    seen: set[int] = set()
-    found: list[tuple[torch.Tensor, str, bool]] = []
-    for part, path in recorder.paths.items():
-        prefix = f"{path}." if path else ""
-        for buffer, tensors in ((False, part._parameters), (True, part._buffers)):
-            for name, tensor in tensors.items():
-                if tensor is None or id(tensor) in seen:
-                    continue
-                if type(tensor) is not nn.Parameter and nn.parameter.is_lazy(tensor):
-                    raise RequestError(f"{prefix + name} has no size yet: run the model once, which gives it one")
-                seen.add(id(tensor))
-                found.append((tensor, prefix + name, buffer))
-                if default is None and not buffer and tensor.is_floating_point():
-                    default = tensor.dtype
-    recorder.tape.announce(found)
-    for tensor, _, buffer in found:
-        if buffer and (small(tensor) or _lone(tensor)):
-            recorder.know(tensor, ours=False)
-    return default or torch.get_default_dtype()
+        return default
+    elements, buffers = recorder.tape.announce(recorder.paths, _refuse_lazy)
+    for called, own in zip(recorder.modules.values(), elements, strict=True):
+        called.parameters = own
+    for buffer in buffers:
+        if small(buffer) or _lone(buffer):
+            recorder.know(buffer, ours=False)
+    tensors = (tensor for part in recorder.paths for tensor in part._parameters.values() if tensor is not None)
+    return next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), default)
+
+
+def _refuse_lazy(name: str, tensor: torch.Tensor) -> None:
+    if nn.parameter.is_lazy(tensor):
+        raise RequestError(f"{name} has no size yet: run the model once, which gives it one")
 
 
 def _lone(tensor: torch.Tensor) -> bool:

@@ -161,10 +161,6 @@ class Recorder(TorchDispatchMode):
             out = self._followed(func, operator, args, kwargs, bool(tensors))
             if out is not NotImplemented:
                 return out
-            if operator.fast:  # too large to be followed
-                out = self._call(operator.plan, args, kwargs, self.scope, False)
-                if out is not None:
-                    return out
         if name.startswith("_foreach_") and not operator.known:
             return self._each(func, name.removeprefix("_foreach_"), args, kwargs)
         if operator.writes is not None and not operator.reshapes:
@@ -294,12 +290,14 @@ class Recorder(TorchDispatchMode):
             changed = kwargs.get(operator.writes) if isinstance(operator.writes, str) else args[operator.writes]
             if not isinstance(changed, torch.Tensor) or not self._known.get(id(changed), False):
                 return NotImplemented  # the user's own: it is left as it is
-        elif not operator.native and self._too_large(func, args, kwargs):
-            return NotImplemented
-        real = mapped(lambda value: CPU if isinstance(value, torch.device) else value, (args, kwargs))
-        if _placed(func) and not takes:
-            real[1]["device"] = CPU
-        out = func(*real[0], **real[1])
+        elif not operator.native:
+            if operator.infers and (takes or _is_factory(func)):
+                told = self._call(operator.plan, args, kwargs, self.scope, False)
+                if told is not None:
+                    return self._at_hand(func, args, kwargs, takes, told)
+            if self._too_large(func, args, kwargs):
+                return NotImplemented
+        out = _on_cpu(func, args, kwargs, takes)
         results = _gather([out], [])
         if any(one.is_meta for one in results):
             return NotImplemented
@@ -308,6 +306,17 @@ class Recorder(TorchDispatchMode):
         for one in results:
             self.know(one)
         return changed if changed is not None else out
+
+    def _at_hand(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], takes: bool, told: Any) -> Any:
+        """Return the results of a call that was recorded, with their contents if they are small."""
+        shapes = _gather([told], [])
+        if any(one.numel() > MOST_VALUES for one in shapes):
+            return told
+        out = _on_cpu(func, args, kwargs, takes)
+        for one, like in zip(_gather([out], []), shapes, strict=True):
+            self.tape.same(one, like)
+            self.know(one)
+        return out
 
     def _too_large(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Whether there is a result of more elements than are followed."""
@@ -439,6 +448,21 @@ def small(tensor: torch.Tensor) -> bool:
     )
 
 
+def _on_cpu(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], takes: bool) -> Any:
+    """Call an operator where contents are; ``takes``: it takes tensors, which lie there."""
+    if _is_placed(func):
+        args, kwargs = mapped(lambda value: CPU if isinstance(value, torch.device) else value, (args, kwargs))
+        if _placed(func) and not takes:
+            kwargs["device"] = CPU
+    return func(*args, **kwargs)
+
+
+@cache
+def _is_placed(func: Any) -> bool:
+    """Whether it is told where its results lie."""
+    return any("Device" in str(one.type) for one in func._schema.arguments)
+
+
 @cache
 def _only_asks(func: Any) -> bool:
     """Whether it is one of torch's own that says something about tensors, and neither makes nor changes one."""
@@ -486,6 +510,7 @@ def torch_facts(expr_of: Any = None, size_of: Any = None) -> dict[str, Any]:
     """What the core has to know of torch; the last two when there are symbols."""
     return {
         "tensor": torch.Tensor,
+        "parameter": torch.nn.Parameter,
         "make": _make,
         "nonzeros": nonzeros,
         "strided": torch.strided,

@@ -1,0 +1,389 @@
+// The tape: reads the arguments of calls, has them counted, and makes their results.
+// Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#include "tape.hpp"
+
+namespace macsim::bind {
+namespace {
+
+// What a mapping holds, as (key, value): of a dict without making pairs.
+template <class Do>
+void each_item(const py::object& mapping, const Do& act) {
+  if (PyDict_CheckExact(mapping.ptr())) {
+    Py_ssize_t at = 0;
+    PyObject *key = nullptr, *value = nullptr;
+    while (PyDict_Next(mapping.ptr(), &at, &key, &value) != 0) act(key, value);
+    return;
+  }
+  for (const py::handle pair : mapping.attr("items")()) {
+    const auto both = py::reinterpret_borrow<py::tuple>(pair);
+    act(both[0].ptr(), both[1].ptr());
+  }
+}
+
+}  // namespace
+
+const Plan* Tape::plan(const std::string& dialect, const std::string& name, const py::list& parameters,
+                       std::size_t outputs, const std::string& stores) {
+  Plan& plan = plans_.emplace_back();
+  plan.stores = stores == "same" ? Stores::same : stores == "some" ? Stores::some : Stores::all;
+  plan.op = builder_.op(dialect, name);
+  plan.outputs = outputs;
+  const Match* match = builder_.match(plan.op);
+  plan.known = match != nullptr;
+  // A row made for another dialect does not know the arguments: its spelling here must bring a shape rule.
+  plan.infers = match != nullptr && outputs != 0 && match->binding != nullptr &&
+                (match->binding->infer || (dialect != "aten" && match->rule->infer));
+  std::size_t lists = 0;
+  for (const py::handle one : parameters) lists += one[py::int_(1)].cast<std::string>() == "tensors" ? 1U : 0U;
+  for (const py::handle one : parameters) {
+    Parameter& p = plan.parameters.emplace_back();
+    p.name = one[py::int_(0)].cast<py::str>();
+    p.otherwise = one[py::int_(2)].cast<py::object>();
+    const auto use = one[py::int_(1)].cast<std::string>();
+    const std::string ours = canonical(match, p.name.cast<std::string>());
+    p.canonical = builder_.keep(ours);
+    p.use = use == "tensor"                          ? Use::tensor
+            : use == "tensors"                       ? Use::tensors
+            : use == "nothing"                       ? Use::nothing
+            : use == "sizes" && is_host(match, ours) ? Use::host
+                                                     : Use::value;
+    if (p.use == Use::tensors && lists > 1) p.count = builder_.keep(ours + ".count");
+  }
+  return &plan;
+}
+
+py::object Tape::call(const Plan* plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope,
+                      bool follow) {
+  if (!fill(*plan, args, kwargs, scope, follow)) return py::none();
+  const ValueId first = builder_.infer(plan->outputs);
+  if (first == kNone) return py::none();
+  if (plan->outputs == 1) {
+    py::object result = made(first);
+    if (plan->stores != Stores::all) keep_stored(*plan, args, result);
+    return result;
+  }
+  py::tuple out(plan->outputs);
+  for (std::size_t i = 0; i < plan->outputs; ++i) out[i] = made(first + static_cast<ValueId>(i));
+  return out;
+}
+
+void Tape::record(const Plan* plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope,
+                  const py::object& results) {
+  std::vector<py::object> tensors;
+  collect(results, tensors);
+  std::vector<Type> types;
+  types.reserve(tensors.size());
+  for (const py::object& tensor : tensors) types.push_back(type_of(tensor.ptr()));
+  (void)fill(*plan, args, kwargs, scope, false);
+  ValueId id = builder_.given(std::move(types));
+  if (plan->stores != Stores::all && !tensors.empty()) keep_stored(*plan, args, tensors.front());
+  for (py::object& tensor : tensors) rename(std::move(tensor), id++);
+}
+
+py::tuple Tape::announce(const py::dict& modules, const py::object& unusual) {
+  py::list elements, odd;
+  std::string as;
+  for (const auto& [module, path] : modules) {
+    const auto prefix = py::cast<std::string_view>(path);
+    std::int64_t own = 0;
+    for (const bool buffer : {false, true}) {
+      const auto held = py::reinterpret_borrow<py::object>(module).attr(buffer ? buffers_name_ : parameters_name_);
+      each_item(held, [&](PyObject* key, PyObject* value) {
+        if (value == Py_None || ids_.contains(value)) return;
+        as.assign(prefix).append(prefix.empty() ? "" : ".").append(py::cast<std::string_view>(py::handle(key)));
+        const auto* kind = reinterpret_cast<PyObject*>(Py_TYPE(value));
+        if (kind != torch_.parameter.ptr() && kind != torch_.tensor.ptr()) unusual(as, py::handle(value));
+        const auto tensor = py::reinterpret_borrow<py::object>(value);
+        const ValueId id = stored(tensor, as, buffer, true);
+        const Type& type = builder_.type(id);
+        std::int64_t count = 1;
+        for (const Dim& dim : type.shape) count *= dim.constant().value_or(0);
+        if (!buffer) {
+          own += count;
+        } else if (count == 1 || class_of(type.dtype) != DTypeClass::real) {
+          odd.append(tensor);
+        }
+      });
+    }
+    elements.append(own);
+  }
+  return py::make_tuple(std::move(elements), std::move(odd));
+}
+
+void Tape::within(const py::object& times, const std::string& floor, const std::string& because) {
+  Expr count;
+  if (!to_expr(times, count)) throw py::type_error("times is neither an int nor an Expr");
+  const bool bound = floor == "bound", estimate = floor == "estimate", unknown = floor == "unknown";
+  builder_.within(count,
+                  bound      ? Trust::bound
+                  : estimate ? Trust::estimate
+                  : unknown  ? Trust::unknown
+                             : Trust::exact,
+                  because);
+}
+
+std::int64_t Tape::stored_node(const py::object& node, PyObject* val, std::string_view as, bool buffer, bool frozen) {
+  Type type = type_of(val);
+  Dim elements = 1;
+  for (const Dim& dim : type.shape) elements *= dim;
+  const ValueId id = builder_.stored(as, std::move(type), buffer, frozen);
+  name(node, id);
+  builder_.use(id);
+  own(id, as);
+  return elements.constant().value_or(0);
+}
+
+Report Tape::finish(const py::object& results) {
+  std::vector<py::object> tensors;
+  collect(results, tensors);
+  std::vector<ValueId> outputs;
+  for (const py::object& tensor : tensors) {
+    const auto at = ids_.find(tensor.ptr());
+    if (at != ids_.end()) outputs.push_back(at->second);
+  }
+  return builder_.finish(outputs);
+}
+
+std::string Tape::canonical(const Match* match, const std::string& name) {
+  if (match == nullptr || match->binding == nullptr) return name;
+  const std::string renames = " " + match->binding->attrs + " ";
+  const std::size_t at = renames.find(" " + name + "=");
+  if (at == std::string::npos) return name;
+  const std::size_t from = at + name.size() + 2;
+  return renames.substr(from, renames.find(' ', from) - from);
+}
+
+bool Tape::is_host(const Match* match, const std::string& name) {
+  if (match == nullptr) return false;
+  for (std::size_t i = 0; i < match->names.size(); ++i) {
+    if (match->host[i] && match->names[i] == name) return true;
+  }
+  return false;
+}
+
+void Tape::collect(const py::object& from, std::vector<py::object>& out) const {
+  if (is_tensor(from.ptr())) {
+    out.push_back(from);
+  } else if (py::isinstance<py::list>(from) || py::isinstance<py::tuple>(from)) {
+    for (const py::handle one : from) collect(py::reinterpret_borrow<py::object>(one), out);
+  } else if (py::isinstance<py::dict>(from)) {
+    for (const auto& [key, one] : py::reinterpret_borrow<py::dict>(from)) {
+      collect(py::reinterpret_borrow<py::object>(one), out);
+    }
+  }
+}
+
+Dim Tape::dim_of(PyObject* size) const {
+  if (PyLong_Check(size)) {
+    const long long value = PyLong_AsLongLong(size);
+    if (value == -1 && PyErr_Occurred() != nullptr) throw py::error_already_set();
+    return static_cast<std::int64_t>(value);
+  }
+  Expr out;
+  if (!to_expr(torch_.expr_of(py::handle(size)), out)) throw py::type_error("a size is neither an int nor symbolic");
+  return out;
+}
+
+Type Tape::type_of(PyObject* tensor) const {
+  const auto shape = py::reinterpret_steal<py::object>(PyObject_GetAttr(tensor, torch_.shape.ptr()));
+  if (!shape) throw py::error_already_set();
+  const auto dtype = py::reinterpret_steal<py::object>(PyObject_GetAttr(tensor, torch_.dtype.ptr()));
+  if (!dtype) throw py::error_already_set();
+  Type type;
+  type.ranked = true;
+  const auto at = torch_.dtypes.find(dtype.ptr());
+  if (at != torch_.dtypes.end()) type.dtype = at->second;
+  const Py_ssize_t rank = PyTuple_Size(shape.ptr());
+  if (rank < 0) throw py::error_already_set();
+  for (Py_ssize_t i = 0; i < rank; ++i) type.shape.push_back(dim_of(PyTuple_GET_ITEM(shape.ptr(), i)));
+  return type;
+}
+
+void Tape::keep_stored(const Plan& plan, const py::tuple& args, const py::object& result) {
+  if (plan.stores == Stores::some) {
+    sparse_[result.ptr()] = kUntold;
+  } else if (!sparse_.empty() && !args.empty()) {
+    const auto at = sparse_.find(PyTuple_GET_ITEM(args.ptr(), 0));
+    if (at != sparse_.end()) sparse_[result.ptr()] = at->second;
+  }
+}
+
+void Tape::note_stored(const py::object& tensor) {
+  if (!torch_.strided || reinterpret_cast<PyObject*>(Py_TYPE(tensor.ptr())) == torch_.node.ptr()) return;
+  const auto layout = py::reinterpret_steal<py::object>(PyObject_GetAttr(tensor.ptr(), torch_.layout.ptr()));
+  if (!layout) throw py::error_already_set();
+  if (!layout.is(torch_.strided)) sparse(tensor, torch_.nonzeros(tensor));
+}
+
+void Tape::tell_stored(const Plan& plan) {
+  integers_.clear();
+  bool any = false;
+  const auto tell = [&](PyObject* value) {
+    const auto at = sparse_.find(value);
+    any = any || at != sparse_.end();
+    integers_.push_back(at == sparse_.end() ? kDense : at->second);
+  };
+  for (std::size_t i = 0; i < plan.parameters.size(); ++i) {
+    if (plan.parameters[i].use == Use::tensor || plan.parameters[i].use == Use::host) tell(values_[i]);
+    if (plan.parameters[i].use != Use::tensors || values_[i] == Py_None) continue;
+    for (const py::handle one : py::handle(values_[i])) tell(one.ptr());
+  }
+  if (any) builder_.attribute(nonzeros_, Span<std::int64_t>(integers_.data(), integers_.size()));
+}
+
+py::object Tape::made(ValueId id) {
+  const Type& type = builder_.type(id);
+  auto hash = static_cast<std::size_t>(type.dtype);
+  for (const Dim& dim : type.shape) hash = hash * 1'000'003 + dim.hash();
+  Like& like = like_[hash];
+  if (!like.tensor || like.dtype != type.dtype || !(like.shape == type.shape)) {
+    like = {type.dtype, type.shape, first_made(type)};
+  }
+  auto out = py::reinterpret_steal<py::object>(PyObject_CallMethodNoArgs(like.tensor.ptr(), torch_.detach.ptr()));
+  if (!out) throw py::error_already_set();
+  name(out, id);
+  return out;
+}
+
+py::object Tape::first_made(const Type& type) const {
+  const std::size_t rank = type.shape.size();
+  py::tuple sizes(rank), strides(rank);
+  Dim stride = 1;
+  for (std::size_t i = rank; i-- > 0;) {
+    const Dim& size = type.shape[i];
+    sizes[i] = size_object(size);
+    strides[i] = size_object(stride);
+    if (!size.is(0)) stride *= size;
+  }
+  const py::object& dtype = torch_.named[static_cast<std::size_t>(type.dtype)];
+  PyObject* arguments[] = {sizes.ptr(), strides.ptr(), dtype.ptr()};
+  auto out = py::reinterpret_steal<py::object>(PyObject_Vectorcall(torch_.make.ptr(), arguments, 3, nullptr));
+  if (!out) throw py::error_already_set();
+  return out;
+}
+
+bool Tape::fill(const Plan& plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope, bool follow) {
+  const auto given = static_cast<std::size_t>(PyTuple_GET_SIZE(args.ptr()));
+  // Whatever raises while arguments are read comes before the call is started.
+  values_.clear();
+  constants_.clear();
+  bool any_known = false, any_unknown = false;
+  const auto meet = [&](PyObject* tensor) {
+    (void)id_of(tensor);
+    (known_.contains(tensor) ? any_known : any_unknown) = true;
+  };
+  for (std::size_t i = 0; i < plan.parameters.size(); ++i) {
+    const Parameter& p = plan.parameters[i];
+    PyObject* value = p.otherwise.ptr();
+    if (i < given) {
+      value = PyTuple_GET_ITEM(args.ptr(), static_cast<Py_ssize_t>(i));
+    } else if (kwargs.ptr() != Py_None) {
+      PyObject* named = PyDict_GetItemWithError(kwargs.ptr(), p.name.ptr());
+      if (named != nullptr) value = named;
+    }
+    values_.push_back(value);
+    if (p.use == Use::host) constants_.push_back(value == Py_None ? kNone : builder_.constant(dims_of(value)));
+    if (p.use == Use::tensor && is_tensor(value)) meet(value);
+    if (p.use == Use::tensors && value != Py_None) {
+      for (const py::handle one : py::handle(value)) {
+        if (is_tensor(one.ptr())) meet(one.ptr());
+      }
+    }
+  }
+  if (follow && any_known && !any_unknown) return false;
+  builder_.start(plan.op, scope);
+  std::size_t constant = 0;
+  for (std::size_t i = 0; i < plan.parameters.size(); ++i) {
+    const Parameter& p = plan.parameters[i];
+    PyObject* value = values_[i];
+    switch (p.use) {
+      case Use::tensor:
+        if (is_tensor(value)) {
+          builder_.add(id_of(value));
+        } else {
+          builder_.add(kNone);
+          attribute(p, value);
+        }
+        break;
+      case Use::tensors: {
+        std::int64_t count = 0;
+        if (value != Py_None) {
+          for (const py::handle one : py::handle(value)) {
+            builder_.add(is_tensor(one.ptr()) ? id_of(one.ptr()) : kNone);
+            ++count;
+          }
+        }
+        if (!p.count.empty()) builder_.attribute(p.count, count);
+        break;
+      }
+      case Use::host:
+        builder_.add(constants_[constant++]);
+        break;
+      case Use::value:
+        attribute(p, value);
+        break;
+      case Use::nothing:
+        break;
+    }
+  }
+  if (!sparse_.empty()) tell_stored(plan);
+  return true;
+}
+
+std::vector<Dim> Tape::dims_of(PyObject* value) const {
+  std::vector<Dim> out;
+  if (PyList_Check(value) == 0 && PyTuple_Check(value) == 0) {
+    out.push_back(dim_of(value));
+  } else {
+    const Py_ssize_t count = PySequence_Fast_GET_SIZE(value);
+    for (Py_ssize_t i = 0; i < count; ++i) out.push_back(dim_of(PySequence_Fast_GET_ITEM(value, i)));
+  }
+  return out;
+}
+
+void Tape::attribute(const Parameter& p, PyObject* value) {
+  if (value == Py_None) return;
+  if (PyLong_Check(value)) {  // True and False too
+    int overflow = 0;
+    const long long number = PyLong_AsLongLongAndOverflow(value, &overflow);
+    if (overflow == 0) builder_.attribute(p.canonical, static_cast<std::int64_t>(number));
+  } else if (PyFloat_Check(value)) {
+    builder_.attribute(p.canonical, PyFloat_AS_DOUBLE(value));
+  } else if (PyUnicode_Check(value)) {
+    Py_ssize_t size = 0;
+    const char* utf8 = PyUnicode_AsUTF8AndSize(value, &size);
+    if (utf8 == nullptr) throw py::error_already_set();
+    builder_.attribute(p.canonical, std::string_view(utf8, static_cast<std::size_t>(size)));
+  } else if (PyList_Check(value) || PyTuple_Check(value)) {
+    list_attribute(p, value);
+  } else if (const auto dtype = torch_.dtypes.find(value); dtype != torch_.dtypes.end()) {
+    builder_.attribute(p.canonical, name_of(dtype->second));
+  }
+}
+
+void Tape::list_attribute(const Parameter& p, PyObject* value) {
+  integers_.clear();
+  reals_.clear();
+  bool whole = true;
+  const Py_ssize_t count = PySequence_Fast_GET_SIZE(value);
+  for (Py_ssize_t i = 0; i < count; ++i) {
+    PyObject* item = PySequence_Fast_GET_ITEM(value, i);
+    if (PyLong_Check(item)) {
+      integers_.push_back(PyLong_AsLongLong(item));
+      reals_.push_back(static_cast<double>(integers_.back()));
+      if (PyErr_Occurred() != nullptr) PyErr_Clear();
+    } else if (PyFloat_Check(item)) {
+      whole = false;
+      reals_.push_back(PyFloat_AS_DOUBLE(item));
+    } else {
+      return;
+    }
+  }
+  if (whole) {
+    builder_.attribute(p.canonical, Span<std::int64_t>(integers_.data(), integers_.size()));
+  } else {
+    builder_.attribute(p.canonical, Span<double>(reals_.data(), reals_.size()));
+  }
+}
+
+}  // namespace macsim::bind

@@ -1,0 +1,286 @@
+// The tape: calls of torch operators, as they happen, into a model. Knows tensors by their attributes alone; nothing
+// of torch is linked.
+// Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <deque>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "bind.hpp"
+#include "macsim/builder.hpp"
+#include "rule_bridge.hpp"
+
+namespace macsim::bind {
+
+/// What becomes of an argument of an operator.
+enum class Use : std::uint8_t {
+  tensor,   ///< an input; a number in its place is an attribute
+  tensors,  ///< inputs, as many as there are
+  host,     ///< sizes: an input whose elements are known
+  value,    ///< an attribute
+  nothing,  ///< says where, not what: a device, a layout
+};
+
+struct Parameter {
+  Use use = Use::nothing;
+  py::str name;
+  std::string_view canonical,
+      count;  ///< `count`: the attribute that says how many tensors there are, when it is needed
+  py::object otherwise;
+};
+
+/// Which elements of an operator's result are stored, when a sparse tensor goes in.
+enum class Stores : std::uint8_t { all, same, some };
+
+/// How calls of one operator are read.
+struct Plan {
+  std::uint32_t op = 0;
+  std::size_t outputs = 0;
+  bool known = false, infers = false;
+  Stores stores = Stores::all;
+  std::vector<Parameter> parameters;
+};
+
+/// What the tape needs of torch.
+struct Torch {
+  explicit Torch(const py::dict& from)
+      : tensor(from["tensor"]), make(from["make"]), expr_of(from["expr_of"]), size_of(from["size_of"]) {
+    const py::dict by_dtype = from["dtypes"];
+    for (const auto& [theirs, name] : by_dtype) {
+      const DType ours = dtype_named(name.cast<std::string>());
+      dtypes[theirs.ptr()] = ours;
+      py::object& first = named[static_cast<std::size_t>(ours)];
+      if (!first) first = py::reinterpret_borrow<py::object>(theirs);
+    }
+    if (from.contains("node")) node = from["node"];
+    if (from.contains("parameter")) parameter = from["parameter"];
+    if (from.contains("strided")) {
+      nonzeros = from["nonzeros"];
+      strided = from["strided"];
+    }
+  }
+  py::object tensor;     ///< the class
+  py::object parameter;  ///< the class of parameters, when modules are announced
+  py::object make;       ///< (sizes, strides, dtype): a tensor without storage
+  py::object nonzeros;   ///< of a sparse tensor: how many elements are stored
+  py::object strided;    ///< the layout of a tensor that is not sparse
+  py::object expr_of;    ///< of a symbolic size
+  py::object size_of;    ///< of an expression
+  py::object node;       ///< the class of graphs' nodes, which stand for the tensors that they make; or none
+  std::unordered_map<PyObject*, DType> dtypes;
+  std::array<py::object, static_cast<std::size_t>(DType::count_)> named;
+  py::str layout = py::str("layout"), shape = py::str("shape"), dtype = py::str("dtype"), detach = py::str("detach"),
+          requires_grad = py::str("requires_grad");
+};
+
+/// A tensor that others are made like.
+struct Like {
+  DType dtype = DType::unknown;
+  Shape shape;
+  py::object tensor;
+};
+
+class Tape {
+ public:
+  Tape(const SharedRegistry& rules, const std::string& name, const py::dict& torch)
+      : builder_(rules.get(), name), torch_(torch), nonzeros_(builder_.keep("nonzeros")) {}
+
+  /// `parameters`: (name, use, default) of each; names change as the row's spelling says. `stores`: "all", "same",
+  /// "some".
+  const Plan* plan(const std::string& dialect, const std::string& name, const py::list& parameters, std::size_t outputs,
+                   const std::string& stores);
+
+  /// Records a call whose results the row can tell; they, or None. `follow`: None also when everything is known.
+  py::object call(const Plan* plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope, bool follow);
+
+  /// Records a call with the results that torch gave: a tensor, or a sequence in which other things are passed over.
+  void record(const Plan* plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope,
+              const py::object& results);
+  /// Of a tensor only so many elements are stored; None: nobody knows how many.
+  void sparse(const py::object& tensor, const py::object& stored) {
+    sparse_[tensor.ptr()] = stored.is_none() ? kUntold : stored.cast<std::int64_t>();
+  }
+
+  void input(const py::object& tensor, const std::string& as) {
+    name(tensor, builder_.input(as, type_of(tensor.ptr())));
+  }
+  ValueId stored(const py::object& tensor, std::string_view as, bool buffer, bool used) {
+    const ValueId id = builder_.stored(as, type_of(tensor.ptr()), buffer, !is_trained(tensor.ptr()));
+    note_stored(tensor);
+    name(tensor, id);
+    own(id, as);
+    if (used) builder_.use(id);
+    return id;
+  }
+  /// The parameters and buffers of modules, each once. `modules`: paths by module; `unusual`: told the name and the
+  /// tensor of those that are not of torch's two plain classes. The number of elements of each module's parameters, and
+  /// the buffers that are not of real numbers, or are a single one.
+  py::tuple announce(const py::dict& modules, const py::object& unusual);
+  /// The tensor's contents are known, or not any more.
+  void know(const py::object& tensor, bool known) {
+    (void)id_of(tensor.ptr());
+    if (known) {
+      known_.insert(tensor.ptr());
+    } else {
+      known_.erase(tensor.ptr());
+    }
+  }
+  /// The tensor is this value from now on.
+  void name(py::object tensor, ValueId id) {
+    const auto [at, added] = ids_.insert_or_assign(tensor.ptr(), id);
+    if (added) alive_.push_back(std::move(tensor));  // so that its address stays its own
+  }
+  /// The same of the last call's result, perhaps written to a tensor that was there.
+  void rename(py::object tensor, ValueId id) {
+    const auto at = ids_.find(tensor.ptr());
+    if (at != ids_.end() && at->second != id) builder_.rewritten(at->second, id);
+    name(std::move(tensor), id);
+  }
+  /// Whether it requires a gradient. Nodes of graphs do not say.
+  bool is_trained(PyObject* tensor) const {
+    if (reinterpret_cast<PyObject*>(Py_TYPE(tensor)) == torch_.node.ptr()) return false;
+    const auto flag = py::reinterpret_steal<py::object>(PyObject_GetAttr(tensor, torch_.requires_grad.ptr()));
+    if (!flag) throw py::error_already_set();
+    return flag.ptr() == Py_True;
+  }
+  std::uint32_t scope(const std::string& path) { return builder_.scope(path); }
+  bool knows(const py::object& tensor) const { return ids_.contains(tensor.ptr()); }
+  /// `to` is the same value as `from` from now on.
+  void same(const py::object& to, const py::object& from) { rename(to, id_of(from.ptr())); }
+  void symbol(const std::string& name, const std::string& why) { builder_.symbol(name, why); }
+  void remark(std::uint16_t code, const std::string& text) { builder_.remark(static_cast<Code>(code), text); }
+  void assume_not_negative(const Expr& e) { builder_.assume_not_negative(e); }
+  void within(const py::object& times, const std::string& floor, const std::string& because);
+  void detach(bool on) { builder_.detach(on); }
+  void checkpoint(bool on, bool whole) { builder_.checkpoint(on, whole); }
+  std::size_t calls() const { return builder_.calls(); }
+
+  // For graphs: a node stands for the tensor that it makes, and `val` says what that is. -----------------------------
+
+  /// What the graph states holds: it knows more of symbols, and of casts that no argument shows.
+  ValueId quick(const Plan& plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope,
+                const std::vector<PyObject*>& vals) {
+    std::vector<Type> types;
+    types.reserve(vals.size());
+    for (PyObject* val : vals) types.push_back(type_of(val));
+    (void)fill(plan, args, kwargs, scope, false);
+    return builder_.given(std::move(types));
+  }
+  /// A call that changes its first argument, which is a node too.
+  void quick_in_place(const Plan& plan, const py::object& node, const py::tuple& args, const py::object& kwargs,
+                      std::uint32_t scope) {
+    auto changed = py::reinterpret_borrow<py::object>(PyTuple_GET_ITEM(args.ptr(), 0));
+    std::vector<Type> types{builder_.type(id_of(changed.ptr()))};
+    (void)fill(plan, args, kwargs, scope, false);
+    const ValueId id = builder_.given(std::move(types));
+    rename(std::move(changed), id);
+    name(node, id);
+  }
+  void input_node(const py::object& node, const py::object& val, const std::string& as) {
+    name(node, builder_.input(as, type_of(val.ptr())));
+  }
+  /// How many elements it has; 0: nobody knows.
+  std::int64_t stored_node(const py::object& node, PyObject* val, std::string_view as, bool buffer, bool frozen);
+  /// Whether a node stands for a tensor of this one's type.
+  bool is_like(PyObject* node, PyObject* val) {
+    const Type &ours = builder_.type(id_of(node)), theirs = type_of(val);
+    return ours.dtype == theirs.dtype && ours.shape == theirs.shape;
+  }
+  /// The module that a tensor of the model's belongs to; nullopt: it is none.
+  std::optional<std::string_view> owner(PyObject* one) const {
+    const auto at = ids_.find(one);
+    const auto held = at == ids_.end() ? stored_.end() : stored_.find(at->second);
+    return held == stored_.end() ? std::nullopt : std::optional(held->second);
+  }
+  bool is_known(PyObject* one) const { return ids_.contains(one); }
+  bool is_stored(PyObject* one) const {
+    const auto at = ids_.find(one);
+    return at != ids_.end() && stored_.contains(at->second);
+  }
+
+  Report finish(const py::object& results);
+
+ private:
+  static std::string canonical(const Match* match, const std::string& name);
+  static bool is_host(const Match* match, const std::string& name);
+
+  bool is_tensor(PyObject* one) const {
+    return PyObject_TypeCheck(one, reinterpret_cast<PyTypeObject*>(torch_.tensor.ptr())) != 0 ||
+           reinterpret_cast<PyObject*>(Py_TYPE(one)) == torch_.node.ptr();
+  }
+  void collect(const py::object& from, std::vector<py::object>& out) const;
+
+  Dim dim_of(PyObject* size) const;
+
+  Type type_of(PyObject* tensor) const;
+
+  void own(ValueId id, std::string_view name) {
+    const std::size_t dot = name.rfind('.');
+    stored_[id] = builder_.keep(dot == std::string_view::npos ? std::string_view() : name.substr(0, dot));
+  }
+
+  // A tensor that nobody announced is a buffer, or a constant that the program made.
+  ValueId id_of(PyObject* tensor) {
+    const auto at = ids_.find(tensor);
+    if (at != ids_.end()) return at->second;
+    const ValueId id = builder_.stored({}, type_of(tensor), true, !is_trained(tensor));
+    note_stored(py::reinterpret_borrow<py::object>(tensor));
+    name(py::reinterpret_borrow<py::object>(tensor), id);
+    return id;
+  }
+
+  void note_stored(const py::object& tensor);
+
+  void keep_stored(const Plan& plan, const py::tuple& args, const py::object& result);
+
+  // How many elements of each input are stored, where one is sparse.
+  void tell_stored(const Plan& plan);
+
+  py::object size_object(const Dim& dim) const {
+    if (const auto plain = dim.constant()) return py::int_(*plain);
+    return torch_.size_of(py::cast(dim));
+  }
+
+  // A tensor without storage for a value, its elements in row-major order. Layers repeat: a tensor like an earlier one
+  // is a view of that one, which takes torch a quarter of the time.
+  py::object made(ValueId id);
+
+  py::object first_made(const Type& type) const;
+
+  // False, when `follow`: there is nothing but tensors whose contents are known, so that torch may tell the results'.
+  bool fill(const Plan& plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope, bool follow);
+
+  std::vector<Dim> dims_of(PyObject* value) const;
+
+  // What is no number, text or dtype, and what is left out, is no attribute. A symbolic number is none either: rows
+  // that need it take it as a host-side input.
+  void attribute(const Parameter& p, PyObject* value);
+
+  void list_attribute(const Parameter& p, PyObject* value);
+
+  static constexpr std::int64_t kDense = -1, kUntold = -2;
+
+  Builder builder_;
+  Torch torch_;
+  py::str parameters_name_ = "_parameters", buffers_name_ = "_buffers";
+  std::string_view nonzeros_;
+  std::unordered_map<PyObject*, std::int64_t> sparse_;  ///< how many elements are stored
+  std::deque<Plan> plans_;
+  std::unordered_map<PyObject*, ValueId> ids_;
+  std::vector<py::object> alive_;
+  std::unordered_map<std::size_t, Like> like_;            ///< by a hash of shape and dtype
+  std::unordered_set<PyObject*> known_;                   ///< tensors whose contents are known
+  std::unordered_map<ValueId, std::string_view> stored_;  ///< tensors of the model: the path of the module of each
+  std::vector<PyObject*> values_;                         // of the call that is read
+  std::vector<ValueId> constants_;
+  std::vector<std::int64_t> integers_;
+  std::vector<double> reals_;
+};
+
+}  // namespace macsim::bind
