@@ -142,9 +142,9 @@ class Tape {
     if (at != ids_.end() && at->second != id) builder_.rewritten(at->second, id);
     name(std::move(tensor), id);
   }
-  /// Whether it requires a gradient. Nodes of graphs do not say.
+  /// Whether it requires a gradient. What stands for a tensor in a graph does not say.
   bool is_trained(PyObject* tensor) const {
-    if (reinterpret_cast<PyObject*>(Py_TYPE(tensor)) == torch_.node.ptr()) return false;
+    if (PyObject_TypeCheck(tensor, reinterpret_cast<PyTypeObject*>(torch_.tensor.ptr())) == 0) return false;
     const auto flag = py::reinterpret_steal<py::object>(PyObject_GetAttr(tensor, torch_.requires_grad.ptr()));
     if (!flag) throw py::error_already_set();
     return flag.ptr() == Py_True;
