@@ -334,7 +334,11 @@ def _theoretical(data: Data) -> Chart:
             line = fit(x, y)
             series += _line(precision, line, colour)
             said.append(f"{precision} {line.r2:.2f}")
-    note = f"{len(data.chips)} rows: peak rate over thermal design power. R²: {', '.join(said)}."
+    later = sum(chip.is_later for chip in data.chips)
+    more = f", {later} of them from macsim's hardware tables" if later else ""
+    note = (
+        f"{len(data.chips)} rows{more}: peak rate of dense operands over thermal design power. R²: {', '.join(said)}."
+    )
     return Chart("efficiency", "Chips: theoretical efficiency", Axis("Launch date"), WATT, tuple(series), note)
 
 
