@@ -58,8 +58,17 @@ def test_the_public_names() -> None:
         "Tensor",
         "Total",
         "Traffic",
+        "Training",
     }
     tables = {"hardware", "hardware_names"}
-    errors = {"HardwareError", "MacsimError", "MeterError", "ReadError", "RequestError", "TraceError", "UnknownWorkError"}
+    errors = {
+        "HardwareError",
+        "MacsimError",
+        "MeterError",
+        "ReadError",
+        "RequestError",
+        "TraceError",
+        "UnknownWorkError",
+    }
     others = {"alias", "analyze", "ceil_div", "compare", "count", "load", "max", "min", "op", "rules"}
     assert set(PUBLIC) == classes | errors | others | tables

@@ -183,6 +183,9 @@ def models() -> dict[str, tuple[Any, dict[str, Any]]]:
         "vgg": (nn.Sequential(*conv(3, 16), *conv(16, 16), nn.MaxPool2d(2), *conv(16, 32), nn.MaxPool2d(2),
                               nn.Flatten(), nn.Linear(2048, 64), nn.ReLU(), nn.Linear(64, 10)), image),
         "perceptron": (nn.Sequential(nn.Linear(24, 96), nn.GELU(), nn.Linear(96, 24), nn.Tanh()), rows),
+        "in place": (
+            nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(True), nn.Conv2d(16, 8, 3), nn.Hardswish(True)), image
+        ),
         "residual": (nn.Sequential(*conv(3, 16), Skip(*conv(16, 16), *conv(16, 16)), Skip(*conv(16, 16)),
                                    nn.AdaptiveAvgPool2d(1)), image),
         "bottlenecks": (nn.Sequential(*conv(3, 16), Skip(nn.Conv2d(16, 96, 1), nn.Hardswish(),
@@ -204,7 +207,7 @@ def models() -> dict[str, tuple[Any, dict[str, Any]]]:
     return out
 
 
-@pytest.mark.parametrize("name", ["vgg", "perceptron", "residual", "bottlenecks", "autoencoder", "mixer",
+@pytest.mark.parametrize("name", ["vgg", "perceptron", "in place", "residual", "bottlenecks", "autoencoder", "mixer",
                                   "sound", "upsampling", "resnet", "detr"])  # fmt: skip
 def test_what_torch_allocates(name: str) -> None:
     model, given = models()[name]

@@ -60,5 +60,6 @@ void bind_rules(py::module_& m);  ///< Registry, Call, Cost: before bind_report
 void bind_report(py::module_& m);
 void bind_tape(py::module_& m);     ///< after bind_report
 void bind_traffic(py::module_& m);  ///< after bind_report
+void bind_training(py::module_& m);
 
 }  // namespace macsim::bind

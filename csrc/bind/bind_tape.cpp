@@ -71,7 +71,8 @@ struct Torch {
   py::object node;      ///< the class of graphs' nodes, which stand for the tensors that they make; or none
   std::unordered_map<PyObject*, DType> dtypes;
   std::array<py::object, static_cast<std::size_t>(DType::count_)> named;
-  py::str layout = py::str("layout"), shape = py::str("shape"), dtype = py::str("dtype"), detach = py::str("detach");
+  py::str layout = py::str("layout"), shape = py::str("shape"), dtype = py::str("dtype"), detach = py::str("detach"),
+          requires_grad = py::str("requires_grad");
 };
 
 /// A tensor that others are made like.
@@ -144,7 +145,7 @@ class Tape {
     (void)fill(*plan, args, kwargs, scope, false);
     ValueId id = builder_.given(std::move(types));
     if (plan->stores != Stores::all && !tensors.empty()) keep_stored(*plan, args, tensors.front());
-    for (py::object& tensor : tensors) name(std::move(tensor), id++);
+    for (py::object& tensor : tensors) rename(std::move(tensor), id++);
   }
   /// Of a tensor only so many elements are stored; None: nobody knows how many.
   void sparse(const py::object& tensor, const py::object& stored) {
@@ -155,7 +156,7 @@ class Tape {
     name(tensor, builder_.input(as, type_of(tensor.ptr())));
   }
   void stored(const py::object& tensor, std::string_view as, bool buffer, bool used) {
-    const ValueId id = builder_.stored(as, type_of(tensor.ptr()), buffer);
+    const ValueId id = builder_.stored(as, type_of(tensor.ptr()), buffer, !is_trained(tensor.ptr()));
     note_stored(tensor);
     name(tensor, id);
     stored_.insert(id);
@@ -180,7 +181,7 @@ class Tape {
   std::uint32_t scope(const std::string& path) { return builder_.scope(path); }
   bool knows(const py::object& tensor) const { return ids_.contains(tensor.ptr()); }
   /// `to` is the same value as `from` from now on.
-  void same(const py::object& to, const py::object& from) { name(to, id_of(from.ptr())); }
+  void same(const py::object& to, const py::object& from) { rename(to, id_of(from.ptr())); }
   void symbol(const std::string& name, const std::string& why) { builder_.symbol(name, why); }
   void remark(std::uint16_t code, const std::string& text) { builder_.remark(static_cast<Code>(code), text); }
   void assume_not_negative(const Expr& e) { builder_.assume_not_negative(e); }
@@ -195,6 +196,8 @@ class Tape {
                                : Trust::exact,
                     because);
   }
+  void detach(bool on) { builder_.detach(on); }
+  void checkpoint(bool on, bool whole) { builder_.checkpoint(on, whole); }
   std::size_t calls() const { return builder_.calls(); }
 
   // For graphs: a node stands for the tensor that it makes, and `val` says what that is. -----------------------------
@@ -214,18 +217,19 @@ class Tape {
     std::vector<Type> types{builder_.type(id_of(changed.ptr()))};
     (void)fill(plan, args, kwargs, scope, false);
     const ValueId id = builder_.given(std::move(types));
-    name(std::move(changed), id);
+    rename(std::move(changed), id);
     name(node, id);
   }
   void input_node(const py::object& node, const py::object& val, const std::string& as) {
     name(node, builder_.input(as, type_of(val.ptr())));
   }
   /// How many elements it has; None: that is no number.
-  py::object stored_node(const py::object& node, const py::object& val, const std::string& as, bool buffer) {
+  py::object stored_node(const py::object& node, const py::object& val, const std::string& as, bool buffer,
+                         bool frozen) {
     Type type = type_of(val.ptr());
     Dim elements = 1;
     for (const Dim& dim : type.shape) elements *= dim;
-    const ValueId id = builder_.stored(as, std::move(type), buffer);
+    const ValueId id = builder_.stored(as, std::move(type), buffer, frozen);
     name(node, id);
     builder_.use(id);
     stored_.insert(id);
@@ -312,14 +316,28 @@ class Tape {
     if (added) alive_.push_back(std::move(tensor));  // so that its address stays its own
   }
 
+  // The last call's result, perhaps written to a tensor that was there.
+  void rename(py::object tensor, ValueId id) {
+    const auto at = ids_.find(tensor.ptr());
+    if (at != ids_.end() && at->second != id) builder_.rewritten(at->second, id);
+    name(std::move(tensor), id);
+  }
+
   // A tensor that nobody announced is a buffer, or a constant that the program made.
   ValueId id_of(PyObject* tensor) {
     const auto at = ids_.find(tensor);
     if (at != ids_.end()) return at->second;
-    const ValueId id = builder_.stored({}, type_of(tensor), true);
+    const ValueId id = builder_.stored({}, type_of(tensor), true, !is_trained(tensor));
     note_stored(py::reinterpret_borrow<py::object>(tensor));
     name(py::reinterpret_borrow<py::object>(tensor), id);
     return id;
+  }
+
+  bool is_trained(PyObject* tensor) const {
+    if (reinterpret_cast<PyObject*>(Py_TYPE(tensor)) == torch_.node.ptr()) return false;
+    const auto flag = py::reinterpret_steal<py::object>(PyObject_GetAttr(tensor, torch_.requires_grad.ptr()));
+    if (!flag) throw py::error_already_set();
+    return flag.ptr() == Py_True;
   }
 
   void note_stored(const py::object& tensor) {
@@ -558,6 +576,7 @@ void bind_tape(py::module_& m) {
       .def("input_node", &Tape::input_node, py::arg("node"), py::arg("val"), py::arg("name"),
            "Announce an input of a graph.")
       .def("stored_node", &Tape::stored_node, py::arg("node"), py::arg("val"), py::arg("name"), py::arg("buffer"),
+           py::arg("frozen") = false,
            "Announce a tensor of the model that is an input of a graph; how many elements it has.")
       .def("input", &Tape::input, py::arg("tensor"), py::arg("name"), "Announce an input.")
       .def("stored", &Tape::stored, py::arg("tensor"), py::arg("name"), py::arg("buffer"), py::arg("used"),
@@ -577,6 +596,9 @@ void bind_tape(py::module_& m) {
            "Let bind() refuse sizes for which it is below 0: the program would go another way.")
       .def("within", &Tape::within, py::arg("times"), py::arg("floor"), py::arg("because"),
            "Say how often calls from now on run, and how far they can be trusted at best.")
+      .def("detach", &Tape::detach, py::arg("on"), "Say whether calls from now on are kept out of differentiation.")
+      .def("checkpoint", &Tape::checkpoint, py::arg("on"), py::arg("whole") = false,
+           "Say whether what calls from now on compute is computed again for the gradient.")
       .def_property_readonly("calls", &Tape::calls, "How many calls were recorded.")
       .def("finish", &Tape::finish, py::arg("results"), "The ledger; the tape is then of no more use.");
   using Walk = GraphWalk<Tape, Plan>;

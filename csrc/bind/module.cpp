@@ -11,4 +11,5 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   macsim::bind::bind_report(m);
   macsim::bind::bind_tape(m);
   macsim::bind::bind_traffic(m);
+  macsim::bind::bind_training(m);
 }

@@ -120,10 +120,11 @@ ValueId Builder::input(std::string_view name, Type type, ContentsPtr contents) {
   return id;
 }
 
-ValueId Builder::stored(std::string_view name, Type type, bool buffer) {
+ValueId Builder::stored(std::string_view name, Type type, bool buffer, bool frozen) {
   Stored stored;
   stored.type = type;
   stored.buffer = buffer;
+  stored.frozen = frozen;
   parts_->graph().stored.push_back(std::move(stored));
   return parts_->value(keep(name), std::move(type), Role::weight);
 }
@@ -213,6 +214,25 @@ void Builder::within(const Count& times, Trust floor, std::string_view because) 
   top.times = times;
   top.floor = floor;
   top.because = keep(because);
+}
+
+namespace {
+void mark(std::vector<Stretch>& stretches, NodeId here, bool on, bool whole) {
+  if (on) {
+    stretches.push_back({here, kNone, whole});
+  } else if (!stretches.empty()) {
+    stretches.back().end = here;
+  }
+}
+}  // namespace
+
+void Builder::detach(bool on) { mark(parts_->walk.found().detached, static_cast<NodeId>(calls()), on, false); }
+void Builder::checkpoint(bool on, bool whole) {
+  mark(parts_->walk.found().checkpointed, static_cast<NodeId>(calls()), on, whole);
+}
+
+void Builder::rewritten(ValueId old, ValueId now) {
+  parts_->walk.found().rewritten.push_back({static_cast<NodeId>(calls() - 1), old, now});
 }
 
 void Builder::drop() {

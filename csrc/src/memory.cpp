@@ -28,6 +28,7 @@ class Living {
   std::vector<Life> run() {
     find_ends();
     if (options_.by_module) hold_by_module();
+    follow_writes();
     for (std::uint32_t row = 0; row < rows_; ++row) {
       for (const Touch& touch : flow_.writes(row)) reuse(row, touch);
     }
@@ -109,18 +110,20 @@ class Living {
     return tensor;
   }
 
-  // The result of an operator that changes its input is where that was (torch's names end in "_"); one that works point
-  // by point may be, when it is of the same size and nobody needs the input later.
-  void reuse(std::uint32_t row, const Touch& made) {
-    const Node& node = flow_.found.frames[flow_.found.frame[row]].graph->nodes[flow_.found.node[row]];
-    const Op& op = flow_.found.model->ops[node.op];
-    const Span<Touch> read = flow_.reads(row);
-    if (read.empty() || flow_.writes(row)[0].tensor != made.tensor) return;
-    const bool changes = op.dialect == "aten" && op.name.ends_with('_') && !op.name.ends_with("__");
-    if (changes) {
-      if (flow_.duty(read[0].tensor) != Duty::weight) place_[made.tensor] = place_of(read[0].tensor);
-      return;
+  // The result of a call that writes to what is there is where that was.
+  void follow_writes() {
+    for (const auto& [node, old, now] : flow_.found.rewritten) {
+      const std::uint32_t before = flow_.tensor_of(0, old), after = flow_.tensor_of(0, now);
+      if (before == after || flow_.duty(before) == Duty::weight) continue;
+      if (place_[after] == after) place_[after] = place_of(before);
     }
+  }
+
+  // The result of an operator that works point by point may be where an input was, when it is of the same size and
+  // nobody needs the input later.
+  void reuse(std::uint32_t row, const Touch& made) {
+    const Span<Touch> read = flow_.reads(row);
+    if (read.empty() || flow_.writes(row)[0].tensor != made.tensor || place_[made.tensor] != made.tensor) return;
     const bool cache_grows = flow_.access(row) == Access::update && flow_.duty(read[0].tensor) == Duty::cache &&
                              flow_.size(made.tensor) == flow_.size(read[0].tensor);
     const bool by_point = options_.in_place && flow_.access(row) == Access::pointwise;

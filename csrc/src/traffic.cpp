@@ -120,7 +120,7 @@ void put_minimum(const Flow& flow, Amounts& amounts, Traffic& out) {
 
 /// What is followed once; kernels when they are first asked for.
 struct Flows::Data {
-  explicit Data(Report from) : report(std::move(from)), flow(report.data()) {
+  explicit Data(Report from) : report(std::move(from)), flow(*report.data()) {
     for (std::size_t row = 0; row < flow.rows(); ++row) trust = std::max(trust, report.trust(row));
   }
   void find_kernels() const {

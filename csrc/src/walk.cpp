@@ -16,6 +16,11 @@ constexpr std::string_view kCut = "its body was not run: the limit of expansion 
 constexpr std::size_t kStepsPerNode = 64;    // expansion: a small multiple of the file...
 constexpr std::size_t kFreeSteps = 200'000;  // ...above what any real model of loops and functions takes
 
+const Options& no_options() {
+  static const Options none;
+  return none;
+}
+
 }  // namespace
 
 Walk::Walk(ModelPtr model, const Registry& registry, const Options& options)
@@ -30,6 +35,15 @@ Walk::Walk(ModelPtr model, const Registry& registry, const Options& options)
   for (const auto& [name, size] : options.dims) sizes_.emplace(name, Expr(size));
   most_steps_ = std::min(options.most_rows, kFreeSteps + kStepsPerNode * model_->node_total);
 }
+
+Walk::Walk(std::shared_ptr<Analysis> found)
+    : model_(found->model),
+      registry_(Registry::builtin()),
+      options_(no_options()),
+      found_(std::move(found)),
+      frames_(found_->frames),
+      call_(*this),
+      outputs_(*this) {}
 
 Status Walk::run() {
   found_->diagnostics = model_->notes;

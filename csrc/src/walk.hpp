@@ -82,6 +82,18 @@ struct Equality {
   NodeId node;
 };
 
+/// Nodes of the model's graph that come one after the other, [first, end).
+struct Stretch {
+  NodeId first = 0, end = 0;
+  bool whole = false;  ///< of what is computed again: also what nothing is kept after
+};
+
+/// A node of the model's graph that writes to one of its inputs: what was `old` before is `now` its result.
+struct Rewrite {
+  NodeId node = 0;
+  ValueId old = 0, now = 0;
+};
+
 /// Everything that analysis found and that binding does not change.
 struct Analysis {
   ModelPtr model;
@@ -97,6 +109,9 @@ struct Analysis {
   std::vector<std::pair<std::uint32_t, std::shared_ptr<const Nest>>> nests;  ///< of rows that have one, in order
   std::map<std::size_t, Count> times;  ///< of rows of the builder's that run more than once
   std::deque<std::string> kept;        ///< texts of rules that are not literals
+  std::vector<Stretch> detached;       ///< what the program kept out of differentiation
+  std::vector<Stretch> checkpointed;   ///< what the program wants computed again rather than kept
+  std::vector<Rewrite> rewritten;      ///< in order
   Count parameters, weight_bytes;
   std::map<std::string, std::string, std::less<>> symbols;  ///< every symbol and what it stands for
   std::vector<Expr> not_negative;                           ///< what simplifications took to be at least 0
@@ -138,6 +153,13 @@ struct Place {
 class Walk {
  public:
   Walk(ModelPtr model, const Registry& registry, const Options& options);
+  /// Goes back to what was found: rules may be asked about nodes again.
+  explicit Walk(std::shared_ptr<Analysis> found);
+  const Call& look(std::uint32_t frame, NodeId id) {
+    go_to(frame, id);
+    return call_;
+  }
+  bool missed() const noexcept { return here_.missed; }  ///< of the node that is looked at: a rank is unknown
   Status run();
   std::shared_ptr<Analysis> take(Rows& rows);
 
@@ -155,6 +177,7 @@ class Walk {
   void note_symbol(std::string_view name, std::string_view why) { found_->symbols.emplace(name, why); }
   void leave() noexcept { here_ = Place(); }  ///< what follows is about the whole model
   Frame& top() noexcept { return frames_.front(); }
+  Analysis& found() noexcept { return *found_; }
   const Match* match_of(std::uint32_t op) const { return found_->matches[op]; }
 
   // For control rules. --------------------------------------------------------------------------------------------

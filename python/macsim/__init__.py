@@ -41,3 +41,4 @@ from macsim.memory import Memory as Memory
 from macsim.report import Report as Report
 from macsim.rows import Row as Row
 from macsim.traffic import Traffic as Traffic
+from macsim.training import Training as Training

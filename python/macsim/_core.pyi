@@ -412,7 +412,7 @@ class Tape:
         """Announce a tensor of the model."""
     def input_node(self, node: Any, val: Any, name: str) -> None:
         """Announce an input of a graph: a node, and what it says of itself."""
-    def stored_node(self, node: Any, val: Any, name: str, buffer: bool) -> int | None:
+    def stored_node(self, node: Any, val: Any, name: str, buffer: bool, frozen: bool = ...) -> int | None:
         """Announce a tensor of the model that is an input of a graph, and return how many elements it has."""
     def announce(self, tensors: list[tuple[Any, str, bool]]) -> None:
         """Announce the model's tensors: each with its name and whether it is a buffer."""
@@ -434,6 +434,10 @@ class Tape:
         """Let binding refuse sizes for which it is below 0."""
     def within(self, times: SupportsIndex | Expr | str, floor: str, because: str) -> None:
         """Say how often calls from now on run, and how far they can be trusted at best."""
+    def detach(self, on: bool) -> None:
+        """Say whether calls from now on are kept out of differentiation."""
+    def checkpoint(self, on: bool, whole: bool = ...) -> None:
+        """Say whether what calls from now on compute is computed again for the gradient."""
     @property
     def calls(self) -> int:
         """How many calls were recorded."""
@@ -545,6 +549,41 @@ class Flows:
 
     def memory(self, by_module: bool, in_place: bool) -> Memory:
         """Return the bytes that a run holds."""
+
+@final
+class Step:
+    """One step of training, in numbers: `macsim.training` has its face."""
+
+    @property
+    def backward(self) -> Ledger: ...
+    @property
+    def recompute(self) -> Ledger: ...
+    @property
+    def optimizer(self) -> tuple[dict[str, _Number], _Number, _Number, _Number, _Number]: ...
+    @property
+    def parameters(self) -> list[tuple[str, str, _Number, _Number]]: ...
+    @property
+    def weights(self) -> _Number: ...
+    @property
+    def gradients(self) -> _Number: ...
+    @property
+    def states(self) -> _Number: ...
+    @property
+    def saved(self) -> _Number: ...
+    @property
+    def recomputed(self) -> _Number: ...
+    def bind(self, sizes: dict[str, int]) -> Step: ...
+
+def training(
+    report: Ledger,
+    frozen: Sequence[str],
+    trained: Sequence[str],
+    inputs: Sequence[str],
+    recompute: Sequence[str],
+    optimizer: str,
+    master: bool,
+) -> Step:
+    """Follow gradients from the outputs to the trained parameters."""
 
 def max(*args: SupportsIndex | Expr | str) -> Expr:
     """Return the largest of its arguments."""

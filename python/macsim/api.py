@@ -13,6 +13,7 @@ from macsim.custom import Registry, rules
 from macsim.errors import ReadError, RequestError, UnknownWorkError
 from macsim.report import Report
 from macsim.sources.torch_files import INSTALL, is_torch_file, read_program
+from macsim.training import Training, trained
 
 if TYPE_CHECKING:
     from macsim._core import Expr, Model
@@ -95,6 +96,7 @@ def analyze(
     shapes: Mapping[str, Shape] | Shape | None = None,
     dims: Mapping[str, int] | None = None,
     values: Mapping[str, Any] | None = None,
+    training: bool | Training = False,
     strict: bool = False,
     registry: Registry | None = None,
 ) -> Report:
@@ -111,10 +113,12 @@ def analyze(
     table = (rules if registry is None else registry).table
     if dims:
         _check_dims(dims, model, inputs, table)
-    return _checked(Report(_core.analyze(model, table, inputs, dict(dims or {})), model), strict)
+    return _checked(Report(_core.analyze(model, table, inputs, dict(dims or {})), model), strict, training)
 
 
-def _checked(report: Report, strict: bool) -> Report:
+def _checked(report: Report, strict: bool, training: bool | Training) -> Report:
+    if training is not False:
+        report._training = trained(report, Training() if training is True else training)
     if strict and report.trust == "unknown":
         ops: dict[str, int] = {}
         reasons: dict[str, str] = {}
@@ -140,6 +144,7 @@ def count(
     dtypes: Mapping[str, Any] | None = None,
     hints: Mapping[str, int] | None = None,
     method: str | None = None,
+    training: bool | Training = False,
     strict: bool = False,
     registry: Registry | None = None,
 ) -> Report:
@@ -175,6 +180,10 @@ def count(
     values : mapping of str to array-like, optional
         Contents of inputs, where sizes or branches depend on them: ``{"sr": 16000}``. They give the dtype and the
         shape too. A list of arrays for an input that is a sequence, None for an optional one that is left out.
+    training : bool or Training, default False
+        Count a step of training, too: see `Report.training`. A torch module runs in the mode that it is in then, and
+        what its parameters say of ``requires_grad`` is heeded; of an ONNX model all floating-point weights are trained
+        that a gradient gets to. `Training` says which are not, how the optimiser works, and what is computed again.
     strict : bool, default False
         Raise when the work of any node is unknown, rather than mark it.
     registry : Registry, optional
@@ -206,14 +215,16 @@ def count(
     if is_torch_file(model):
         model = read_program(model)  # type: ignore[arg-type] # is_torch_file: it is a path
     if _is_torch(model):
-        return _count_torch(model, inputs, kwargs, shapes, dims, values, dtypes, hints, method, strict, registry)
+        given = (inputs, kwargs, shapes, dims, values, dtypes, hints, method, strict, registry, training)
+        return _count_torch(model, *given)
     if not _is_source(model):
         raise TypeError(_no_model(model))
     if inputs or kwargs or dtypes or method or hints:
         raise RequestError(
             "inputs, kwargs, dtypes, hints and method are for torch programs; give an ONNX model shapes= or values="
         )
-    return analyze(load(model), shapes=shapes, dims=dims, values=values, strict=strict, registry=registry)
+    loaded = load(model)
+    return analyze(loaded, shapes=shapes, dims=dims, values=values, training=training, strict=strict, registry=registry)
 
 
 def _check_kinds(registry: object, **given: object) -> None:
@@ -266,6 +277,7 @@ def _count_torch(
     method: str | None,
     strict: bool,
     registry: Registry | None,
+    training: bool | Training,
 ) -> Report:
     from macsim.sources.torch_graphs import is_graph, walk
     from macsim.sources.torch_program import trace
@@ -283,12 +295,12 @@ def _count_torch(
         shapes = tuple(shapes) if isinstance(shapes, list) else shapes
         inputs, kwargs, shapes = at_sizes((inputs, kwargs, shapes), dims or {}, met)
         asked = {name: size for name, size in (hints or {}).items() if name not in met}
-        ledger, modules = trace(model, inputs, kwargs, shapes, dtypes, method, table, asked)
+        ledger, modules = trace(model, inputs, kwargs, shapes, dtypes, method, table, asked, bool(training))
     report = Report(ledger, ledger.model, met, modules=modules)
     others = {name: size for name, size in (dims or {}).items() if name not in met}
     if others:
         report = report.bind(others)
-    return _checked(report, strict)
+    return _checked(report, strict, training)
 
 
 # Sources. -------------------------------------------------------------------------------------------------------------

@@ -28,6 +28,8 @@ GOOD, INCOMPLETE, WRONG, PIPE = 0, 1, 2, 141  # exit statuses; 141 is what the s
 
 KEYS = ("op", "node", "scope", "dtype", "rule")
 
+OPTIMIZERS = ("none", "sgd", "momentum", "adam", "adamw", "adam8bit")
+
 COUNT_EXAMPLES = """\
 examples:
   macsim count model.onnx                             symbolic where the model is
@@ -37,6 +39,7 @@ examples:
   macsim count model.onnx --by scope --depth 2        by module
   macsim count model.onnx --by node --top 20 --sort written
   macsim count model.onnx --tree --depth 2            its modules as a tree
+  macsim count model.onnx --training --by scope       a step of training: forward, backward, optimizer, memory
   macsim count models.resnet:build --shape 1,3,224,224    what a function of yours returns
   macsim count exported.pt2                           what torch.export.save wrote
   macsim count model.onnx --traffic --capacity 50e6   bytes that move, also behind 50 MB of cache
@@ -98,6 +101,11 @@ def parser() -> argparse.ArgumentParser:
     shown.add_argument("--format", choices=("table", "json", "csv", "md"), help="default: table, or what -o ends in")
     shown.add_argument("-o", "--output", metavar="FILE", help="write there, not to the standard output")
     add_bytes(count)
+    step = count.add_argument_group("a step of training")
+    step.add_argument("--training", action="store_true", help="forward, backward, what is computed again, memory")
+    step.add_argument("--optimizer", choices=OPTIMIZERS, help="default: adamw")
+    step.add_argument("--frozen", action="append", default=[], metavar="NAME", help="parameters; * is any text")
+    step.add_argument("--recompute", action="append", default=[], metavar="SCOPE", help="as layers.*: nothing is kept")
     count.add_argument("--strict", action="store_true", help="fail (status 1) when the work of any node is unknown")
     count.set_defaults(run=run_count)
 
@@ -182,6 +190,10 @@ def run_count(arguments: argparse.Namespace) -> int:
     check_bytes(arguments)
     if arguments.tree and (arguments.by or arguments.format not in (None, "table")):
         raise UsageError("--tree is text: it goes with neither --by nor --format")
+    if not arguments.training and (arguments.optimizer or arguments.frozen or arguments.recompute):
+        raise UsageError("--optimizer, --frozen and --recompute say more of --training")
+    if arguments.training and (arguments.tree or arguments.format not in (None, "table", "json")):
+        raise UsageError("--training is a table or json")
     report = counted(arguments)
     give(report, arguments)
     if arguments.strict and report.trust == "unknown":
@@ -197,7 +209,13 @@ def counted(arguments: argparse.Namespace) -> Report:
     from macsim.api import analyze, count, load
     from macsim.programs import is_program_name, made
     from macsim.sources.torch_files import is_torch_file, read_program
+    from macsim.training import Training
 
+    training: bool | Training = False
+    if arguments.training:
+        training = Training(
+            optimizer=arguments.optimizer or "adamw", frozen=arguments.frozen, recompute=arguments.recompute
+        )
     dims = dict(dim_of(text) for text in arguments.dim)
     values = dict(value_of(text) for text in arguments.value)
     named = is_program_name(arguments.model)
@@ -213,12 +231,13 @@ def counted(arguments: argparse.Namespace) -> Report:
             dims=dims,
             values=values,
             dtypes=dict(dtype_of(text) for text in arguments.dtype),
+            training=training,
         )
     if arguments.dtype:
         raise UsageError("--dtype is for torch programs: an ONNX model states its dtypes")
     model = load(arguments.model)
     shapes = dict(shape_of(text, [tensor.name for tensor in model.inputs]) for text in arguments.shape)
-    return analyze(model, shapes=shapes, dims=dims, values=values)
+    return analyze(model, shapes=shapes, dims=dims, values=values, training=training)
 
 
 def give(report: Report, arguments: argparse.Namespace) -> None:
@@ -232,6 +251,8 @@ def give(report: Report, arguments: argparse.Namespace) -> None:
         what = (
             report.tree(arguments.depth)
             if arguments.tree
+            else report.training.table(by, depth=arguments.depth, top=top)
+            if arguments.training
             else report.table(by, depth=arguments.depth, top=top, sort=sort)
         )
         what = with_bytes(what, report, arguments)
@@ -245,6 +266,8 @@ def give(report: Report, arguments: argparse.Namespace) -> None:
         import json
 
         data = report.to_dict()
+        if arguments.training:
+            data["training"] = report.training.to_dict()
         if arguments.by not in (None, "node"):
             data["groups"] = report.by(by, arguments.depth).to_dict()
         text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from macsim.memory import Memory
     from macsim.modules import Called
     from macsim.traffic import Level, Traffic
+    from macsim.training import TrainingReport
 
 __all__ = ["Report"]
 
@@ -64,6 +65,7 @@ class Report:
         self.model = model
         self._sizes = dict(sizes or {})
         self._modules = dict(modules or {})
+        self._training: TrainingReport | None = None
 
     def __copy__(self) -> Report:
         return self
@@ -183,6 +185,21 @@ class Report:
         return Groups(self, key, self._ledger.by(key, -1 if depth is None else depth))
 
     @property
+    def training(self) -> TrainingReport:
+        """What a step of training takes: of a model that was counted with ``training=``.
+
+        Examples
+        --------
+        >>> import macsim
+        >>> report = macsim.count("examples/resnet50.onnx", shapes=(1, 3, 224, 224), training=True)
+        >>> report.training.memory.optimizer  # two states of 4 bytes for each of 25,557,032 parameters
+        204456256
+        """
+        if self._training is None:
+            raise RequestError("the model was counted without training: give count(..., training=True)")
+        return self._training
+
+    @property
     def inputs(self) -> list[Tensor]:
         """The model's inputs, with the shapes that were used."""
         return self._ledger.inputs
@@ -293,7 +310,10 @@ class Report:
         for name, size in given.items():
             if self._sizes.get(name, size) != size:
                 raise RequestError(f"{name!r} is already bound to {self._sizes[name]}")
-        return Report(self._ledger.bind(given), self.model, {**self._sizes, **given}, self._modules)
+        report = Report(self._ledger.bind(given), self.model, {**self._sizes, **given}, self._modules)
+        if self._training is not None:
+            report._training = self._training.bind(report, given)
+        return report
 
     at = bind
 

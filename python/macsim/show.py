@@ -341,7 +341,8 @@ class _Grid:
         return table
 
 
-def _rich(view: View) -> RenderableType:
+def set_view(view: View) -> RenderableType:
+    """Return a view as something that rich prints."""
     from rich.console import Group
     from rich.padding import Padding
     from rich.table import Table
@@ -369,7 +370,7 @@ def _rich(view: View) -> RenderableType:
 
 def report_table(report: Report, by: Key, depth: int | None, top: int | None, sort: str | None) -> RenderableType:
     """Return a report as something that rich prints."""
-    return _rich(view_of(report, by, depth, top, sort))
+    return set_view(view_of(report, by, depth, top, sort))
 
 
 def groups_view(groups: Groups, total: Total, top: int | None = None) -> View:

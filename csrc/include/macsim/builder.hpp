@@ -33,7 +33,7 @@ class Builder {
 
   ValueId input(std::string_view name, Type type, ContentsPtr contents = nullptr);
   /// A tensor of the model: a parameter, or a buffer, which is bytes but no parameter.
-  ValueId stored(std::string_view name, Type type, bool buffer);
+  ValueId stored(std::string_view name, Type type, bool buffer, bool frozen = false);
   /// It belongs to the model, whether a call reads it or not.
   void use(ValueId stored);
   /// A list of sizes, or a number, that goes to a host-side slot: its elements are known.
@@ -56,6 +56,13 @@ class Builder {
   /// Calls from now on run so many times each, and are not better than this, for this reason: those of a loop's body,
   /// or of a branch that may not run.
   void within(const Count& times, Trust floor, std::string_view because);
+  /// Calls from now on are kept out of differentiation, or are not any more. Such stretches do not overlap.
+  void detach(bool on);
+  /// What calls from now on compute is not kept for the gradient but computed again, up to the end of the stretch.
+  /// `whole`: also what nothing was kept after.
+  void checkpoint(bool on, bool whole = false);
+  /// The last call wrote to `old`, which is known as `now` from here on; so is a part of what shares memory with it.
+  void rewritten(ValueId old, ValueId now);
   /// Throws away what was started.
   void drop();
 

@@ -57,6 +57,7 @@ struct Stored {
   Encoding encoding = Encoding::none;
   bool external = false;
   bool buffer = false;  ///< bytes of the model, but no parameter of it: statistics, tables
+  bool frozen = false;  ///< its source says that it is not trained
   std::string_view bytes;
   std::int64_t nonzeros = -1;  ///< of a sparse tensor: how many elements are stored; its type is the dense one
 };

@@ -29,6 +29,10 @@ struct Match {
   const InferFn& infer() const noexcept { return binding != nullptr && binding->infer ? binding->infer : rule->infer; }
   /// The cost rule, likewise.
   const CostFn& cost() const noexcept { return binding != nullptr && binding->cost ? binding->cost : rule->cost; }
+  /// The gradient's rule, likewise.
+  const GradientFn& gradient() const noexcept {
+    return binding != nullptr && binding->gradient ? binding->gradient : rule->gradient;
+  }
 };
 
 /// A table of rules. A value: copy it, extend it, pass it. Reading from several threads is safe.

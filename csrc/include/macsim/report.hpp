@@ -121,8 +121,8 @@ class Report {
   Result<Report> bind(const Bindings& sizes) const;
 
   struct Data;
+  const std::shared_ptr<const Data>& data() const noexcept { return data_; }
   explicit Report(std::shared_ptr<const Data> data) : data_(std::move(data)) {}
-  const Data& data() const noexcept { return *data_; }  ///< for the rooms behind this one
 
  private:
   std::shared_ptr<const Data> data_;

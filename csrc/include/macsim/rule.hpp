@@ -158,8 +158,46 @@ class Outputs {
   Walk& walk_;
 };
 
+/// The gradient of one node: the work of those inputs that need one, and what of the run it needs. Unless it says
+/// otherwise it reads the gradients of the outputs and all that was kept, and writes the gradients of the inputs.
+class Gradient {
+ public:
+  const Cost& run;  ///< of the operator itself
+  Cost cost;        ///< of the gradients
+  Cost again;       ///< of what was not kept and is computed once more for them
+
+  Count& operator[](Work w) { return cost[w]; }
+  bool needs(std::size_t slot) const noexcept;  ///< the gradient of this input is wanted
+  bool needs_at(std::size_t position) const noexcept { return position < needed_.size() && needed_[position]; }
+  bool comes(std::size_t output = 0) const noexcept { return output < coming_.size() && coming_[output]; }
+  // What is kept from the run until the gradient is computed.
+  void keep(std::size_t slot);
+  void keep_at(std::size_t position) { kept_inputs_.push_back(position); }
+  void keep_output(std::size_t output = 0) { kept_outputs_.push_back(output); }
+  void keep_bytes(const Count& bytes) { kept_ += bytes; }  ///< masks, statistics: what is no input and no output
+  /// It is not differentiable by this input: no gradient goes there.
+  void none(std::size_t slot);
+  void none_at(std::size_t position) {
+    if (position < needed_.size()) needed_[position] = false;
+  }
+
+ private:
+  friend class Backward;
+  explicit Gradient(const Cost& of_run) noexcept : run(of_run) {}
+  const std::vector<std::int32_t>* positions_ = nullptr;  ///< of the slots
+  std::vector<bool> needed_, coming_;                     ///< by input position, by output
+  std::vector<std::size_t> kept_inputs_, kept_outputs_;
+  Count kept_;
+};
+
 using InferFn = std::function<Status(const Call&, Outputs&)>;
 using CostFn = std::function<Status(const Call&, Cost&)>;
+using GradientFn = std::function<Status(const Call&, Gradient&)>;
+/// A gradient rule of what has none: its results are constants to whoever differentiates.
+struct NoGradient {
+  std::string_view because;  ///< a literal
+  Status operator()(const Call&, Gradient&) const { return {}; }
+};
 using ControlFn = Status (*)(Walk&, const Call&, Outputs&);  ///< runs bodies; built-in control flow only
 
 /// How an operator goes over its data: what passes over whole graphs may join it with.
@@ -180,9 +218,10 @@ struct Binding {
   std::string slots;       ///< its inputs in order by canonical name, when they differ from the rule's
   std::int64_t since = 1;  ///< first and last version that it answers to
   std::int64_t until = INT64_MAX;
-  std::string attrs{};  ///< attributes that the dialect calls otherwise, its name first: "dim=axis keepdim=keepdims"
-  InferFn infer{};      ///< a shape rule of its own, where the dialect's arguments differ; unset: the rule's
-  CostFn cost{};        ///< the same for the cost
+  std::string attrs{};    ///< attributes that the dialect calls otherwise, its name first: "dim=axis keepdim=keepdims"
+  InferFn infer{};        ///< a shape rule of its own, where the dialect's arguments differ; unset: the rule's
+  CostFn cost{};          ///< the same for the cost
+  GradientFn gradient{};  ///< the same for the gradient
 };
 
 /// The row. Slots are canonical input names in order, "x w b". A leading '#' marks a host-side number (a shape, axes,
@@ -198,6 +237,7 @@ struct Rule {
   CostFn cost;
   std::vector<Binding> spelled;
   ControlFn control = nullptr;
+  GradientFn gradient{};  ///< unset: nobody knows the work of its gradient
   Access access = Access::other;
 };
 

@@ -4,6 +4,7 @@
 
 #include "aten.hpp"
 #include "families.hpp"
+#include "gradient.hpp"
 #include "support.hpp"
 #include "walk.hpp"
 #include "work.hpp"
@@ -30,6 +31,45 @@ void attend(Cost& cost, const Attend& a) {
   }
   if (a.widened) cost[Work::convert] += 2 * scores;
   work::softmax(cost, a.batch * a.heads * a.queries, a.keys, a.sink);
+}
+
+void attend_gradient(const Call& c, Gradient& g, const Attend& a) {
+  enum : std::size_t { kQuery, kKey, kValue, kBias };
+  const Count scores = a.scores(), rows = a.batch * a.heads * a.queries;
+  const Count hidden = a.visible ? a.batch * a.heads * (a.queries * a.keys - *a.visible) : Count(0);
+  const auto products = [&](Cost& cost, const Dim& width) {
+    cost[Work::mac] += scores * width;
+    cost.masked += hidden * width;
+  };
+  products(g.again, a.size);  // the scores, and from them the probabilities
+  g.again[Work::mul] += scores;
+  g.again[Work::add] += (1 + a.masks) * scores;
+  g.again[Work::exp] += scores;
+  if (a.selected) g.again[Work::logic] += scores;
+  if (g.needs(kValue)) products(g.cost, a.value_size);
+  const bool mask = a.masks > 0 && g.needs(kBias);
+  if (g.needs(kQuery) || g.needs(kKey) || mask) {
+    products(g.cost, a.value_size);                    // of the probabilities
+    g[Work::mul] += rows * a.value_size + 2 * scores;  // y dy, p (dp - its sum), the scale
+    g[Work::add] += rows * a.value_size - rows + scores;
+    if (a.softcap) {
+      g[Work::mul] += 2 * scores;
+      g[Work::add] += scores;
+    }
+  }
+  if (g.needs(kQuery)) products(g.cost, a.size);
+  if (g.needs(kKey)) products(g.cost, a.size);
+  if (mask) {
+    const Count own = numel(c.shape(kBias));
+    if (scores != own) g[Work::add] += scores - own;
+  }
+  for (const auto& [slot, width] : {std::pair<std::size_t, Dim>(kKey, a.size), {kValue, a.value_size}}) {
+    const Count all = a.batch * a.heads * a.keys * width, own = numel(c.shape(slot));
+    if (g.needs(slot) && all != own) g[Work::add] += all - own;  // heads that share it
+  }
+  for (const std::size_t slot : {kQuery, kKey, kValue, kBias}) g.keep(slot);
+  g.keep_output();
+  g.keep_bytes(bytes(DType::f32, rows));
 }
 
 namespace {
@@ -137,11 +177,10 @@ Dim seen(const Call& c, const Dim& keys, bool causal, Cost& cost) {
   return keys_in_window(c, keys, Dim(left) + 1 + right, cost);
 }
 
-Status cost_attention(const Call& c, Cost& cost) {
-  Sizes s;
+/// What is attended to what. Windows make a bound.
+Status read_attention(const Call& c, Sizes& s, Attend& a, Cost& cost) {
   if (Status status = sizes_of(c, s); !status) return status;
   const bool causal = c.integer("is_causal", 0) != 0;
-  Attend a;
   a.batch = s.batch;
   a.heads = s.heads;
   a.key_heads = s.batch * s.kv_heads;
@@ -163,6 +202,13 @@ Status cost_attention(const Call& c, Cost& cost) {
   a.softcap = c.real("softcap", 0) != 0;
   const DType precision = dtype_from_onnx(c.integer("softmax_precision", 0));
   a.widened = precision != DType::unknown && precision != c.dtype(kQ);
+  return {};
+}
+
+Status cost_attention(const Call& c, Cost& cost) {
+  Sizes s;
+  Attend a;
+  if (Status status = read_attention(c, s, a, cost); !status) return status;
   attend(cost, a);
   if (c.has(kValid)) bound(cost, "padded keys are counted too");
   // The cache grows in place: only the new keys and values are written to it.
@@ -171,6 +217,15 @@ Status cost_attention(const Call& c, Cost& cost) {
   if (c.wants(2)) written += bytes(c.out(2).dtype, s.batch * s.kv_heads * s.fresh * s.value_size);
   if (c.wants(3)) written += bytes(c.out(3));
   cost.written = written;
+  return {};
+}
+
+Status gradient_attention(const Call& c, Gradient& g) {
+  Sizes s;
+  Attend a;
+  if (Status status = read_attention(c, s, a, g.cost); !status) return status;
+  for (const std::size_t slot : {kPastKey, kPastValue}) g.none(slot);
+  attend_gradient(c, g, a);
   return {};
 }
 
@@ -238,10 +293,9 @@ Status aten_attention(const Call& c, Outputs& out) {
   return {};
 }
 
-Status cost_aten_attention(const Call& c, Cost& cost) {
+Status read_aten_attention(const Call& c, Attend& a) {
   const Shape &q = c.shape(kQ), &k = c.shape(kK), &v = c.shape(kV);
   if (q.size() < 2 || k.size() < 2 || v.empty()) return bad("attention needs queries and keys of 2 axes or more");
-  Attend a;
   a.batch = numel(q, 0, q.size() - 2);  // heads are among the batches
   if (const Shape& y = c.out_shape(); c.outputs() == 1 && y.size() >= 2) a.batch = numel(y, 0, y.size() - 2);
   a.key_heads = numel(k, 0, k.size() - 2);
@@ -253,6 +307,12 @@ Status cost_aten_attention(const Call& c, Cost& cost) {
   a.masks = c.has(kTorchMask) ? 1 : 0;
   a.selected = c.integer("is_causal", 0) != 0;
   if (a.selected) a.visible = visible_pairs(a.queries, a.keys, 0, std::nullopt, 0);  // aligned at the top left
+  return {};
+}
+
+Status cost_aten_attention(const Call& c, Cost& cost) {
+  Attend a;
+  if (Status status = read_aten_attention(c, a); !status) return status;
   attend(cost, a);
   return {};
 }
@@ -283,6 +343,15 @@ Status read_kernel(const Call& c, Attend& a) {
 }
 
 /// The kernels of fused encoder layers and of flash attention.
+Status gradient_torch_attention(const Call& c, Gradient& g) {
+  Attend a;
+  const bool kernel = c.op() == "_flash_attention_forward" || c.op() == "_efficient_attention_forward";
+  if (Status status = kernel ? read_kernel(c, a) : read_aten_attention(c, a); !status) return status;
+  if (c.op() == "_flash_attention_forward") see_flash(c, a);
+  attend_gradient(c, g, a);
+  return {};
+}
+
 Status cost_flash(const Call& c, Cost& cost) {
   Attend a;
   if (Status s = read_kernel(c, a); !s) return s;
@@ -311,7 +380,8 @@ std::vector<Rule> attention_family() {
   std::vector<Rule> rules = joined({
       {{"attention", "q k v mask past_key past_value #valid", "Scaled dot-product attention in heads, with a cache",
         std::string(kAttendFormula) + "; written: the cache grows in place; windows and padded keys: a bound",
-        "https://onnx.ai/onnx/operators/onnx__Attention.html", infer_attention, cost_attention, onnx({"Attention"})},
+        "https://onnx.ai/onnx/operators/onnx__Attention.html", infer_attention, cost_attention, onnx({"Attention"}),
+        nullptr, gradient_attention},
        {"torch_attention", "q k v mask", "Scaled dot-product attention as torch calls it, by every kernel",
         kAttendFormula,
         "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.scaled_dot_product_attention.html",
@@ -323,7 +393,8 @@ std::vector<Rule> attention_family() {
                  {}, "q k v mask") +
             aten({"_scaled_dot_product_efficient_attention", "_scaled_dot_product_cudnn_attention"}, {}, "q k v mask") +
             aten({"_flash_attention_forward"}, {}, "q k v", {}, cost_flash) +
-            aten({"_efficient_attention_forward"}, {}, "q k v mask", {}, cost_efficient)},
+            aten({"_efficient_attention_forward"}, {}, "q k v mask", {}, cost_efficient),
+        nullptr, gradient_torch_attention},
        {"flex_attention",
         "q k v",
         "Scaled dot-product attention with bodies that change scores and probabilities",

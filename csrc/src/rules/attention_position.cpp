@@ -4,6 +4,7 @@
 
 #include "attention.hpp"
 #include "families.hpp"
+#include "gradient.hpp"
 #include "support.hpp"
 #include "work.hpp"
 
@@ -43,6 +44,14 @@ Status count(const Call& c, Cost& cost) {
   for (const std::size_t table : {kCos, kSin}) reads.part(table, tokens * c.shape(table).back());
   reads.into(cost);
   return {};
+}
+/// Turned back.
+Status gradient(const Call& c, Gradient& g) {
+  for (const std::size_t slot : {std::size_t{kCos}, std::size_t{kSin}, std::size_t{kPositions}}) {
+    g.none(slot);
+    g.keep(slot);
+  }
+  return gradient_like_run(c, g);
 }
 }  // namespace rotary
 
@@ -181,7 +190,9 @@ std::vector<Rule> position_rules() {
        rotary::count,
        {{"onnx::RotaryEmbedding", "x cos sin positions"},
         {"com.microsoft::RotaryEmbedding", "x positions cos sin"},
-        {"com.microsoft::MRotaryEmbedding", "x positions cos sin"}}},
+        {"com.microsoft::MRotaryEmbedding", "x positions cos sin"}},
+       nullptr,
+       rotary::gradient},
       {"gemma_rotary", "angle q q_turned k k_turned", "Queries and keys turned by angles",
        "trig = 2 |angle|; convert = 2 |angle| to another dtype; mul = 2 (|q| + |k|); add = |q| + |k|",
        contrib_doc("GemmaRotaryEmbedding"), gemma::infer, gemma::count, microsoft({"GemmaRotaryEmbedding"})},

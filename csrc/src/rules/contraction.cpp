@@ -8,6 +8,7 @@
 #include "aten.hpp"
 
 #include "families.hpp"
+#include "gradient.hpp"
 #include "support.hpp"
 #include "work.hpp"
 
@@ -80,6 +81,23 @@ Status cost_matmul(const Call& c, Cost& cost) {
   return {};
 }
 
+/// Of operands with batches of their own; what an operand was spread over is summed.
+Status gradient_matmul(const Call& c, Gradient& g) {
+  if (Status s = gradient_product(kA, kB, SIZE_MAX)(c, g); !s) return s;
+  const Shape& y = c.out_shape();
+  const Shape &a = c.shape(kA), &b = c.shape(kB);
+  const std::size_t inner = (a.size() > 1 ? 1 : 0) + (b.size() > 1 ? 1 : 0);
+  if (y.size() <= inner || c.op() == "inner" || c.op() == "linalg_vecdot") return {};
+  const Count batches = numel(y, 0, y.size() - inner);
+  for (const std::size_t slot : {kA, kB}) {
+    const Shape& x = c.shape(slot);
+    if (!g.needs(slot) || x.size() < 3) continue;  // a matrix is multiplied once: there is nothing to sum
+    const Count own = numel(x, 0, x.size() - 2);
+    if (own != batches) g[Work::add] += (batches - own) * numel(x, x.size() - 2);
+  }
+  return {};
+}
+
 Status infer_fused_matmul(const Call& c, Outputs& out) {
   Shape y;
   if (Status s = matmul_shape(c, left_of(c), right_of(c), c.ranked(kA) && c.ranked(kB), y); !s) return s;
@@ -125,6 +143,15 @@ Status cost_matmul_gelu(const Call& c, Cost& cost) {
 }
 
 // As torch calls them. ----------------------------------------------------------------------------------------------
+
+/// alpha and beta scale the gradients, too.
+Status scaled_gradient(const Call& c, Gradient& g) {
+  if (Status s = gradient_product()(c, g); !s) return s;
+  const double alpha = c.real("alpha", 1), beta = c.real("beta", 1);
+  if (alpha != 1 && (g.needs(kA) || g.needs(kB))) g[Work::mul] += numel(c.out_shape());
+  if (beta != 1 && g.needs(kC)) g[Work::mul] += numel(c.shape(kC));
+  return {};
+}
 
 /// A product of complex numbers is four of real ones.
 void count_macs(Cost& cost, const Count& macs, DType dtype) {
@@ -335,18 +362,35 @@ Status cost_bilinear(const Call& c, Cost& cost) {
   return {};
 }
 
+/// Each of the three gradients is two products, too; x1, x2 and w are needed for the others'.
+Status gradient_bilinear(const Call& c, Gradient& g) {
+  enum : std::size_t { kX1 = 0, kX2 = 1, kW = 2, kBias = 3 };
+  const Shape& w = c.shape(kW);
+  const Shape& y = c.out_shape();
+  const Count rows = numel(y, 0, y.empty() ? 0 : y.size() - 1);
+  if (g.needs(kX1)) g[Work::mac] += rows * (numel(w) + w[0] * w[1]);
+  if (g.needs(kX2)) g[Work::mac] += rows * (numel(w) + w[0] * w[2]);
+  if (g.needs(kW)) g[Work::mac] += rows * (numel(w) + w[0] * w[1]);
+  if (g.needs(kBias)) add_spread(g, y, c.shape(kBias));
+  for (const std::size_t slot : {kX1, kX2, kW}) g.keep(slot);
+  return {};
+}
+
 std::vector<Rule> aten_rules() {
+  const GradientFn product = gradient_product();
   return {
       {"linear", "a b c", "x W^T + b, over the last axis", "mac = |y| * K, of complex numbers 4; add = |y| with a bias",
        "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.linear.html", aten_linear, cost_aten_linear,
        aten({"linear"}, aten_linear) + aten({"quantized::linear_dynamic_fp16", "quantized::linear_relu_dynamic_fp16"},
-                                            aten_linear, "a b scale zero c", {}, cost_aten_linear)},
+                                            aten_linear, "a b scale zero c", {}, cost_aten_linear),
+       nullptr, product},
       {"addmm", "a b c", "beta * C + alpha * A B, of matrices, vectors and batches",
        "mac = |y| * K, times the batches that are summed; add = |y|; mul = |y| with alpha, |c| with beta; a sparse "
        "operand: as matmul",
        "https://docs.pytorch.org/docs/stable/generated/torch.addmm.html", aten_addmm, cost_aten_addmm,
        aten({"addmm", "addmv", "baddbmm", "addbmm", "_sparse_addmm"}, aten_addmm, "c a b") +
-           aten({"addr"}, {}, "c a b")},
+           aten({"addr"}, {}, "c a b"),
+       nullptr, scaled_gradient},
       {"sampled_addmm", "a b c", "beta * C + alpha * A B where C stores an element",
        "n stored elements: mac = n * K; add = n; mul = n with alpha, n with beta",
        "https://docs.pytorch.org/docs/stable/generated/torch.sparse.sampled_addmm.html", aten_sampled, cost_sampled,
@@ -355,7 +399,8 @@ std::vector<Rule> aten_rules() {
        "mac = |y| * K; of two matrices with the inner axis in groups: M * N * K; mul = 2|y| with scales",
        "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.grouped_mm.html", aten_grouped, cost_grouped,
        aten({"_grouped_mm"}, aten_grouped, "a b #offsets") +
-           aten({"_scaled_grouped_mm"}, aten_grouped, "a b scale_a scale_b #offsets")},
+           aten({"_scaled_grouped_mm"}, aten_grouped, "a b scale_a scale_b #offsets"),
+       nullptr, gradient_product(kA, kB, SIZE_MAX)},
       {"scaled_matmul",
        "a b scale_a scale_b bias scale_y",
        "Matrix product of 8-bit floats with scales",
@@ -379,7 +424,9 @@ std::vector<Rule> aten_rules() {
        "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.bilinear.html",
        {},
        cost_bilinear,
-       aten({"bilinear"})},
+       aten({"bilinear"}),
+       nullptr,
+       gradient_bilinear},
   };
 }
 
@@ -394,7 +441,8 @@ std::vector<Rule> plain_rules() {
            aten({"matmul", "mm", "bmm", "mv", "dot", "vdot", "inner", "linalg_vecdot", "_int_mm", "__matmul__",
                  "_sparse_mm"},
                 aten_matmul, {}, {}, cost_aten_matmul) +
-           aten({"outer", "ger"}, {}, {}, {}, cost_outer)},
+           aten({"outer", "ger"}, {}, {}, {}, cost_outer),
+       nullptr, gradient_matmul},
       {"fused_matmul", "a b", "Matrix product of perhaps transposed operands, scaled, with an activation",
        "mac = |y| * K; mul = |y| with alpha; the activation on |y|", contrib_doc("FusedMatMul"), infer_fused_matmul,
        cost_fused_matmul, microsoft({"FusedMatMul", "TransposeMatMul", "FusedMatMulActivation"})},
@@ -446,6 +494,11 @@ Status cost_gemm(const Call& c, Cost& cost) {
   return {};
 }
 
+Status gradient_gemm(const Call& c, Gradient& g) {
+  if (c.dialect() != "onnx" && !c.text("activation", "").empty()) return bad("a fused activation");
+  return scaled_gradient(c, g);
+}
+
 enum : std::size_t { kScaleA = 3, kScaleB, kScaleY };
 
 Status infer_gemm_float8(const Call& c, Outputs& out) {
@@ -478,7 +531,7 @@ std::vector<Rule> gemm_rules() {
       {"gemm", "a b c", "alpha * A * B + beta * C, with an activation where one is fused",
        "mac = M * N * K; add = |y| with C; mul = |y| with alpha, |c| with beta",
        "https://onnx.ai/onnx/operators/onnx__Gemm.html", infer_gemm, cost_gemm,
-       onnx({"Gemm"}) + microsoft({"FusedGemm"})},
+       onnx({"Gemm"}) + microsoft({"FusedGemm"}), nullptr, gradient_gemm},
       {"gemm_float8", "a b c scale_a scale_b scale_y", "Gemm of 8-bit floats with scales",
        "mac = M * N * K; mul = |y| for alpha and the scales of A and B, |y| for the scale of Y, |c| with beta; "
        "add = |y| with C; convert = |y| to 8 bits; the activation on |y|",

@@ -7,6 +7,7 @@
 #include "aten.hpp"
 #include "contraction.hpp"
 #include "families.hpp"
+#include "gradient.hpp"
 #include "support.hpp"
 
 namespace macsim::rules {
@@ -160,28 +161,61 @@ void unite(std::string& letters, const Term& term) {
   }
 }
 
-/// Operands are taken two by two from the left; a letter that nobody needs further on is summed at once.
-Status cost_einsum(const Call& c, Cost& cost) {
-  Equation equation;
-  Sizes sizes;
-  if (Status s = read(c, equation, sizes); !s) return s;
+/// Operands are taken two by two from the left; a letter that nobody needs further on is summed at once. The products
+/// of each pair, in order.
+std::vector<Count> pair_macs(const Call& c, const Equation& equation, const Sizes& sizes) {
+  std::vector<Count> out;
   std::string running;
   unite(running, equation.operands.front());
-  if (equation.operands.size() == 1) {
-    const Count all = points(sizes, running);
-    if (!all.is(0)) cost[Work::add] = all - numel(c.out_shape());
-    if (cost[Work::add].is(0)) cost.moves("moves data only");
-    return {};
-  }
   for (std::size_t i = 1; i < equation.operands.size(); ++i) {
     unite(running, equation.operands[i]);
     const Count macs = points(sizes, running);
-    cost[Work::mac] += class_of(c.at(0).dtype) == DTypeClass::complex ? 4 * macs : macs;
+    out.push_back(class_of(c.at(0).dtype) == DTypeClass::complex ? 4 * macs : macs);
     std::string needed = equation.result;
     for (std::size_t later = i + 1; later < equation.operands.size(); ++later) unite(needed, equation.operands[later]);
     running.erase(
         std::remove_if(running.begin(), running.end(), [&](char ch) { return needed.find(ch) == std::string::npos; }),
         running.end());
+  }
+  return out;
+}
+
+Status cost_einsum(const Call& c, Cost& cost) {
+  Equation equation;
+  Sizes sizes;
+  if (Status s = read(c, equation, sizes); !s) return s;
+  if (equation.operands.size() == 1) {
+    std::string letters;
+    unite(letters, equation.operands.front());
+    const Count all = points(sizes, letters);
+    if (!all.is(0)) cost[Work::add] = all - numel(c.out_shape());
+    if (cost[Work::add].is(0)) cost.moves("moves data only");
+    return {};
+  }
+  for (const Count& macs : pair_macs(c, equation, sizes)) cost[Work::mac] += macs;
+  return {};
+}
+
+/// Of each pair, the gradients of the one operand and of what came before it.
+Status gradient_einsum(const Call& c, Gradient& g) {
+  Equation equation;
+  Sizes sizes;
+  if (Status s = read(c, equation, sizes); !s) return s;
+  if (equation.operands.size() == 1) {
+    g.cost.moves("moves data only");
+    return {};
+  }
+  const std::vector<Count> macs = pair_macs(c, equation, sizes);
+  bool before = g.needs_at(0);
+  for (std::size_t i = 0; i < macs.size(); ++i) {
+    if (before) g[Work::mac] += macs[i];
+    if (g.needs_at(i + 1)) g[Work::mac] += macs[i];
+    before = before || g.needs_at(i + 1);
+  }
+  for (std::size_t i = 0; i < equation.operands.size(); ++i) {
+    bool others = false;
+    for (std::size_t j = 0; j < equation.operands.size(); ++j) others = others || (j != i && g.needs_at(j));
+    if (others) g.keep_at(i);
   }
   return {};
 }
@@ -194,7 +228,7 @@ std::vector<Rule> einsum_rules() {
            "the left, summed as soon "
            "as a letter is not needed any more; one operand: add = that product - |y|",
            "https://onnx.ai/onnx/operators/onnx__Einsum.html", infer_einsum, cost_einsum,
-           onnx({"Einsum"}) + aten({"einsum"}, infer_einsum)}};
+           onnx({"Einsum"}) + aten({"einsum"}, infer_einsum), nullptr, gradient_einsum}};
 }
 
 }  // namespace macsim::rules

@@ -6,6 +6,7 @@
 
 #include "aten.hpp"
 #include "families.hpp"
+#include "gradient.hpp"
 #include "support.hpp"
 #include "work.hpp"
 
@@ -226,6 +227,12 @@ Status cost_torch_quantized(const Call& c, Cost& cost) {
   return {};
 }
 
+/// Those of x and of w are convolutions, too, each of as many products. An addend gets the gradient as it is.
+Status gradient_conv(const Call& c, Gradient& g) {
+  if (c.dialect() != "onnx" && !c.text("activation", "").empty()) return bad("a fused activation");
+  return gradient_product(kX, kW, kB)(c, g);
+}
+
 /// The gradient of x is the other kind of convolution with the same weights, that of w a convolution of x with dy: each
 /// has as many products as the convolution itself.
 Status cost_conv_backward(const Call& c, Cost& cost) {
@@ -283,7 +290,8 @@ std::vector<Rule> plain_conv_rules() {
                                 {"com.microsoft::NhwcConv", "x w b"},
                                 {"com.microsoft::NhwcFusedConv", "x w b z"},
                                 {"com.microsoft.nchwc::Conv", "x w b z"},
-                                {"com.ms.internal.nhwc::Conv", "x w b"}}},
+                                {"com.ms.internal.nhwc::Conv", "x w b"}},
+       nullptr, gradient_conv},
       {"conv_backward",
        "dy x w",
        "The gradients of a convolution",

@@ -2,6 +2,7 @@
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include "conv.hpp"
 #include "families.hpp"
+#include "gradient.hpp"
 #include "support.hpp"
 #include "work.hpp"
 
@@ -120,7 +121,9 @@ std::vector<Rule> transposed_rules() {
        cost_transposed,
        {{"onnx::ConvTranspose", "x w b"},
         {"com.microsoft::ConvTransposeWithDynamicPads", "x w pads b"},
-        {"com.ms.internal.nhwc::ConvTranspose", "x w b"}}},
+        {"com.ms.internal.nhwc::ConvTranspose", "x w b"}},
+       nullptr,
+       gradient_product(kX, kW, kB)},
       {"qlinear_conv_transposed",
        kSlots,
        "Transposed convolution of quantised tensors, requantised",

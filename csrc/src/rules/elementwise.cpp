@@ -9,6 +9,7 @@
 
 #include "rules/aten.hpp"
 #include "rules/families.hpp"
+#include "rules/gradient.hpp"
 #include "rules/work.hpp"
 
 namespace macsim::rules {
@@ -111,42 +112,115 @@ struct Unary {
   const char* summary;
   const char* formula;
   PerElement work;
+  GradientFn gradient;
   Function function = nullptr;
   DType dtype = DType::unknown;  // of the output; unknown: the input's
   const char* torch = nullptr;   // its name in torch, when that is another one; "": none
 };
 
+// Gradients, by what is kept for them.
+GradientFn by_input(PerElement work) { return gradient_each(std::move(work), Keeps::input); }
+GradientFn by_output(PerElement work) { return gradient_each(std::move(work), Keeps::output); }
+GradientFn by_none(PerElement work) { return gradient_each(std::move(work), Keeps::nothing); }
+
 std::vector<Unary> plain_functions() {
   using enum Work;
+  const GradientFn kZero = gradient_zero();
   constexpr DType kBool = DType::boolean;
   return {
-      {"abs", "Abs", "Absolute value", "logic = |x|", {{logic, 1}}, magnitude},
-      {"neg", "Neg", "Negation", "logic = |x|", {{logic, 1}}, negative},
-      {"sign", "Sign", "Sign", "logic = |x|", {{logic, 1}}, sign_of},
-      {"not", "Not", "Logical negation", "logic = |x|", {{logic, 1}}, opposite, kBool, "logical_not"},
-      {"bitwise_not", "BitwiseNot", "Bitwise negation", "logic = |x|", {{logic, 1}}, flipped},
-      {"isnan", "IsNaN", "Which are not a number", "compare = |x|", {{compare, 1}}, not_a_number, kBool},
-      {"isinf", "IsInf", "Which are infinite", "compare = |x|", {{compare, 1}}, infinite, kBool},
-      {"ceil", "Ceil", "Round up", "convert = |x|", {{convert, 1}}, up},
-      {"floor", "Floor", "Round down", "convert = |x|", {{convert, 1}}, down},
-      {"round", "Round", "Round to nearest, halves to even", "convert = |x|", {{convert, 1}}, nearest},
-      {"reciprocal", "Reciprocal", "1/x", "div = |x|", {{div, 1}}, inverse},
-      {"sqrt", "Sqrt", "Square root", "sqrt = |x|", {{sqrt, 1}}, by_double<std::sqrt>},
-      {"exp", "Exp", "Exponential", "exp = |x|", {{exp, 1}}, by_double<std::exp>},
-      {"log", "Log", "Natural logarithm", "log = |x|", {{log, 1}}, by_double<std::log>},
-      {"erf", "Erf", "Error function", "exp = |x|", {{exp, 1}}, by_double<std::erf>},
-      {"sin", "Sin", "Sine", "trig = |x|", {{trig, 1}}, by_double<std::sin>},
-      {"cos", "Cos", "Cosine", "trig = |x|", {{trig, 1}}, by_double<std::cos>},
-      {"tan", "Tan", "Tangent", "trig = |x|", {{trig, 1}}, by_double<std::tan>},
-      {"asin", "Asin", "Inverse sine", "trig = |x|", {{trig, 1}}, by_double<std::asin>},
-      {"acos", "Acos", "Inverse cosine", "trig = |x|", {{trig, 1}}, by_double<std::acos>},
-      {"atan", "Atan", "Inverse tangent", "trig = |x|", {{trig, 1}}, by_double<std::atan>},
-      {"sinh", "Sinh", "Hyperbolic sine", "exp = |x|", {{exp, 1}}, by_double<std::sinh>},
-      {"cosh", "Cosh", "Hyperbolic cosine", "exp = |x|", {{exp, 1}}, by_double<std::cosh>},
-      {"tanh", "Tanh", "Hyperbolic tangent", "exp = |x|", {{exp, 1}}, by_double<std::tanh>},
-      {"asinh", "Asinh", "Inverse hyperbolic sine", "log = |x|", {{log, 1}}, by_double<std::asinh>},
-      {"acosh", "Acosh", "Inverse hyperbolic cosine", "log = |x|", {{log, 1}}, by_double<std::acosh>},
-      {"atanh", "Atanh", "Inverse hyperbolic tangent", "log = |x|", {{log, 1}}, by_double<std::atanh>},
+      {"abs", "Abs", "Absolute value", "logic = |x|", {{logic, 1}}, by_input({{logic, 1}, {mul, 1}}), magnitude},
+      {"neg", "Neg", "Negation", "logic = |x|", {{logic, 1}}, by_none({{logic, 1}}), negative},
+      {"sign", "Sign", "Sign", "logic = |x|", {{logic, 1}}, kZero, sign_of},
+      {"not", "Not", "Logical negation", "logic = |x|", {{logic, 1}}, {}, opposite, kBool, "logical_not"},
+      {"bitwise_not", "BitwiseNot", "Bitwise negation", "logic = |x|", {{logic, 1}}, {}, flipped},
+      {"isnan", "IsNaN", "Which are not a number", "compare = |x|", {{compare, 1}}, {}, not_a_number, kBool},
+      {"isinf", "IsInf", "Which are infinite", "compare = |x|", {{compare, 1}}, {}, infinite, kBool},
+      {"ceil", "Ceil", "Round up", "convert = |x|", {{convert, 1}}, kZero, up},
+      {"floor", "Floor", "Round down", "convert = |x|", {{convert, 1}}, kZero, down},
+      {"round", "Round", "Round to nearest, halves to even", "convert = |x|", {{convert, 1}}, kZero, nearest},
+      {"reciprocal", "Reciprocal", "1/x", "div = |x|", {{div, 1}}, by_output({{logic, 1}, {mul, 2}}), inverse},
+      {"sqrt", "Sqrt", "Square root", "sqrt = |x|", {{sqrt, 1}}, by_output({{mul, 1}, {div, 1}}), by_double<std::sqrt>},
+      {"exp", "Exp", "Exponential", "exp = |x|", {{exp, 1}}, by_output({{mul, 1}}), by_double<std::exp>},
+      {"log", "Log", "Natural logarithm", "log = |x|", {{log, 1}}, by_input({{div, 1}}), by_double<std::log>},
+      {"erf",
+       "Erf",
+       "Error function",
+       "exp = |x|",
+       {{exp, 1}},
+       by_input({{exp, 1}, {mul, 3}, {logic, 1}}),
+       by_double<std::erf>},
+      {"sin", "Sin", "Sine", "trig = |x|", {{trig, 1}}, by_input({{trig, 1}, {mul, 1}}), by_double<std::sin>},
+      {"cos",
+       "Cos",
+       "Cosine",
+       "trig = |x|",
+       {{trig, 1}},
+       by_input({{trig, 1}, {mul, 1}, {logic, 1}}),
+       by_double<std::cos>},
+      {"tan", "Tan", "Tangent", "trig = |x|", {{trig, 1}}, by_output({{mul, 2}, {add, 1}}), by_double<std::tan>},
+      {"asin",
+       "Asin",
+       "Inverse sine",
+       "trig = |x|",
+       {{trig, 1}},
+       by_input({{mul, 2}, {add, 1}, {sqrt, 1}, {div, 1}}),
+       by_double<std::asin>},
+      {"acos",
+       "Acos",
+       "Inverse cosine",
+       "trig = |x|",
+       {{trig, 1}},
+       by_input({{mul, 2}, {add, 1}, {sqrt, 1}, {div, 1}, {logic, 1}}),
+       by_double<std::acos>},
+      {"atan",
+       "Atan",
+       "Inverse tangent",
+       "trig = |x|",
+       {{trig, 1}},
+       by_input({{mul, 1}, {add, 1}, {div, 1}}),
+       by_double<std::atan>},
+      {"sinh",
+       "Sinh",
+       "Hyperbolic sine",
+       "exp = |x|",
+       {{exp, 1}},
+       by_input({{exp, 1}, {mul, 1}}),
+       by_double<std::sinh>},
+      {"cosh",
+       "Cosh",
+       "Hyperbolic cosine",
+       "exp = |x|",
+       {{exp, 1}},
+       by_input({{exp, 1}, {mul, 1}}),
+       by_double<std::cosh>},
+      {"tanh",
+       "Tanh",
+       "Hyperbolic tangent",
+       "exp = |x|",
+       {{exp, 1}},
+       by_output({{mul, 2}, {add, 1}}),
+       by_double<std::tanh>},
+      {"asinh",
+       "Asinh",
+       "Inverse hyperbolic sine",
+       "log = |x|",
+       {{log, 1}},
+       by_input({{mul, 2}, {add, 1}, {sqrt, 1}, {div, 1}}),
+       by_double<std::asinh>},
+      {"acosh",
+       "Acosh",
+       "Inverse hyperbolic cosine",
+       "log = |x|",
+       {{log, 1}},
+       by_input({{mul, 2}, {add, 1}, {sqrt, 1}, {div, 1}}),
+       by_double<std::acosh>},
+      {"atanh",
+       "Atanh",
+       "Inverse hyperbolic tangent",
+       "log = |x|",
+       {{log, 1}},
+       by_input({{mul, 2}, {add, 1}, {div, 1}}),
+       by_double<std::atanh>},
   };
 }
 
@@ -158,33 +232,59 @@ std::vector<Unary> activations() {
   const PerElement hard = {{mul, 1}, {add, 1}, {compare, 2}}, hard_swish = {{mul, 2}, {add, 1}, {compare, 2}};
   const PerElement mish = {{exp, 2}, {add, 1}, {log, 1}, {mul, 1}};
   return {
-      {"relu", "Relu", "max(x, 0)", "compare = |x|", {{compare, 1}}, positive_part},
-      {"leaky_relu", "LeakyRelu", "x, or alpha*x below 0", "compare = |x|; mul = |x|", {{compare, 1}, {mul, 1}}},
+      {"relu", "Relu", "max(x, 0)", "compare = |x|", {{compare, 1}}, by_output({{compare, 1}}), positive_part},
+      {"leaky_relu",
+       "LeakyRelu",
+       "x, or alpha*x below 0",
+       "compare = |x|; mul = |x|",
+       {{compare, 1}, {mul, 1}},
+       by_input({{compare, 1}, {mul, 1}})},
       {"thresholded_relu",
        "ThresholdedRelu",
        "x, or 0 up to alpha",
        "compare = |x|",
        {{compare, 1}},
+       by_input({{compare, 1}}),
        nullptr,
        DType::unknown,
        "threshold"},
-      {"elu", "Elu", "x, or alpha*(exp(x) - 1) below 0", "compare = exp = add = mul = |x|", elu},
-      {"selu", "Selu", "gamma * elu(x)", "compare = exp = add = |x|; mul = 2|x|", selu},
+      {"elu", "Elu", "x, or alpha*(exp(x) - 1) below 0", "compare = exp = add = mul = |x|", elu,
+       by_input({{compare, 1}, {exp, 1}, {mul, 2}})},
+      {"selu", "Selu", "gamma * elu(x)", "compare = exp = add = |x|; mul = 2|x|", selu,
+       by_input({{compare, 1}, {exp, 1}, {mul, 2}})},
       {"celu", "Celu", "max(0, x) + min(0, alpha*(exp(x/alpha) - 1))",
-       "compare = 2|x|; add = 2|x|; exp = mul = div = |x|", celu},
-      {"sigmoid", "Sigmoid", "1/(1 + exp(-x))", "exp = add = div = |x|", {{exp, 1}, {add, 1}, {div, 1}}},
+       "compare = 2|x|; add = 2|x|; exp = mul = div = |x|", celu,
+       by_input({{compare, 1}, {exp, 1}, {mul, 1}, {div, 1}})},
+      {"sigmoid",
+       "Sigmoid",
+       "1/(1 + exp(-x))",
+       "exp = add = div = |x|",
+       {{exp, 1}, {add, 1}, {div, 1}},
+       by_output({{add, 1}, {mul, 2}})},
       {"hard_sigmoid", "HardSigmoid", "alpha*x + beta, kept in [0, 1]", "mul = add = |x|; compare = 2|x|", hard,
-       nullptr, DType::unknown, "hardsigmoid"},
-      {"hard_swish", "HardSwish", "x * hard_sigmoid(x)", "mul = 2|x|; add = |x|; compare = 2|x|", hard_swish, nullptr,
-       DType::unknown, "hardswish"},
-      {"softplus", "Softplus", "ln(1 + exp(x))", "exp = add = log = |x|", {{exp, 1}, {add, 1}, {log, 1}}},
-      {"softsign", "Softsign", "x/(1 + abs(x))", "logic = add = div = |x|", {{logic, 1}, {add, 1}, {div, 1}}},
-      {"mish", "Mish", "x * tanh(softplus(x))", "exp = 2|x|; add = log = mul = |x|", mish},
+       by_input({{compare, 2}, {mul, 1}}), nullptr, DType::unknown, "hardsigmoid"},
+      {"hard_swish", "HardSwish", "x * hard_sigmoid(x)", "mul = 2|x|; add = |x|; compare = 2|x|", hard_swish,
+       by_input({{compare, 2}, {mul, 2}, {add, 1}}), nullptr, DType::unknown, "hardswish"},
+      {"softplus",
+       "Softplus",
+       "ln(1 + exp(x))",
+       "exp = add = log = |x|",
+       {{exp, 1}, {add, 1}, {log, 1}},
+       by_input({{exp, 1}, {add, 1}, {mul, 1}, {div, 1}})},
+      {"softsign",
+       "Softsign",
+       "x/(1 + abs(x))",
+       "logic = add = div = |x|",
+       {{logic, 1}, {add, 1}, {div, 1}},
+       by_input({{logic, 1}, {add, 1}, {mul, 1}, {div, 1}})},
+      {"mish", "Mish", "x * tanh(softplus(x))", "exp = 2|x|; add = log = mul = |x|", mish,
+       by_input({{exp, 3}, {log, 1}, {add, 4}, {div, 1}, {mul, 4}})},
       {"shrink",
        "Shrink",
        "x moved toward 0 by bias, 0 within lambd",
        "compare = 2|x|; add = |x|",
        {{compare, 2}, {add, 1}},
+       by_input({{compare, 2}}),
        nullptr,
        DType::unknown,
        "softshrink"},
@@ -194,25 +294,32 @@ std::vector<Unary> activations() {
 // Functions that torch has and ONNX has not.
 std::vector<Unary> of_torch() {
   using enum Work;
+  const GradientFn kZero = gradient_zero(), kPassed = gradient_view();
   return {
-      {"rsqrt", nullptr, "1/sqrt(x)", "sqrt = div = |x|", {{sqrt, 1}, {div, 1}}},
-      {"square", nullptr, "x * x", "mul = |x|", {{mul, 1}}},
-      {"log2", nullptr, "Logarithm to base 2", "log = |x|", {{log, 1}}},
-      {"log10", nullptr, "Logarithm to base 10", "log = |x|", {{log, 1}}},
-      {"log1p", nullptr, "ln(1 + x)", "log = add = |x|", {{log, 1}, {add, 1}}},
-      {"exp2", nullptr, "2 to the power of x", "exp = |x|", {{exp, 1}}},
-      {"expm1", nullptr, "exp(x) - 1", "exp = add = |x|", {{exp, 1}, {add, 1}}},
-      {"erfc", nullptr, "1 - erf(x)", "exp = add = |x|", {{exp, 1}, {add, 1}}},
-      {"trunc", nullptr, "Toward zero", "convert = |x|", {{convert, 1}}},
-      {"frac", nullptr, "What is behind the point", "convert = add = |x|", {{convert, 1}, {add, 1}}},
+      {"rsqrt", nullptr, "1/sqrt(x)", "sqrt = div = |x|", {{sqrt, 1}, {div, 1}}, by_output({{mul, 4}})},
+      {"square", nullptr, "x * x", "mul = |x|", {{mul, 1}}, by_input({{mul, 2}})},
+      {"log2", nullptr, "Logarithm to base 2", "log = |x|", {{log, 1}}, by_input({{mul, 1}, {div, 1}})},
+      {"log10", nullptr, "Logarithm to base 10", "log = |x|", {{log, 1}}, by_input({{mul, 1}, {div, 1}})},
+      {"log1p", nullptr, "ln(1 + x)", "log = add = |x|", {{log, 1}, {add, 1}}, by_input({{add, 1}, {div, 1}})},
+      {"exp2", nullptr, "2 to the power of x", "exp = |x|", {{exp, 1}}, by_output({{mul, 2}})},
+      {"expm1", nullptr, "exp(x) - 1", "exp = add = |x|", {{exp, 1}, {add, 1}}, by_output({{add, 1}, {mul, 1}})},
+      {"erfc",
+       nullptr,
+       "1 - erf(x)",
+       "exp = add = |x|",
+       {{exp, 1}, {add, 1}},
+       by_input({{exp, 1}, {mul, 3}, {logic, 1}})},
+      {"trunc", nullptr, "Toward zero", "convert = |x|", {{convert, 1}}, kZero},
+      {"frac", nullptr, "What is behind the point", "convert = add = |x|", {{convert, 1}, {add, 1}}, kPassed},
       {"log_sigmoid",
        nullptr,
        "-ln(1 + exp(-x))",
        "exp = add = log = logic = |x|",
-       {{exp, 1}, {add, 1}, {log, 1}, {logic, 1}}},
-      {"hardtanh", nullptr, "Kept between two bounds", "compare = 2|x|", {{compare, 2}}},
-      {"relu6", nullptr, "Kept in [0, 6]", "compare = 2|x|", {{compare, 2}}},
-      {"hardshrink", nullptr, "x, or 0 near 0", "compare = 2|x|", {{compare, 2}}},
+       {{exp, 1}, {add, 1}, {log, 1}, {logic, 1}},
+       by_input({{exp, 1}, {add, 1}, {div, 1}, {mul, 1}, {logic, 1}})},
+      {"hardtanh", nullptr, "Kept between two bounds", "compare = 2|x|", {{compare, 2}}, by_input({{compare, 2}})},
+      {"relu6", nullptr, "Kept in [0, 6]", "compare = 2|x|", {{compare, 2}}, by_input({{compare, 2}})},
+      {"hardshrink", nullptr, "x, or 0 near 0", "compare = 2|x|", {{compare, 2}}, by_input({{compare, 2}})},
   };
 }
 
@@ -252,7 +359,8 @@ Rule unary_rule(const Unary& u) {
   const std::string page = u.op != nullptr ? onnx_page(u.op) : torch_page(torch);
   if (torch == "relu6") spelled = spelled + aten({"quantized::relu6"}, aten_same);
   if (torch == "leaky_relu") spelled = spelled + aten({"rrelu", "rrelu_with_noise"}, aten_same);
-  return {u.name, "x", u.summary, u.formula, page, infer_unary(u.function, u.dtype), cost_each(u.work), spelled};
+  return {u.name,  "x",     u.summary, u.formula, page, infer_unary(u.function, u.dtype), cost_each(u.work),
+          spelled, nullptr, u.gradient};
 }
 
 Status cost_gelu(const Call& c, Cost& cost) {
@@ -265,6 +373,24 @@ Status cost_swish(const Call& c, Cost& cost) {
   return {};
 }
 
+/// Exact: dy (cdf + x pdf); by tanh: the derivative of its polynomial besides.
+Status gradient_gelu(const Call& c, Gradient& g) {
+  using enum Work;
+  const bool by_tanh = c.text("approximate", "none") == "tanh" || c.op() == "FastGelu";
+  const PerElement exact = {{exp, 2}, {add, 2}, {mul, 7}}, approximate = {{exp, 1}, {add, 5}, {mul, 12}};
+  add_each(g.cost, by_tanh ? approximate : exact, numel(c.shape(0)));
+  g.keep(0);
+  return {};
+}
+
+/// dy s (1 + x (1 - s)), s = sigmoid(x).
+Status gradient_swish(const Call& c, Gradient& g) {
+  using enum Work;
+  add_each(g.cost, {{exp, 1}, {add, 3}, {div, 1}, {mul, c.real("alpha", 1) == 1 ? 3 : 5}}, numel(c.shape(0)));
+  g.keep(0);
+  return {};
+}
+
 }  // namespace
 
 std::vector<Rule> unary_rules() {
@@ -274,10 +400,11 @@ std::vector<Rule> unary_rules() {
   }
   rules.push_back({"gelu", "x", "x * Phi(x), or its tanh approximation",
                    "exp = |x|; exact (erf): mul = 3|x|, add = |x|; tanh: mul = 6|x|, add = 2|x|", onnx_page("Gelu"),
-                   infer_same, cost_gelu, onnx({"Gelu"}) + microsoft({"Gelu"}) + aten({"gelu"}, aten_same)});
+                   infer_same, cost_gelu, onnx({"Gelu"}) + microsoft({"Gelu"}) + aten({"gelu"}, aten_same), nullptr,
+                   gradient_gelu});
   rules.push_back({"swish", "x", "x * sigmoid(alpha*x)",
                    "exp = add = div = mul = |x|; mul = 2|x| with an alpha other than 1", onnx_page("Swish"), infer_same,
-                   cost_swish, onnx({"Swish"}) + aten({"silu"}, aten_same)});
+                   cost_swish, onnx({"Swish"}) + aten({"silu"}, aten_same), nullptr, gradient_swish});
   return rules;
 }
 

@@ -7,6 +7,7 @@
 
 #include "rules/aten.hpp"
 #include "rules/elementwise.hpp"
+#include "rules/gradient.hpp"
 
 namespace macsim::rules {
 namespace {
@@ -208,6 +209,101 @@ Status cost_aten_pow(const Call& c, Cost& cost) {
   return {};
 }
 
+// Gradients. -------------------------------------------------------------------------------------------------------
+
+// That of a sum is the sum's own; a difference and an alpha change it, and what was spread is summed.
+Status gradient_sum(const Call& c, Gradient& g) {
+  Count read, written;
+  const Count y = numel(c.out_shape());
+  const std::string_view op = c.op();
+  const bool scaled = c.real("alpha", 1) != 1;
+  for (const std::size_t slot : {kA, kB}) {
+    if (!g.needs(slot)) continue;
+    const bool second = (slot == kB) != (op == "rsub");
+    const bool turned = second && (op == "Sub" || op == "sub" || op == "rsub");
+    const bool spread = y != numel(c.shape(slot));
+    if (second && scaled) {
+      g[Work::mul] += y;
+    } else if (turned) {
+      g[Work::logic] += y;
+    } else if (!spread) {
+      continue;
+    }
+    add_spread(g, c.out_shape(), c.shape(slot));
+    read += bytes(c.out());
+    written += bytes(c.in(slot));
+  }
+  g.cost.read = read;
+  g.cost.weights = Count(0);
+  g.cost.written = written;
+  if (written.is(0)) g.cost.because = "the gradient as it is";
+  return {};
+}
+
+Status gradient_times(const Call& c, Gradient& g) {
+  for (const auto& [one, other] : {std::pair(kA, kB), std::pair(kB, kA)}) {
+    if (!g.needs(one)) continue;
+    g[Work::mul] += numel(c.out_shape());
+    add_spread(g, c.out_shape(), c.shape(one));
+    g.keep(other);
+  }
+  return {};
+}
+
+// dy / b, and -dy (a / b) / b. Rounded quotients have none.
+Status gradient_ratio(const Call& c, Gradient& g) {
+  if (c.op() == "floor_divide" || !c.text("rounding_mode", "").empty()) return gradient_zero()(c, g);
+  const Count y = numel(c.out_shape());
+  if (g.needs(kA)) {
+    g[Work::div] += y;
+    add_spread(g, c.out_shape(), c.shape(kA));
+  }
+  if (g.needs(kB)) {
+    add_each(g.cost, {{Work::div, 2}, {Work::mul, 1}, {Work::logic, 1}}, y);
+    add_spread(g, c.out_shape(), c.shape(kB));
+    g.keep(kA);
+  }
+  g.keep(kB);
+  return {};
+}
+
+// dy, and -dy floor(a / b).
+Status gradient_rest(const Call& c, Gradient& g) {
+  const Count y = numel(c.out_shape());
+  if (g.needs(kA)) add_spread(g, c.out_shape(), c.shape(kA));
+  if (g.needs(kB)) {
+    add_each(g.cost, {{Work::div, 1}, {Work::convert, 1}, {Work::mul, 1}, {Work::logic, 1}}, y);
+    add_spread(g, c.out_shape(), c.shape(kB));
+    g.keep(kA);
+    g.keep(kB);
+  }
+  return {};
+}
+
+// dy n x^(n - 1), and dy y log(x). An exponent that is one number of the model's is a constant of it.
+Status gradient_power(const Call& c, Gradient& g) {
+  const Count y = numel(c.out_shape());
+  if (numel(c.shape(kB)).is(1) && c.role(kB) == Role::weight) g.none(kB);
+  if (g.needs(kA)) {
+    const Attr* given = c.attr("exponent");
+    const auto exponent = given != nullptr ? std::optional(c.real("exponent", 0)) : only(c, kB).constant();
+    Cost power;
+    if (exponent != 2) power_work(c, power, exponent ? std::optional(*exponent - 1) : std::nullopt);
+    for (std::size_t w = 0; w < kWorks; ++w) g.cost.work[w] += power.work[w];
+    g[Work::mul] += 2 * y;
+    add_spread(g, c.out_shape(), c.shape(kA));
+    g.keep(kA);
+    g.keep(kB);
+  }
+  if (g.needs(kB)) {
+    add_each(g.cost, {{Work::log, 1}, {Work::mul, 2}}, y);
+    add_spread(g, c.out_shape(), c.shape(kB));
+    g.keep(kA);
+    g.keep_output();
+  }
+  return {};
+}
+
 // Rows. ------------------------------------------------------------------------------------------------------------
 
 struct Pair {
@@ -218,17 +314,18 @@ struct Pair {
   Function function;
   DType dtype = DType::unknown;  // of the output; unknown: the inputs'
   std::vector<std::string_view> torch{};
+  GradientFn gradient{};
 };
 
 std::vector<Pair> pairs() {
   using enum Work;
   constexpr DType kBool = DType::boolean;
   return {
-      {"add", "Add", "Sum", add, sum, DType::unknown, {"add"}},
-      {"sub", "Sub", "Difference", add, difference, DType::unknown, {"sub", "rsub"}},
-      {"mul", "Mul", "Product", mul, product, DType::unknown, {"mul"}},
-      {"div", "Div", "Quotient", div, ratio, DType::unknown, {"div", "floor_divide"}},
-      {"mod", "Mod", "Remainder", div, remainder, DType::unknown, {"remainder", "fmod"}},
+      {"add", "Add", "Sum", add, sum, DType::unknown, {"add"}, gradient_sum},
+      {"sub", "Sub", "Difference", add, difference, DType::unknown, {"sub", "rsub"}, gradient_sum},
+      {"mul", "Mul", "Product", mul, product, DType::unknown, {"mul"}, gradient_times},
+      {"div", "Div", "Quotient", div, ratio, DType::unknown, {"div", "floor_divide"}, gradient_ratio},
+      {"mod", "Mod", "Remainder", div, remainder, DType::unknown, {"remainder", "fmod"}, gradient_rest},
       {"equal", "Equal", "Which are equal", compare, equals, kBool, {"eq", "ne"}},
       {"less", "Less", "Which are below", compare, below, kBool, {"lt"}},
       {"greater", "Greater", "Which are above", compare, above, kBool, {"gt"}},
@@ -282,13 +379,15 @@ std::vector<Rule> binary_rules() {
     }
     rules.push_back({p.name, "a b", p.summary,
                      std::string(name_of(p.work)) + " = |y|" + (p.work == Work::add ? "; an alpha: mul = |y|" : ""),
-                     onnx_page(p.op), infer_pair(p.function, p.dtype), cost_each({{p.work, 1}}), std::move(spelled)});
+                     onnx_page(p.op), infer_pair(p.function, p.dtype), cost_each({{p.work, 1}}), std::move(spelled),
+                     nullptr, p.gradient});
   }
   rules.push_back({"pow", "x exponent", "Power",
                    "log = mul = exp = |y|; with the one exponent 2: mul = |y|; 3: mul = 2|y|; 0.5: sqrt = |y|; -1: "
                    "div = |y|",
                    onnx_page("Pow"), infer_pair(raised), cost_pow,
-                   onnx({"Pow"}) + aten({"pow"}, aten_pair, {}, {}, cost_aten_pow) + aten({"prims::pow"})});
+                   onnx({"Pow"}) + aten({"pow"}, aten_pair, {}, {}, cost_aten_pow) + aten({"prims::pow"}), nullptr,
+                   gradient_power});
   return rules;
 }
 

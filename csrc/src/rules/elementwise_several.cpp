@@ -5,6 +5,7 @@
 
 #include "rules/aten.hpp"
 #include "rules/elementwise.hpp"
+#include "rules/gradient.hpp"
 
 namespace macsim::rules {
 namespace {
@@ -268,6 +269,72 @@ Status infer_bit_cast(const Call& c, Outputs& out) {
   return {};
 }
 
+// Gradients. -------------------------------------------------------------------------------------------------------
+
+/// Where an input is the largest it gets the gradient, or its share of it.
+Status gradient_extreme(const Call& c, Gradient& g) {
+  for (std::size_t i = 0; i < c.inputs(); ++i) {
+    g.keep_at(i);
+    if (!g.needs_at(i)) continue;
+    add_each(g.cost, {{Work::compare, 1}, {Work::mul, 1}}, numel(c.out_shape()));
+    add_spread(g, c.out_shape(), c.shape_at(i));
+  }
+  return {};
+}
+
+GradientFn gradient_all(bool mean) {
+  return [mean](const Call& c, Gradient& g) -> Status {
+    Count read, written;
+    if (mean) g[Work::div] += numel(c.out_shape());
+    for (std::size_t i = 0; i < c.inputs(); ++i) {
+      if (!g.needs_at(i) || (!mean && numel(c.shape_at(i)) == numel(c.out_shape()))) continue;
+      add_spread(g, c.out_shape(), c.shape_at(i));
+      read += bytes(c.out());
+      written += bytes(c.at(i));
+    }
+    g.cost.read = read;
+    g.cost.written = written;
+    if (written.is(0)) g.cost.because = "the gradient as it is";
+    return {};
+  };
+}
+
+Status gradient_where(const Call& c, Gradient& g) {
+  for (const std::size_t slot : {kYes, kNo}) {
+    if (!g.needs(slot)) continue;
+    g[Work::logic] += numel(c.out_shape());
+    add_spread(g, c.out_shape(), c.shape(slot));
+  }
+  g.keep(kCondition);
+  return {};
+}
+
+Status gradient_clip(const Call&, Gradient& g) {
+  g[Work::compare] = g.run[Work::compare];
+  g.keep(kX);
+  return {};
+}
+
+Status gradient_prelu(const Call& c, Gradient& g) {
+  enum : std::size_t { kSlope = 1 };
+  const Count n = numel(c.shape(kX));
+  add_each(g.cost, {{Work::compare, 1}}, n);
+  if (g.needs(kX)) g[Work::mul] += n;
+  if (g.needs(kSlope)) {
+    g[Work::mul] += n;
+    add_spread(g, c.out_shape(), c.shape(kSlope));
+  }
+  g.keep(kX);
+  g.keep(kSlope);
+  return {};
+}
+
+Status gradient_cast(const Call& c, Gradient& g) {
+  if (c.dtype(0) == c.out().dtype) return gradient_view()(c, g);
+  g[Work::convert] = numel(c.shape(0));
+  return {};
+}
+
 }  // namespace
 
 std::vector<Rule> several_rules() {
@@ -277,31 +344,37 @@ std::vector<Rule> several_rules() {
       {"max", "xs...", "Largest of the inputs", "compare = (inputs - 1) * |y|", onnx_page("Max"),
        infer_all(Scalar::max, false), cost_all(compare, false),
        onnx({"Max"}) + aten({"maximum", "fmax"}, aten_pair) +
-           aten({"prims::maximum", "prims::fmax"}, {}, "a b", {}, cost_each({{compare, 1}}))},
+           aten({"prims::maximum", "prims::fmax"}, {}, "a b", {}, cost_each({{compare, 1}})),
+       nullptr, gradient_extreme},
       {"min", "xs...", "Smallest of the inputs", "compare = (inputs - 1) * |y|", onnx_page("Min"),
        infer_all(Scalar::min, false), cost_all(compare, false),
        onnx({"Min"}) + aten({"minimum", "fmin"}, aten_pair) +
-           aten({"prims::minimum", "prims::fmin"}, {}, "a b", {}, cost_each({{compare, 1}}))},
+           aten({"prims::minimum", "prims::fmin"}, {}, "a b", {}, cost_each({{compare, 1}})),
+       nullptr, gradient_extreme},
       {"sum", "xs...", "Sum of the inputs", "add = (inputs - 1) * |y|", onnx_page("Sum"), infer_all(sum, false),
-       cost_all(add, false), onnx({"Sum"})},
+       cost_all(add, false), onnx({"Sum"}), nullptr, gradient_all(false)},
       {"mean", "xs...", "Mean of the inputs", "add = (inputs - 1) * |y|; div = |y|", onnx_page("Mean"),
-       infer_all(sum, true), cost_all(add, true), onnx({"Mean"})},
+       infer_all(sum, true), cost_all(add, true), onnx({"Mean"}), nullptr, gradient_all(true)},
       {"where", "condition x y", "One of two, element by element", "logic = |y|", onnx_page("Where"), infer_where,
        cost_each({{logic, 1}}),
        onnx({"Where"}) + aten({"where"}, aten_where) + aten({"prims::where"}) +
-           aten({"masked_fill"}, aten_filled, "x condition")},
+           aten({"masked_fill"}, aten_filled, "x condition"),
+       nullptr, gradient_where},
       {"clip", "x #min #max", "Kept between two bounds", "compare = |y| for each bound that is given",
        onnx_page("Clip"), infer_clip, cost_clip,
        onnx({"Clip"}) + aten({"clamp", "clip", "clamp_min", "clamp_max"}, aten_clamped, "x min max") +
-           aten({"quantized::clamp"}, aten_same, "x min max")},
+           aten({"quantized::clamp"}, aten_same, "x min max"),
+       nullptr, gradient_clip},
       {"prelu", "x slope", "x, or slope*x below 0", "compare = mul = |x|", onnx_page("PRelu"), infer_prelu,
-       cost_each({{compare, 1}, {mul, 1}}), onnx({"PRelu"}) + aten({"prelu"}, aten_prelu)},
+       cost_each({{compare, 1}, {mul, 1}}), onnx({"PRelu"}) + aten({"prelu"}, aten_prelu), nullptr, gradient_prelu},
       {"cast", "x", "Another element type", cast, onnx_page("Cast"), infer_cast, cost_cast,
-       onnx({"Cast"}) + aten({"to", "_to_copy", "type_as", "prims::convert_element_type"}, {}, "x like")},
+       onnx({"Cast"}) + aten({"to", "_to_copy", "type_as", "prims::convert_element_type"}, {}, "x like"), nullptr,
+       gradient_cast},
       {"cast_like", "x #like", "The element type of another tensor", cast, onnx_page("CastLike"), infer_cast, cost_cast,
-       onnx({"CastLike"})},
+       onnx({"CastLike"}), nullptr, gradient_cast},
       {"bit_cast", "x", "The same bits, read as another type", "no work; a view: no data moved", onnx_page("BitCast"),
-       infer_bit_cast, cost_free("a view: no data moved"), onnx({"BitCast"})},
+       infer_bit_cast, cost_free("a view: no data moved"), onnx({"BitCast"}), nullptr,
+       NoGradient{"the bits of a number"}},
   };
 }
 

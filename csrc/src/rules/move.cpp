@@ -6,6 +6,7 @@
 #include "rules/aten.hpp"
 #include "rules/elements.hpp"
 #include "rules/families.hpp"
+#include "rules/gradient.hpp"
 #include "rules/move.hpp"
 #include "rules/support.hpp"
 #include "rules/work.hpp"
@@ -336,6 +337,21 @@ Status aten_cat(const Call& c, Outputs& out) {
   return {};
 }
 
+/// Margins that repeat elements are added to them.
+Status gradient_pad(const Call& c, Gradient& g) {
+  const bool repeats = c.op().starts_with("re") || c.op() == "_pad_circular" ||
+                       (c.text("mode", "constant") != "constant" && c.op() != "constant_pad_nd");
+  if (repeats) add_spread(g, c.out_shape(), c.shape(0));
+  g.cost.moves("moves data only");
+  return {};
+}
+
+Status gradient_tile(const Call& c, Gradient& g) {
+  add_spread(g, c.out_shape(), c.shape(0));
+  g.cost.moves("moves data only");
+  return {};
+}
+
 }  // namespace
 
 std::vector<Rule> move_family() {
@@ -343,25 +359,28 @@ std::vector<Rule> move_family() {
   const std::string docs = "https://onnx.ai/onnx/operators/onnx__";
   std::vector<Rule> rules = {
       {"concat", "xs...", "Tensors joined along one axis", "none: moves data only", docs + "Concat.html", infer_concat,
-       moves, onnx({"Concat"}) + aten({"cat", "concat", "stack", "hstack", "vstack", "dstack"}, aten_cat)},
+       moves, onnx({"Concat"}) + aten({"cat", "concat", "stack", "hstack", "vstack", "dstack"}, aten_cat), nullptr,
+       gradient_view()},
       {"pad", "x #pads #value #axes", "A tensor with margins added, or cropped", "none: moves data only",
        docs + "Pad.html", infer_pad, cost_pad,
        onnx({"Pad"}) +
            aten({"pad", "constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d",
                  "replication_pad1d", "replication_pad2d", "replication_pad3d", "_pad_circular"},
                 {}, "x", {}, moves) +
-           std::vector<Binding>{{"com.microsoft::Pad", "x #pads #value"}}},
+           std::vector<Binding>{{"com.microsoft::Pad", "x #pads #value"}},
+       nullptr, gradient_pad},
       {"tile", "x #repeats #axis", "A tensor repeated along its axes", "none: moves data only", docs + "Tile.html",
-       infer_tile, moves, onnx({"Tile"}) + aten({"repeat", "tile", "repeat_interleave"}, {}, "x repeats", {}, moves)},
+       infer_tile, moves, onnx({"Tile"}) + aten({"repeat", "tile", "repeat_interleave"}, {}, "x repeats", {}, moves),
+       nullptr, gradient_tile},
       {"one_hot", "indices #depth values", "Indices as rows with one element on", "compare = |y|", docs + "OneHot.html",
-       infer_one_hot, cost_one_hot, onnx({"OneHot"}) + aten({"one_hot"})},
+       infer_one_hot, cost_one_hot, onnx({"OneHot"}) + aten({"one_hot"}), nullptr, NoGradient{"it picks by index"}},
       {"blocks", "x", "Blocks of pixels to channels, and back", "none: moves data only", docs + "DepthToSpace.html",
        infer_blocks, moves,
        onnx({"DepthToSpace", "SpaceToDepth"}) + aten({"pixel_shuffle", "pixel_unshuffle", "channel_shuffle"}) +
-           std::vector<Binding>{{"com.ms.internal.nhwc::DepthToSpace", {}},
-                                {"com.ms.internal.nhwc::SpaceToDepth", {}}}},
+           std::vector<Binding>{{"com.ms.internal.nhwc::DepthToSpace", {}}, {"com.ms.internal.nhwc::SpaceToDepth", {}}},
+       nullptr, gradient_moves()},
       {"reverse_sequence", "x lengths", "Sequences of a batch, each reversed up to its length", "none: moves data only",
-       docs + "ReverseSequence.html", infer_same, moves, onnx({"ReverseSequence"})},
+       docs + "ReverseSequence.html", infer_same, moves, onnx({"ReverseSequence"}), nullptr, gradient_moves()},
       {"roll",
        "x",
        "Elements moved along axes, or turned around",
@@ -369,7 +388,9 @@ std::vector<Rule> move_family() {
        "https://docs.pytorch.org/docs/stable/generated/torch.roll.html",
        {},
        moves,
-       aten({"roll", "flip", "fliplr", "flipud"}, aten_same) + aten({"rot90"})},
+       aten({"roll", "flip", "fliplr", "flipud"}, aten_same) + aten({"rot90"}),
+       nullptr,
+       gradient_moves()},
   };
   for (auto part : {slice_rules, gather_rules}) {
     for (Rule& rule : part()) rules.push_back(std::move(rule));

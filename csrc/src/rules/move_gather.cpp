@@ -5,6 +5,7 @@
 #include "rules/aten.hpp"
 #include "rules/elements.hpp"
 #include "rules/families.hpp"
+#include "rules/gradient.hpp"
 #include "rules/move.hpp"
 #include "rules/support.hpp"
 #include "rules/work.hpp"
@@ -325,6 +326,36 @@ Status cost_put(const Call& c, Cost& cost) {
   return {};
 }
 
+// Gradients. -------------------------------------------------------------------------------------------------------
+
+/// Each is added to what it was picked from, the rest is 0.
+Status gradient_gather(const Call& c, Gradient& g) {
+  g[Work::add] = numel(c.out_shape());
+  for (std::size_t i = 1; i < c.inputs(); ++i) g.keep_at(i);
+  return {};
+}
+
+Status gradient_embedding_bag(const Call& c, Gradient& g) {
+  enum : std::size_t { kOffsets = 2, kWeights };
+  const Shape& x = c.shape(kX);
+  if (x.size() != 2 || g.needs(kWeights) || c.integer("mode", 0) == 2) return bad("an embedding bag of another kind");
+  const Count picked = numel(c.shape(kIndices)) * x[1];
+  g[Work::add] = picked;
+  if (c.integer("mode", 0) == 1) g[Work::div] = numel(c.out_shape());
+  if (c.has(kWeights)) g[Work::mul] = picked;
+  for (const std::size_t slot : {std::size_t{kIndices}, std::size_t{kOffsets}, std::size_t{kWeights}}) g.keep(slot);
+  return {};
+}
+
+/// What is put in gets the gradients from there, what was overwritten 0. What comes last is put in.
+Status gradient_scatter(const Call& c, Gradient& g) {
+  const std::string_view how = c.text("reduction", c.text("reduce", "none"));
+  if (how != "none" && how != "add" && how != "sum") return bad("a reduction by " + std::string(how));
+  for (std::size_t i = 1; i + 1 < c.inputs(); ++i) g.keep_at(i);
+  g.cost.moves("moves data only");
+  return {};
+}
+
 }  // namespace
 
 std::vector<Rule> gather_rules() {
@@ -335,7 +366,8 @@ std::vector<Rule> gather_rules() {
       {"gather", "x indices", "Slices picked by index along one axis", moves, docs + "Gather.html", infer_gather,
        cost_gather,
        onnx({"Gather"}) + aten({"embedding"}, aten_embedding) + aten({"index_select"}, aten_select) +
-           std::vector<Binding>{{"com.microsoft::TorchEmbedding", "x indices #padding_idx #scale_grad"}}},
+           std::vector<Binding>{{"com.microsoft::TorchEmbedding", "x indices #padding_idx #scale_grad"}},
+       nullptr, gradient_gather},
       {"embedding_bag",
        "x indices offsets weights",
        "Rows picked by index, folded bag by bag",
@@ -344,23 +376,29 @@ std::vector<Rule> gather_rules() {
        "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.embedding_bag.html",
        {},
        cost_embedding_bag,
-       aten({"embedding_bag", "_embedding_bag", "_embedding_bag_forward_only"})},
+       aten({"embedding_bag", "_embedding_bag", "_embedding_bag_forward_only"}),
+       nullptr,
+       gradient_embedding_bag},
       {"gather_elements", "x indices", "Elements picked by index along one axis", moves, docs + "GatherElements.html",
-       infer_gather_elements, cost_gather, onnx({"GatherElements"}) + aten({"gather", "take_along_dim", "take"})},
+       infer_gather_elements, cost_gather, onnx({"GatherElements"}) + aten({"gather", "take_along_dim", "take"}),
+       nullptr, gradient_gather},
       {"gather_nd", "x indices", "Slices picked by tuples of indices", moves, docs + "GatherND.html", infer_gather_nd,
        cost_gather,
        onnx({"GatherND"}) + microsoft({"GatherND"}) +
-           aten({"index", "masked_select", "_unsafe_index"}, {}, "x indices...")},
+           aten({"index", "masked_select", "_unsafe_index"}, {}, "x indices..."),
+       nullptr, gradient_gather},
       {"scatter_elements", "x indices updates", "Elements put in by index along one axis", reduces,
        docs + "ScatterElements.html", infer_scatter_elements, cost_scatter,
        onnx({"ScatterElements", "Scatter"}) +
            aten({"scatter", "scatter_add", "scatter_reduce", "index_add", "index_copy", "index_fill", "masked_scatter",
                  "put", "index_reduce"},
-                {}, "x indices updates", {}, cost_put)},
+                {}, "x indices updates", {}, cost_put),
+       nullptr, gradient_scatter},
       {"scatter_nd", "x indices updates", "Slices put in by tuples of indices", reduces, docs + "ScatterND.html",
        infer_scatter_nd, cost_scatter,
        onnx({"ScatterND"}) +
-           aten({"index_put", "_index_put_impl", "select_scatter", "slice_scatter"}, {}, "x indices...", {}, cost_put)},
+           aten({"index_put", "_index_put_impl", "select_scatter", "slice_scatter"}, {}, "x indices...", {}, cost_put),
+       nullptr, gradient_scatter},
       {"tensor_scatter", "cache update where", "A run of positions written into a cache",
        "none: moves data only, in place", docs + "TensorScatter.html", infer_same, cost_tensor_scatter,
        onnx({"TensorScatter"})},

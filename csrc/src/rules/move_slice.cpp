@@ -7,6 +7,7 @@
 #include "rules/aten.hpp"
 #include "rules/elements.hpp"
 #include "rules/families.hpp"
+#include "rules/gradient.hpp"
 #include "rules/move.hpp"
 #include "rules/support.hpp"
 #include "rules/work.hpp"
@@ -316,14 +317,17 @@ std::vector<Rule> slice_rules() {
       {"slice", "x #starts #ends #axes #steps", "A strided part of a tensor", "none: moves data only",
        "https://onnx.ai/onnx/operators/onnx__Slice.html", infer_slice, cost_part,
        onnx({"Slice"}) + aten({"slice", "select", "narrow"}, {}, "x", {}, cost_free("a view: no data moved")) +
-           std::vector<Binding>{{"onnx::DynamicSlice", "x #starts #ends #axes"}}},
+           std::vector<Binding>{{"onnx::DynamicSlice", "x #starts #ends #axes"}},
+       nullptr, gradient_moves()},
       {"split", "x #split", "A tensor cut into parts along one axis", "none: moves data only",
        "https://onnx.ai/onnx/operators/onnx__Split.html", infer_split, cost_part,
        onnx({"Split"}) + aten({"split", "split_with_sizes", "chunk", "unbind", "tensor_split", "hsplit", "vsplit",
                                "unsafe_chunk", "unsafe_split"},
-                              {}, "x", {}, cost_free("views: no data moved"))},
+                              {}, "x", {}, cost_free("views: no data moved")),
+       nullptr, gradient_moves()},
       {"compress", "x condition", "The slices that a condition keeps", "compare = |condition|",
-       "https://onnx.ai/onnx/operators/onnx__Compress.html", infer_compress, cost_compress, onnx({"Compress"})},
+       "https://onnx.ai/onnx/operators/onnx__Compress.html", infer_compress, cost_compress, onnx({"Compress"}), nullptr,
+       gradient_moves()},
   };
 }
 

@@ -7,6 +7,7 @@
 
 #include "rules/aten.hpp"
 #include "rules/families.hpp"
+#include "rules/gradient.hpp"
 #include "rules/quant.hpp"
 #include "rules/support.hpp"
 #include "rules/work.hpp"
@@ -34,6 +35,34 @@ void layer(Cost& cost, const Count& rows, const Count& n, bool scaled, bool bias
   deviation(cost, rows);
   cost[Work::mul] += scaled ? 2 * x : x;
   if (biased) cost[Work::add] += x;
+}
+
+void gradient(Gradient& g, const Count& rows, const Count& n, bool centred, bool scaled) {
+  const Count x = rows * n;
+  // The normalised elements are made again from x and what is kept of each row.
+  g.again[Work::mul] += x;
+  if (centred) g.again[Work::add] += x;
+  if (g.needs(0)) {
+    if (scaled) g[Work::mul] += x;
+    g[Work::mul] += 3 * x;  // the product that is summed, its share of each element, the deviation
+    g[Work::add] += x - rows + x;
+    g[Work::div] += rows;
+    if (centred) {
+      g[Work::add] += x - rows + x;
+      g[Work::div] += rows;
+    }
+  }
+  g.keep(0);
+  g.keep(1);
+  g.keep_bytes((centred ? 2 : 1) * bytes(DType::f32, rows));
+}
+
+void gradient_affine(Gradient& g, const Count& x, const Count& scales) {
+  if (g.needs(1)) {
+    g[Work::mul] += x;
+    g[Work::add] += x - scales;
+  }
+  if (g.needs(2)) g[Work::add] += x - scales;
 }
 
 }  // namespace norm
@@ -73,6 +102,35 @@ Status cost_batch_norm(const Call& c, Cost& cost) {
   norm::deviation(cost, channels);  // the reciprocal is scale / sqrt(var + eps)
   cost[Work::mul] += x + 4 * channels;
   cost[Work::add] += x + 2 * channels;
+  return {};
+}
+
+bool by_batch(const Call& c) {
+  if (c.dialect() == "aten") return !c.has(kMean) || c.integer("training", c.integer("train", 0)) != 0;
+  return trains(c);
+}
+
+/// By the statistics of the batch they get their share; by known ones each element's gradient is scaled. They get none
+/// themselves.
+Status gradient_batch_norm(const Call& c, Gradient& g) {
+  const Shape& shape = c.shape(kX);
+  const Count x = numel(shape), channels = shape.size() > 1 ? Count(shape[1]) : Count(1);
+  for (const std::size_t slot : {std::size_t{kMean}, std::size_t{kMean} + 1}) g.none(slot);
+  if (by_batch(c)) {
+    norm::gradient(g, channels, quotient(c, x, channels), true, false);
+    norm::gradient_affine(g, x, channels);
+    return {};
+  }
+  if (g.needs(kX)) g[Work::mul] += x + channels;
+  if (g.needs(kScale)) {
+    g.again[Work::add] += x;
+    g.again[Work::mul] += channels;
+    g.keep(kX);
+    g.keep(kMean);
+  }
+  norm::gradient_affine(g, x, channels);
+  g.keep(kScale);
+  g.keep(kMean + 1);
   return {};
 }
 
@@ -300,6 +358,43 @@ Status cost_aten_group_norm(const Call& c, Cost& cost) {
   return {};
 }
 
+// Gradients. -------------------------------------------------------------------------------------------------------
+
+Status gradient_of_rows(const Call& c, Gradient& g, const Count& rows, const Count& n, bool centred) {
+  norm::gradient(g, rows, n, centred, c.has(kScale));
+  norm::gradient_affine(g, rows * n, c.has(kScale) ? numel(c.shape(kScale)) : n);
+  return {};
+}
+
+template <bool Centred>
+Status gradient_last_axes(const Call& c, Gradient& g) {
+  const Shape& x = c.shape(kX);
+  Count n;
+  if (c.dialect() == "aten") {
+    n = row_length(c);
+  } else {
+    const auto axis = axis_in(c.integer("axis", -1), x.size());
+    if (!axis) return bad("the axis does not fit the shape " + text(x));
+    n = numel(x, *axis);
+  }
+  return gradient_of_rows(c, g, quotient(c, numel(x), n), n, Centred);
+}
+
+Status gradient_group_norm(const Call& c, Gradient& g) {
+  const Shape& x = c.shape(kX);
+  const std::int64_t groups = c.integer("num_groups", c.integer("group", 0));
+  if (x.size() < 2 || groups <= 0 || c.integer("activation", 0) != 0) return bad("a group normalisation needs groups");
+  return gradient_of_rows(c, g, x[0] * groups, quotient(c, numel(x, 1), groups), true);
+}
+
+Status gradient_instance_norm(const Call& c, Gradient& g) {
+  const Shape& x = c.shape(kX);
+  if (x.size() < 2 || c.dialect() == "com.ms.internal.nhwc" || c.integer("use_input_stats", 1) == 0) {
+    return bad("an instance normalisation by statistics of its own");
+  }
+  return gradient_of_rows(c, g, x[0] * x[1], numel(x, 2), true);
+}
+
 std::vector<Binding> with_nhwc(std::string_view op) {
   Binding nhwc;
   nhwc.op = "com.ms.internal.nhwc::" + std::string(op);
@@ -328,28 +423,33 @@ std::vector<Rule> norm_family() {
            aten({"quantized::batch_norm", "quantized::batch_norm_relu", "quantized::batch_norm1d",
                  "quantized::batch_norm1d_relu", "quantized::batch_norm2d", "quantized::batch_norm2d_relu",
                  "quantized::batch_norm3d", "quantized::batch_norm3d_relu"},
-                aten_same, {}, {}, on_quantised(cost_aten_batch_norm))},
+                aten_same, {}, {}, on_quantised(cost_aten_batch_norm)),
+       nullptr, gradient_batch_norm},
       {"instance_norm", "x scale bias", "Normalisation of each channel of each image", layer + "bias add n",
        docs + "InstanceNormalization.html", infer_same, cost_instance_norm,
        with_nhwc("InstanceNormalization") +
            aten({"instance_norm"}, aten_instance_norm, {}, {}, cost_aten_instance_norm) +
-           aten({"quantized::instance_norm"}, aten_same, {}, {}, on_quantised(cost_aten_instance_norm))},
+           aten({"quantized::instance_norm"}, aten_same, {}, {}, on_quantised(cost_aten_instance_norm)),
+       nullptr, gradient_instance_norm},
       {"group_norm", "x scale bias", "Normalisation of groups of channels",
        layer + "scale by channel mul n (by group: none), bias add n; silu: exp, add, div, mul n",
        docs + "GroupNormalization.html", infer_same, cost_group_norm,
        onnx({"GroupNormalization"}) + microsoft({"GroupNorm"}) +
            aten({"group_norm"}, aten_group_norm, {}, {}, cost_aten_group_norm) +
            aten({"native_group_norm"}, {}, {}, {}, cost_aten_group_norm) +
-           aten({"quantized::group_norm"}, aten_same, {}, {}, on_quantised(cost_aten_group_norm))},
+           aten({"quantized::group_norm"}, aten_same, {}, {}, on_quantised(cost_aten_group_norm)),
+       nullptr, gradient_group_norm},
       {"layer_norm", "x scale bias", "Normalisation over the last axes", layer + "scale mul n; bias add n",
        docs + "LayerNormalization.html", infer_layer_norm, cost_layer_norm,
        onnx({"LayerNormalization"}) + aten({"layer_norm"}, aten_layer_norm, {}, {}, cost_aten_layer_norm) +
            aten({"native_layer_norm"}, {}, {}, {}, cost_aten_layer_norm) +
-           aten({"quantized::layer_norm"}, aten_same, {}, {}, on_quantised(cost_aten_layer_norm))},
+           aten({"quantized::layer_norm"}, aten_same, {}, {}, on_quantised(cost_aten_layer_norm)),
+       nullptr, gradient_last_axes<true>},
       {"rms_norm", "x scale", "Normalisation by the root of the mean square over the last axes",
        root_mean + "scale mul n", docs + "RMSNormalization.html", infer_rms_norm, cost_rms_norm,
        onnx({"RMSNormalization", "SimplifiedLayerNormalization"}) +
-           aten({"rms_norm", "_fused_rms_norm"}, {}, {}, {}, cost_aten_rms_norm)},
+           aten({"rms_norm", "_fused_rms_norm"}, {}, {}, {}, cost_aten_rms_norm),
+       nullptr, gradient_last_axes<false>},
       {"lrn", "x", "Normalisation by the squares of neighbouring channels",
        "mul = 3|x|, add = size*|x|, div = log = exp = |x|; beta = 0.5: sqrt in place of log, mul, exp",
        docs + "LRN.html", infer_same, cost_lrn, with_nhwc("LRN")},

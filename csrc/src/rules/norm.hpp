@@ -19,5 +19,10 @@ void deviation(Cost& cost, const Count& rows);
 /// (x - mean) / sqrt(variance + eps) * scale + bias on rows of `n`, scale and bias differing inside a row.
 void layer(Cost& cost, const Count& rows, const Count& n, bool scaled, bool biased);
 
+/// The gradient of x, normalised over `rows` rows of `n` (`centred`: the mean taken off), for inputs x, scale, bias.
+void gradient(Gradient& g, const Count& rows, const Count& n, bool centred, bool scaled);
+/// Those of as many scales and biases, for `x` elements.
+void gradient_affine(Gradient& g, const Count& x, const Count& scales);
+
 }  // namespace norm
 }  // namespace macsim::rules

@@ -8,6 +8,7 @@
 
 #include "rules/aten.hpp"
 #include "rules/families.hpp"
+#include "rules/gradient.hpp"
 #include "rules/support.hpp"
 #include "rules/work.hpp"
 
@@ -309,6 +310,44 @@ Status cost_average_backward(const Call& c, Cost& cost) {
   return {};
 }
 
+// Gradients. -------------------------------------------------------------------------------------------------------
+
+/// Each element's goes to where it was taken from; windows may overlap. Torch keeps x for its shape.
+Status gradient_max(const Call& c, Gradient& g) {
+  if (!c.text("activation", {}).empty()) return bad("a fused activation");
+  const Count y = numel(c.out_shape()), places = bytes(DType::i64, y);
+  g[Work::add] = y;
+  g.keep(kX);
+  if (c.wants(1)) {
+    g.keep_output(1);
+  } else {
+    g.keep_bytes(places);
+  }
+  g.cost.read = bytes(c.out()) + places;
+  g.cost.weights = Count(0);
+  return {};
+}
+
+/// A share of each goes to every element of its window: as many additions as there are products of a window and y.
+Status gradient_average(const Call& c, Gradient& g) {
+  if (!c.text("activation", {}).empty()) return bad("a fused activation");
+  const Count y = numel(c.out_shape());
+  g[Work::div] = y;
+  g[Work::add] = g.run[Work::add] + y;
+  if (!numel(c.out_shape(), c.out_shape().size() < 2 ? 0 : 2).is(1)) g.keep(kX);
+  g.cost.read = bytes(c.out());
+  g.cost.weights = Count(0);
+  g.cost.trust = g.run.trust;
+  g.cost.because = g.run.because;
+  return {};
+}
+
+Status gradient_unpool(const Call&, Gradient& g) {
+  g.keep(1);
+  g.cost.moves("moves data only");
+  return {};
+}
+
 std::vector<Binding> layouts(std::string_view op, std::initializer_list<std::string_view> dialects) {
   std::vector<Binding> names = onnx({op});
   for (const std::string_view dialect : dialects) {
@@ -333,14 +372,16 @@ std::vector<Rule> pool_family() {
                 {}, {}, cost_aten_max) +
            aten({"max_pool1d_with_indices", "max_pool2d_with_indices", "max_pool3d_with_indices",
                  "fractional_max_pool2d", "fractional_max_pool3d"},
-                {}, "x", {}, cost_aten_max)},
+                {}, "x", {}, cost_aten_max),
+       nullptr, gradient_max},
       {"masked_max_pool", "x mask", "Largest element of each window where a mask allows it",
        "compare = |y| * (|k| - 1); logic = |x|", contrib_doc("MaxpoolWithMask"), infer_pool, cost_masked_max,
        microsoft({"MaxpoolWithMask"})},
       {"average_pool", "x", "Mean of each window", "add = |y| * (|k| - 1), padding counted; div = |y|",
        docs + "AveragePool.html", infer_pool, cost_average,
        layouts("AveragePool", {kNhwc, kNchwc}) +
-           aten({"avg_pool1d", "avg_pool2d", "avg_pool3d"}, aten_pool, {}, {}, cost_aten_average)},
+           aten({"avg_pool1d", "avg_pool2d", "avg_pool3d"}, aten_pool, {}, {}, cost_aten_average),
+       nullptr, gradient_average},
       {"average_pool_backward",
        "dy x",
        "The gradient of means of windows",
@@ -356,13 +397,15 @@ std::vector<Rule> pool_family() {
       {"global_max_pool", "x", "Largest element of each channel", "compare = |x| - |y|", docs + "GlobalMaxPool.html",
        infer_global_pool, cost_max,
        layouts("GlobalMaxPool", {kNhwc, kNchwc}) +
-           aten({"adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d"}, {}, {}, {}, cost_adaptive_max)},
+           aten({"adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d"}, {}, {}, {}, cost_adaptive_max),
+       nullptr, gradient_max},
       {"global_average_pool", "x", "Mean of each channel", "add = |x| - |y|; div = |y|",
        docs + "GlobalAveragePool.html", infer_global_pool, cost_average,
        layouts("GlobalAveragePool", {kNhwc, kNchwc}) +
            aten({"adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "_adaptive_avg_pool2d",
                  "_adaptive_avg_pool3d"},
-                aten_adaptive, {}, {}, cost_adaptive_average)},
+                aten_adaptive, {}, {}, cost_adaptive_average),
+       nullptr, gradient_average},
       {"global_lp_pool", "x", "Lp norm of each channel",
        "add = |x| - |y|; p = 2: mul = |x|, sqrt = |y|; p = 1: logic = |x|; other: logic = |x| and log, mul, exp = |x| "
        "+ |y|",
@@ -377,7 +420,7 @@ std::vector<Rule> pool_family() {
        microsoft({"QLinearGlobalAveragePool"})},
       {"max_unpool", "x indices #shape", "Elements put back to where a max pool took them from",
        "none: moves data only", docs + "MaxUnpool.html", infer_unpool, cost_moves("moves data only"),
-       layouts("MaxUnpool", {kNhwc})},
+       layouts("MaxUnpool", {kNhwc}), nullptr, gradient_unpool},
       {"reorder_channels",
        "x",
        "Channels to blocks of a vector's width, and back",

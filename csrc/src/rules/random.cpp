@@ -5,6 +5,7 @@
 #include "rules/aten.hpp"
 #include "rules/elements.hpp"
 #include "rules/families.hpp"
+#include "rules/gradient.hpp"
 #include "rules/support.hpp"
 
 namespace macsim::rules {
@@ -194,28 +195,48 @@ Status cost_dropout(const Call& c, Cost& cost) {
   return {};
 }
 
+/// By the mask that was drawn, and the scale.
+Status gradient_dropout(const Call& c, Gradient& g) {
+  const Count n = numel(c.shape(kX));
+  const bool torch = c.dialect() == "aten" || c.dialect() == "quantized";
+  const bool drops = torch ? c.integer("train", 0) != 0 && c.real("p", 0.5) != 0 : trains(c) != Truth::no;
+  if (!drops) return gradient_view()(c, g);
+  g[Work::mul] = 2 * n;
+  if (c.wants(1)) {
+    g.keep_output(1);
+  } else {
+    g.keep_bytes(bytes(DType::boolean, n));
+  }
+  for (const std::size_t slot : {kBias, kResidual}) {
+    if (g.needs(slot)) add_spread(g, c.out_shape(), c.shape(slot));
+  }
+  return {};
+}
+
 }  // namespace
 
 std::vector<Rule> random_family() {
+  const NoGradient drawn{"random numbers"};
   const std::string docs = "https://onnx.ai/onnx/operators/onnx__";
   const std::string philox = "each number mul 5, add 5, logic 10, convert 1 (an estimate)";
   const std::string pair = "; each pair log 1, sqrt 1, trig 2, mul 4; scale mul, mean add";
   const std::string range = "; range mul, low end add";
   std::vector<Rule> rules = {
       {"random_normal", "", "Random numbers from a normal distribution", philox + pair, docs + "RandomNormal.html",
-       infer_random, cost_normal, onnx({"RandomNormal"}) + aten({"randn", "normal", "randn_like"})},
+       infer_random, cost_normal, onnx({"RandomNormal"}) + aten({"randn", "normal", "randn_like"}), nullptr, drawn},
       {"random_normal_like", "#x", "Random numbers from a normal distribution, in the shape of a tensor", philox + pair,
-       docs + "RandomNormalLike.html", infer_random_like, cost_normal, onnx({"RandomNormalLike"})},
+       docs + "RandomNormalLike.html", infer_random_like, cost_normal, onnx({"RandomNormalLike"}), nullptr, drawn},
       {"random_uniform", "", "Random numbers evenly spread", philox + range, docs + "RandomUniform.html", infer_random,
-       cost_uniform, onnx({"RandomUniform"}) + aten({"rand", "rand_like", "uniform", "randint", "randint_like"})},
+       cost_uniform, onnx({"RandomUniform"}) + aten({"rand", "rand_like", "uniform", "randint", "randint_like"}),
+       nullptr, drawn},
       {"random_uniform_like", "#x", "Random numbers evenly spread, in the shape of a tensor", philox + range,
-       docs + "RandomUniformLike.html", infer_random_like, cost_uniform, onnx({"RandomUniformLike"})},
+       docs + "RandomUniformLike.html", infer_random_like, cost_uniform, onnx({"RandomUniformLike"}), nullptr, drawn},
       {"bernoulli", "x", "Zeros and ones with given probabilities", philox + "; compare = |y|", docs + "Bernoulli.html",
-       infer_random_like, cost_bernoulli, onnx({"Bernoulli"}) + aten({"bernoulli"})},
+       infer_random_like, cost_bernoulli, onnx({"Bernoulli"}) + aten({"bernoulli"}), nullptr, drawn},
       {"multinomial", "x", "Classes drawn by their log-probabilities",
        philox + "; compare = |x| - rows + |y| * classes; add = 2|x| - rows; exp = |x|; mul = |y|",
        docs + "Multinomial.html", infer_multinomial, cost_multinomial,
-       onnx({"Multinomial"}) + aten({"multinomial"}, {}, "x", {}, cost_aten_multinomial)},
+       onnx({"Multinomial"}) + aten({"multinomial"}, {}, "x", {}, cost_aten_multinomial), nullptr, drawn},
       {"random_drawn",
        "",
        "Random numbers from other distributions",
@@ -225,7 +246,9 @@ std::vector<Rule> random_family() {
        "https://docs.pytorch.org/docs/stable/generated/torch.Tensor.exponential_.html",
        {},
        cost_drawn,
-       aten({"exponential", "geometric", "cauchy", "log_normal"})},
+       aten({"exponential", "geometric", "cauchy", "log_normal"}),
+       nullptr,
+       drawn},
       {"random_order",
        "",
        "Numbers in random order",
@@ -233,7 +256,9 @@ std::vector<Rule> random_family() {
        "https://docs.pytorch.org/docs/stable/generated/torch.randperm.html",
        {},
        cost_shuffled,
-       aten({"randperm"})},
+       aten({"randperm"}),
+       nullptr,
+       drawn},
       {"dropout", "x bias residual #ratio #training", "Elements dropped at random in training; nothing at inference",
        "bias and residual: add = |x| each; training: " + philox + ", compare = |x|, mul = 2|x|", docs + "Dropout.html",
        infer_dropout, cost_dropout,
@@ -242,7 +267,8 @@ std::vector<Rule> random_family() {
            std::vector<Binding>{{"onnx::Dropout", "x #ratio #training"},
                                 {"com.microsoft::BitmaskDropout", "x #ratio #training"},
                                 {"com.microsoft::BiasDropout", {}},
-                                {"com.microsoft::BitmaskBiasDropout", {}}}},
+                                {"com.microsoft::BitmaskBiasDropout", {}}},
+       nullptr, gradient_dropout},
   };
   return with(Access::pointwise, {"dropout"}, std::move(rules));
 }

@@ -8,6 +8,7 @@
 #include "rules/aten.hpp"
 #include "rules/elementwise.hpp"
 #include "rules/families.hpp"
+#include "rules/gradient.hpp"
 #include "rules/work.hpp"
 
 namespace macsim::rules {
@@ -208,6 +209,7 @@ struct Reduction {
   Recipe recipe;
   Steps steps;
   std::vector<Binding> torch{};
+  GradientFn gradient{};
 };
 
 std::vector<Binding> of_torch(const Reduction& r) {
@@ -226,8 +228,77 @@ Status cost_variance(const Call& c, Cost& cost) {
   return {};
 }
 
+// Gradients. -------------------------------------------------------------------------------------------------------
+
+/// Where x is the largest it gets its share of the gradient, by a mask; by a position it is put there.
+Status gradient_extreme(const Call& c, Gradient& g) {
+  if (c.outputs() > 1) {
+    g.keep_output(1);
+    g.cost.moves("moves data only");
+    return {};
+  }
+  const Count n = numel(c.shape(kX)), rows = numel(c.out_shape());
+  g[Work::compare] = n;
+  g[Work::add] = folding(n, rows);
+  g[Work::div] = rows;
+  g[Work::mul] = n;
+  g.keep(kX);
+  g.keep_output();
+  return {};
+}
+
+/// dy y / x.
+Status gradient_product_of_all(const Call& c, Gradient& g) {
+  g[Work::mul] = numel(c.out_shape());
+  g[Work::div] = numel(c.shape(kX));
+  g.keep(kX);
+  g.keep_output();
+  return {};
+}
+
+/// dy / y, times each element.
+Status gradient_norm(const Call& c, Gradient& g) {
+  if (c.real("ord", c.real("p", 2)) != 2) return bad("a norm other than the Euclidean one");
+  g[Work::div] = numel(c.out_shape());
+  g[Work::mul] = numel(c.shape(kX));
+  g.keep(kX);
+  g.keep_output();
+  return {};
+}
+
+/// dy / exp(y).
+Status gradient_log_sum(const Call& c, Gradient& g) {
+  g[Work::exp] = g[Work::div] = numel(c.out_shape());
+  g.keep_output();
+  return {};
+}
+
+/// dy exp(x - y).
+Status gradient_log_sum_exp(const Call& c, Gradient& g) {
+  g[Work::add] = g[Work::exp] = g[Work::mul] = numel(c.shape(kX));
+  g.keep(kX);
+  g.keep_output();
+  return {};
+}
+
+/// 2 dy / (n - 1), times what x is off the mean by; of the deviation dy / (2 y) first.
+Status gradient_variance(const Call& c, Gradient& g) {
+  const Count n = numel(c.shape(kX)), rows = numel(c.out_shape());
+  g[Work::add] = n + folding(n, rows);
+  g[Work::div] = rows;
+  g[Work::mul] = n + rows;
+  g.keep(kX);
+  if (c.op().starts_with("std")) {
+    g[Work::div] += rows;
+    g[Work::mul] += rows;
+    g.keep_output();
+  }
+  return {};
+}
+
 std::vector<Reduction> reductions() {
   using enum Work;
+  const GradientFn spread = gradient_view();
   return {
       {"reduce_sum",
        "ReduceSum",
@@ -235,60 +306,72 @@ std::vector<Reduction> reductions() {
        "add = |x| - |y|",
        {nullptr, sum},
        {{}, add, {}},
-       aten({"sum", "nansum"}, aten_reduced)},
+       aten({"sum", "nansum"}, aten_reduced),
+       spread},
       {"reduce_mean",
        "ReduceMean",
        "Mean",
        "add = |x| - |y|; div = |y|",
        {nullptr, sum, true},
        {{}, add, {}},
-       aten({"mean"}, aten_reduced_same)},
+       aten({"mean"}, aten_reduced_same),
+       gradient_each({{div, 1}}, Keeps::nothing)},
       {"reduce_max",
        "ReduceMax",
        "Largest",
        "compare = |x| - |y|",
        {nullptr, Scalar::max},
        {{}, compare, {}},
-       aten({"amax", "max", "any"})},
+       aten({"amax", "max", "any"}),
+       gradient_extreme},
       {"reduce_min",
        "ReduceMin",
        "Smallest",
        "compare = |x| - |y|",
        {nullptr, Scalar::min},
        {{}, compare, {}},
-       aten({"amin", "min", "all"})},
+       aten({"amin", "min", "all"}),
+       gradient_extreme},
       {"reduce_prod",
        "ReduceProd",
        "Product",
        "mul = |x| - |y|",
        {nullptr, product},
        {{}, mul, {}},
-       aten({"prod"}, aten_reduced)},
+       aten({"prod"}, aten_reduced),
+       gradient_product_of_all},
       {"reduce_l1",
        "ReduceL1",
        "Sum of magnitudes",
        "logic = |x|; add = |x| - |y|",
        {magnitude, sum},
-       {{{logic, 1}}, add, {}}},
+       {{{logic, 1}}, add, {}},
+       {},
+       gradient_each({{logic, 1}, {mul, 1}}, Keeps::input)},
       {"reduce_l2",
        "ReduceL2",
        "Root of the sum of squares",
        "mul = |x|; add = |x| - |y|; sqrt = |y|",
        {},
        {{{mul, 1}}, add, {{sqrt, 1}}},
-       aten({"linalg_vector_norm", "norm", "frobenius_norm"})},
+       aten({"linalg_vector_norm", "norm", "frobenius_norm"}),
+       gradient_norm},
       {"reduce_sum_square",
        "ReduceSumSquare",
        "Sum of squares",
        "mul = |x|; add = |x| - |y|",
        {square, sum},
-       {{{mul, 1}}, add, {}}},
+       {{{mul, 1}}, add, {}},
+       {},
+       gradient_each({{mul, 2}}, Keeps::input)},
       {"reduce_log_sum",
        "ReduceLogSum",
        "Logarithm of the sum",
        "add = |x| - |y|; log = |y|",
        {},
-       {{}, add, {{log, 1}}}},
+       {{}, add, {{log, 1}}},
+       {},
+       gradient_log_sum},
   };
 }
 
@@ -298,11 +381,13 @@ std::vector<Rule> reduction_rules() {
   std::vector<Rule> rules;
   for (const Reduction& r : reductions()) {
     rules.push_back({r.name, "x #axes", std::string(r.summary) + " over axes", r.formula, onnx_page(r.op),
-                     infer_reduce(r.recipe), cost_reduce(r.steps, r.recipe.mean), onnx({r.op}) + of_torch(r)});
+                     infer_reduce(r.recipe), cost_reduce(r.steps, r.recipe.mean), onnx({r.op}) + of_torch(r), nullptr,
+                     r.gradient});
   }
   rules.push_back({"reduce_log_sum_exp", "x #axes", "Logarithm of the sum of exponentials over axes",
                    "compare = |x| - |y|; add = 2|x|; exp = |x|; log = |y|", onnx_page("ReduceLogSumExp"),
-                   infer_reduce({}), cost_log_sum_exp, onnx({"ReduceLogSumExp"}) + aten({"logsumexp"})});
+                   infer_reduce({}), cost_log_sum_exp, onnx({"ReduceLogSumExp"}) + aten({"logsumexp"}), nullptr,
+                   gradient_log_sum_exp});
   rules.push_back({"variance",
                    "x",
                    "Variance, or standard deviation, over axes",
@@ -310,7 +395,9 @@ std::vector<Rule> reduction_rules() {
                    "https://docs.pytorch.org/docs/stable/generated/torch.var.html",
                    {},
                    cost_variance,
-                   aten({"var", "std", "var_mean", "std_mean"})});
+                   aten({"var", "std", "var_mean", "std_mean"}),
+                   nullptr,
+                   gradient_variance});
   rules.push_back({"reduce_sum_integer", "x", "Sum of small integers over axes", "add = |x| - |y|",
                    contrib_doc("ReduceSumInteger"), infer_reduce({}), cost_reduce({{}, Work::add, {}}, false),
                    microsoft({"ReduceSumInteger"})});

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "rules/aten.hpp"
+#include "rules/gradient.hpp"
 #include "rules/reduce.hpp"
 #include "rules/work.hpp"
 
@@ -233,6 +234,19 @@ Status cost_histogram(const Call& c, Cost& cost) {
   return {};
 }
 
+/// Back to where the elements were.
+Status gradient_ordered(const Call& c, Gradient& g) {
+  if (c.outputs() > 1) g.keep_output(1);
+  g.cost.moves("moves data only");
+  return {};
+}
+
+/// A running sum from the other end.
+Status gradient_running(const Call&, Gradient& g) {
+  g[Work::add] = g.run[Work::add];
+  return {};
+}
+
 }  // namespace
 
 std::vector<Rule> running_rules() {
@@ -244,7 +258,9 @@ std::vector<Rule> running_rules() {
        "https://docs.pytorch.org/docs/stable/generated/torch.sort.html",
        {},
        cost_sort,
-       aten({"sort", "argsort", "msort"}, {}, "x")},
+       aten({"sort", "argsort", "msort"}, {}, "x"),
+       nullptr,
+       gradient_ordered},
       {"histogram",
        "x weights",
        "How many elements fall where",
@@ -259,13 +275,14 @@ std::vector<Rule> running_rules() {
        cost_arg, onnx({"ArgMin"}) + aten({"argmin"}, {}, {}, {}, aten_folded)},
       {"cum_sum", "x #axis", "Running sum along an axis", "r rows of n: add = r*(n - 1); exclusive: r*(n - 2)",
        onnx_page("CumSum"), infer_running, cost_running(Work::add),
-       onnx({"CumSum"}) + aten({"cumsum"}, {}, "x", {}, aten_running<Work::add>)},
+       onnx({"CumSum"}) + aten({"cumsum"}, {}, "x", {}, aten_running<Work::add>), nullptr, gradient_running},
       {"cum_prod", "x #axis", "Running product along an axis", "r rows of n: mul = r*(n - 1); exclusive: r*(n - 2)",
        onnx_page("CumProd"), infer_running, cost_running(Work::mul),
        onnx({"CumProd"}) + aten({"cumprod"}, {}, "x", {}, aten_running<Work::mul>)},
       {"top_k", "x #k", "The k largest or smallest along an axis, and where they are",
        "r rows of n: compare = r*(k*n - k*(k + 1)/2), of many (a constant k): |x| * (2 + 2*ceil(log2(k + 1))); a bound",
-       onnx_page("TopK"), infer_top_k, cost_top_k, onnx({"TopK"}) + aten({"topk"}, {}, {}, "dim=axis")},
+       onnx_page("TopK"), infer_top_k, cost_top_k, onnx({"TopK"}) + aten({"topk"}, {}, {}, "dim=axis"), nullptr,
+       gradient_ordered},
   };
 }
 

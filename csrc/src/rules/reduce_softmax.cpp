@@ -3,6 +3,7 @@
 #include <string>
 
 #include "rules/aten.hpp"
+#include "rules/gradient.hpp"
 #include "rules/reduce.hpp"
 #include "rules/work.hpp"
 
@@ -131,6 +132,58 @@ Status cost_cross_entropy(const Call& c, Cost& cost) {
   return {};
 }
 
+// Gradients. -------------------------------------------------------------------------------------------------------
+
+/// y (dy - sum(dy y)).
+Status gradient_softmax(const Call& c, Gradient& g) {
+  Rows rows;
+  if (Status status = rows_of(c, rows); !status) return status;
+  const Count n = rows.count * rows.length;
+  g[Work::mul] = 2 * n;
+  g[Work::add] = folding(n, rows.count) + n;
+  g.keep_output();
+  return {};
+}
+
+/// dy - exp(y) sum(dy).
+Status gradient_log_softmax(const Call& c, Gradient& g) {
+  Rows rows;
+  if (Status status = rows_of(c, rows); !status) return status;
+  const Count n = rows.count * rows.length;
+  g[Work::exp] = g[Work::mul] = n;
+  g[Work::add] = folding(n, rows.count) + n;
+  g.keep_output();
+  return {};
+}
+
+/// A share of the gradient at each target, 0 elsewhere.
+Status gradient_nll(const Call& c, Gradient& g) {
+  const Count targets = numel(without(c.shape(kScores), 1));
+  g[Work::logic] = targets;
+  g[c.text("reduction", "mean") == "mean" ? Work::div : Work::mul] += targets;
+  if (c.has(kWeight)) g[Work::mul] += targets;
+  g.none(kWeight);
+  g.keep(kTarget);
+  g.keep(kWeight);
+  return {};
+}
+
+/// The probabilities, less 1 at each target, times its share of the gradient.
+Status gradient_cross_entropy(const Call& c, Gradient& g) {
+  const Count n = numel(c.shape(kScores)), targets = numel(without(c.shape(kScores), 1));
+  g[Work::exp] = g[Work::mul] = n;
+  g[Work::add] = targets;
+  if (c.text("reduction", "mean") == "mean") g[Work::div] = 1;
+  g.none(kWeight);
+  g.keep(kTarget);
+  if (c.wants(1)) {
+    g.keep_output(1);
+  } else {
+    g.keep_bytes(bytes(c.in(kScores)));
+  }
+  return {};
+}
+
 }  // namespace
 
 std::vector<Rule> softmax_rules() {
@@ -141,19 +194,22 @@ std::vector<Rule> softmax_rules() {
   return {
       {"softmax", "x", "Exponentials that sum to 1 along an axis (before version 13, over all axes from there on)",
        "r rows: compare = |x| - r; add = 2|x| - r; exp = div = |x|", onnx_page("Softmax"), infer_rows, cost_softmax,
-       onnx({"Softmax"}) + aten({"softmax", "_softmax", "_safe_softmax"}, aten_stated, {}, "dim=axis")},
+       onnx({"Softmax"}) + aten({"softmax", "_softmax", "_safe_softmax"}, aten_stated, {}, "dim=axis"), nullptr,
+       gradient_softmax},
       {"bias_softmax", "x bias", "Softmax after a bias, over all axes from one on",
        "r rows: compare = |x| - r; add = 3|x| - r; exp = div = |x|", contrib_doc("BiasSoftmax"), infer_rows,
        cost_softmax, microsoft({"BiasSoftmax"})},
       {"log_softmax", "x", "Logarithm of softmax", log_softmax_work, onnx_page("LogSoftmax"), infer_rows,
-       cost_log_softmax, onnx({"LogSoftmax"}) + aten({"log_softmax", "_log_softmax"}, aten_stated, {}, "dim=axis")},
+       cost_log_softmax, onnx({"LogSoftmax"}) + aten({"log_softmax", "_log_softmax"}, aten_stated, {}, "dim=axis"),
+       nullptr, gradient_log_softmax},
       {"hardmax", "x", "1 at the largest along an axis, 0 elsewhere", "r rows: compare = |x| - r", onnx_page("Hardmax"),
-       infer_rows, cost_hardmax, onnx({"Hardmax"})},
+       infer_rows, cost_hardmax, onnx({"Hardmax"}), nullptr, gradient_zero()},
       {"nll_loss", "scores target weight", "Negative log likelihood", loss + "; reads t of the scores",
-       onnx_page("NegativeLogLikelihoodLoss"), infer_loss, cost_nll, onnx({"NegativeLogLikelihoodLoss"})},
+       onnx_page("NegativeLogLikelihoodLoss"), infer_loss, cost_nll, onnx({"NegativeLogLikelihoodLoss"}), nullptr,
+       gradient_nll},
       {"cross_entropy_loss", "scores target weight", "Log softmax over axis 1, then negative log likelihood",
        log_softmax_work + "; " + loss, onnx_page("SoftmaxCrossEntropyLoss"), infer_loss, cost_cross_entropy,
-       onnx({"SoftmaxCrossEntropyLoss"})},
+       onnx({"SoftmaxCrossEntropyLoss"}), nullptr, gradient_cross_entropy},
   };
 }
 

@@ -8,6 +8,7 @@
 #include "rules/aten.hpp"
 #include "rules/elements.hpp"
 #include "rules/families.hpp"
+#include "rules/gradient.hpp"
 #include "rules/support.hpp"
 
 namespace macsim::rules {
@@ -227,6 +228,14 @@ Status cost_upsample(const Call& c, Cost& cost) {
   return {};
 }
 
+/// The same weights, by which each gradient is added to the pixels that it was made from.
+Status gradient_resize(const Call& c, Gradient& g) {
+  g.cost.read = bytes(c.out());
+  if (Status status = gradient_like_run(c, g); !status) return status;
+  g[Work::add] += numel(c.out_shape());
+  return {};
+}
+
 }  // namespace
 
 std::vector<Rule> resize_family() {
@@ -246,7 +255,8 @@ std::vector<Rule> resize_family() {
            aten({"upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "_upsample_nearest_exact1d",
                  "_upsample_nearest_exact2d", "_upsample_nearest_exact3d", "upsample_linear1d", "upsample_bilinear2d",
                  "upsample_trilinear3d", "upsample_bicubic2d"},
-                {}, "x", {}, cost_upsample)},
+                {}, "x", {}, cost_upsample),
+       nullptr, gradient_resize},
   };
   for (Rule& rule : sample_rules()) rules.push_back(std::move(rule));
   return rules;

@@ -5,6 +5,7 @@
 
 #include "aten.hpp"
 #include "families.hpp"
+#include "gradient.hpp"
 #include "support.hpp"
 #include "work.hpp"
 
@@ -316,6 +317,88 @@ CostFn cost_torch_dynamic(Cell cell) {
   };
 }
 
+// Gradients. -------------------------------------------------------------------------------------------------------
+
+/// Element by element, of `e` cells: the functions' derivatives by what they gave, and the products around them. Gates
+/// and cell states are kept.
+void gate_gradient(Gradient& g, Cell cell, const Count& e, DType dtype) {
+  constexpr int kKept[] = {0, 4, 6};  // of a cell: gates and what goes into them, states and their functions
+  switch (cell) {
+    case Cell::rnn:
+      add_each(g.cost, {{Work::mul, 2}, {Work::add, 1}}, e);
+      break;
+    case Cell::gru:
+      add_each(g.cost, {{Work::mul, 11}, {Work::add, 6}}, e);
+      break;
+    case Cell::lstm:
+      add_each(g.cost, {{Work::mul, 16}, {Work::add, 6}}, e);
+      break;
+  }
+  g.keep_bytes(kKept[static_cast<std::size_t>(cell)] * bytes(dtype, e));
+}
+
+/// Products with the weights' transposes back to x and through time, and with x and h for the weights. Nothing goes
+/// back through the first step but to a first state that needs it.
+GradientFn gradient_aten_recurrent(Cell cell) {
+  return [cell](const Call& c, Gradient& g) -> Status {
+    const Weights w = weights_of(c);
+    if (w.each < 2 || packed(c)) return bad("packed sequences");
+    const Shape& x = c.shape(0);
+    const Count rows = numel(x, 0, x.empty() ? 0 : x.size() - 1);
+    const Dim batch = x.size() == 3 ? Dim(x[c.integer("batch_first", 0) != 0 ? 0 : 1]) : Dim(1);
+    bool state = false;
+    for (std::size_t i = 1; i < w.first; ++i) state = state || g.needs_at(i);
+    bool below = g.needs_at(0);
+    bool here = false;
+    const auto directions = static_cast<std::size_t>(w.directions);
+    for (std::size_t part = 0; part * w.each < w.count; ++part) {
+      if (part % directions == 0) {
+        below = below || here;
+        here = below;
+      }
+      const std::size_t at = w.first + part * w.each;
+      const Shape &in = c.shape_at(at), &round = c.shape_at(at + 1);
+      if (in.size() != 2 || round.size() != 2) return bad("weights are matrices");
+      const Count back = state ? rows : rows - batch;
+      if (below) g[Work::mac] += rows * numel(in);
+      if (g.needs_at(at)) g[Work::mac] += rows * numel(in);
+      g[Work::mac] += back * numel(round);
+      if (g.needs_at(at + 1)) g[Work::mac] += rows * numel(round);
+      if (w.projected)
+        g[Work::mac] += (g.needs_at(at + w.each - 1) ? 2 : 1) * rows * numel(c.shape_at(at + w.each - 1));
+      const Dim hidden = quotient(c, round[0], gates_of(cell));
+      gate_gradient(g, cell, rows * hidden, c.dtype(0));
+      if (w.biased && (g.needs_at(at + 2) || g.needs_at(at + 3))) g[Work::add] += in[0] * (rows - 1);
+      for (std::size_t i = 0; i < w.each; ++i) here = here || g.needs_at(at + i);
+      g.keep_at(at);
+      g.keep_at(at + 1);
+      if (part / directions + 1 < static_cast<std::size_t>(w.layers)) g.keep_bytes(bytes(c.dtype(0), rows * round[1]));
+    }
+    g.keep_at(0);
+    g.keep_output();
+    return {};
+  };
+}
+
+GradientFn gradient_recurrent(Cell cell) {
+  return [cell](const Call& c, Gradient& g) -> Status {
+    Layer layer = layer_of(c);
+    count_lengths(c, layer, g.cost);
+    const bool state = g.needs(kH0) || g.needs(kC0);
+    const Count rows = layer.cells, wide = layer.directions * gates_of(cell) * layer.hidden;
+    if (g.needs(kX)) g[Work::mac] += rows * wide * layer.input;
+    if (g.needs(kW)) g[Work::mac] += rows * wide * layer.input;
+    g[Work::mac] += (state ? rows : rows - layer.batch) * wide * layer.hidden;
+    if (g.needs(kR)) g[Work::mac] += rows * wide * layer.hidden;
+    gate_gradient(g, cell, layer.directions * rows * layer.hidden, c.dtype(kX));
+    if (g.needs(kB)) g[Work::add] += wide * (rows - 1);
+    if (c.has(kP)) return bad("peepholes");
+    for (const std::size_t slot : {std::size_t{kX}, std::size_t{kW}, std::size_t{kR}}) g.keep(slot);
+    g.keep_output();
+    return {};
+  };
+}
+
 const char* const kLstmFormula =
     "T steps of batch B, D directions, E = D T B H: mac = T B (|W| + |R|); add = 4 E + 4 E with a bias (and 4 D H "
     "once) "
@@ -333,7 +416,9 @@ std::vector<Rule> rnn_family() {
        "E, or the stated function; clip: compare = 2 E; lengths that are not known: a bound",
        "https://onnx.ai/onnx/operators/onnx__RNN.html", infer_recurrent, cost_recurrent(Cell::rnn),
        std::vector<Binding>{{"onnx::RNN", "x w r b lengths h0"}} +
-           aten({"rnn_tanh", "rnn_relu"}, aten_recurrent, "x", {}, cost_aten_recurrent(Cell::rnn))},
+           with_gradient(aten({"rnn_tanh", "rnn_relu"}, aten_recurrent, "x", {}, cost_aten_recurrent(Cell::rnn)),
+                         gradient_aten_recurrent(Cell::rnn)),
+       nullptr, gradient_recurrent(Cell::rnn)},
       {"gru", kSlots, "Gated recurrent layer",
        "T steps of batch B, D directions, E = D T B H: mac = T B (|W| + |R|); add = 3 E + 3 E with a bias (and 3 D H "
        "once; with "
@@ -341,12 +426,16 @@ std::vector<Rule> rnn_family() {
        "compare = 6 E; lengths that are not known: a bound; 8 bits: as dynamic_quantize_lstm",
        "https://onnx.ai/onnx/operators/onnx__GRU.html", infer_recurrent, cost_recurrent(Cell::gru),
        std::vector<Binding>{{"onnx::GRU", "x w r b lengths h0"}} +
-           aten({"gru"}, aten_recurrent, "x", {}, cost_aten_recurrent(Cell::gru)) +
-           aten({"quantized_gru"}, aten_recurrent, "x", {}, cost_torch_dynamic(Cell::gru))},
+           with_gradient(aten({"gru"}, aten_recurrent, "x", {}, cost_aten_recurrent(Cell::gru)),
+                         gradient_aten_recurrent(Cell::gru)) +
+           aten({"quantized_gru"}, aten_recurrent, "x", {}, cost_torch_dynamic(Cell::gru)),
+       nullptr, gradient_recurrent(Cell::gru)},
       {"lstm", kSlots, "Long short-term memory layer", kLstmFormula, "https://onnx.ai/onnx/operators/onnx__LSTM.html",
        infer_recurrent, cost_recurrent(Cell::lstm),
        std::vector<Binding>{{"onnx::LSTM", "x w r b lengths h0 c0 p"}} +
-           aten({"lstm"}, aten_recurrent, "x", {}, cost_aten_recurrent(Cell::lstm))},
+           with_gradient(aten({"lstm"}, aten_recurrent, "x", {}, cost_aten_recurrent(Cell::lstm)),
+                         gradient_aten_recurrent(Cell::lstm)),
+       nullptr, gradient_recurrent(Cell::lstm)},
       {"dynamic_quantize_lstm", kSlots, "LSTM with 8-bit weights and inputs quantised on the fly",
        std::string(kLstmFormula) + "; X quantised once a direction and H at each step (compare = 4 n + 2, add = div = "
                                    "n + 2, convert = n + 1 for n "

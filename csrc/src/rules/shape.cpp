@@ -9,6 +9,7 @@
 #include "rules/aten.hpp"
 #include "rules/elements.hpp"
 #include "rules/families.hpp"
+#include "rules/gradient.hpp"
 #include "rules/support.hpp"
 #include "rules/work.hpp"
 
@@ -351,6 +352,7 @@ Status infer_trilu(const Call& c, Outputs& out) {
 }  // namespace
 
 std::vector<Rule> shape_family() {
+  const NoGradient filled{"it does not hang on what its inputs hold"};
   std::vector<Rule> rules = {
       {"shape", "#x", "The sizes of a tensor", "no work; a host-side number", onnx_page("Shape"), infer_shape,
        cost_free("a host-side number"), onnx({"Shape"})},
@@ -384,7 +386,8 @@ std::vector<Rule> shape_family() {
                                          "prims::empty_strided",
                                          "prims::empty_permuted",
                                          "prims::scalar_tensor"},
-                                        {}, {}, {}, cost_fill)},
+                                        {}, {}, {}, cost_fill),
+       nullptr, filled},
       {"absent_zeros",
        "#x",
        "Zeros that are not stored",
@@ -392,19 +395,22 @@ std::vector<Rule> shape_family() {
        "https://docs.pytorch.org/docs/stable/func.html",
        {},
        cost_absent_zeros,
-       aten({"_efficientzerotensor"})},
+       aten({"_efficientzerotensor"}),
+        nullptr,
+        filled},
       {"eye_like", "#x", "Ones on a diagonal", "no work; writes |y|", onnx_page("EyeLike"), infer_eye_like, cost_fill,
-       onnx({"EyeLike"}) + aten({"eye", "tril_indices", "triu_indices"}, {}, {}, {}, cost_fill)},
+       onnx({"EyeLike"}) + aten({"eye", "tril_indices", "triu_indices"}, {}, {}, {}, cost_fill), nullptr, filled},
       {"range", "#start #limit #delta", "Evenly spaced numbers", "add = |y|; mul = |y|", onnx_page("Range"),
        infer_range, cost_range,
-       onnx({"Range"}) + microsoft({"Range"}) + aten({"arange", "linspace", "prims::iota"}, {}, {}, {}, cost_range)},
+       onnx({"Range"}) + microsoft({"Range"}) + aten({"arange", "linspace", "prims::iota"}, {}, {}, {}, cost_range),
+       nullptr, filled},
       {"nonzero", "x", "Positions of the elements that are not zero", "compare = |x|", onnx_page("NonZero"),
        infer_nonzero, cost_nonzero, onnx({"NonZero"}) + aten({"nonzero", "argwhere", "nonzero_static"}, {}, "x")},
       {"unique", "x", "The distinct elements", "compare = |x| * ceil(log2 |x|), a bound", onnx_page("Unique"),
        infer_unique, cost_unique, onnx({"Unique"}) + microsoft({"Unique"})},
       {"trilu", "x #k", "The upper or lower triangle", "no work; reads |x|, writes |y|", onnx_page("Trilu"),
        infer_trilu, cost_moves("moves data only"),
-       onnx({"Trilu"}) + microsoft({"Trilu"}) + aten({"triu", "tril"}, aten_same, "x")},
+       onnx({"Trilu"}) + microsoft({"Trilu"}) + aten({"triu", "tril"}, aten_same, "x"), nullptr, gradient_moves()},
   };
   return with(Access::pointwise, {"trilu", "constant_of_shape"}, std::move(rules));
 }

@@ -7,6 +7,7 @@
 #include "rules/aten.hpp"
 #include "rules/elements.hpp"
 #include "rules/families.hpp"
+#include "rules/gradient.hpp"
 #include "rules/signal.hpp"
 #include "rules/support.hpp"
 #include "rules/work.hpp"
@@ -298,11 +299,12 @@ std::vector<Rule> signal_family() {
        docs + "DFT.html", infer_dft, cost_dft,
        onnx({"DFT"}) +
            aten({"_fft_r2c", "_fft_c2r", "prims::fft_r2c", "prims::fft_c2r"}, {}, "x", {}, cost_aten_transform(true)) +
-           aten({"_fft_c2c", "prims::fft_c2c"}, {}, "x", {}, cost_aten_transform(false))},
+           aten({"_fft_c2c", "prims::fft_c2c"}, {}, "x", {}, cost_aten_transform(false)),
+       nullptr, gradient_like_run},
       {"stft", "x #step window #frame", "Fourier transforms of overlapping frames", fast + "; window: mul = frames * n",
        docs + "STFT.html", infer_stft, cost_stft, onnx({"STFT"})},
       {"rfft", "x", "Fourier transform of a real signal, and back", fast, contrib_doc("Rfft"), infer_rfft, cost_rfft,
-       microsoft({"Rfft", "Irfft"})},
+       microsoft({"Rfft", "Irfft"}), nullptr, gradient_like_run},
       {"window", "#size", "A window of cosines",
        "t terms (Hann and Hamming 1, Blackman 2): trig = add = t*n; mul = 2t*n", docs + "HannWindow.html", infer_window,
        cost_window, onnx({"HannWindow", "HammingWindow", "BlackmanWindow"})},

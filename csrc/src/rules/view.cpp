@@ -6,6 +6,7 @@
 #include "rules/aten.hpp"
 #include "rules/elements.hpp"
 #include "rules/families.hpp"
+#include "rules/gradient.hpp"
 #include "rules/support.hpp"
 #include "rules/work.hpp"
 
@@ -291,6 +292,34 @@ Status infer_expand(const Call& c, Outputs& out) {
   return {};
 }
 
+// A view where the operator is one.
+Status gradient_transpose(const Call&, Gradient& g) {
+  if (g.run.read && g.run.read->is(0)) g.cost.free("a view of the gradient");
+  g.cost.because = g.run.because;
+  return {};
+}
+
+Status gradient_expand(const Call& c, Gradient& g) {
+  add_spread(g, c.out_shape(), c.shape(kX));
+  if (g[Work::add].is(0)) g.cost.free("a view of the gradient");
+  return {};
+}
+
+// What is overwritten gets none. A copy of the same type gets the gradient as it is.
+Status gradient_copy(const Call& c, Gradient& g) {
+  enum : std::size_t { kTo = 0, kFrom = 1 };
+  const bool writes = c.has(kFrom);
+  if (writes) g.none(kTo);
+  const Type& from = c.in(writes ? kFrom : kTo);
+  if (from.dtype != c.out().dtype) {
+    g[Work::convert] += numel(from.shape);
+  } else {
+    add_spread(g, c.out_shape(), from.shape);
+    if (g[Work::add].is(0)) g.cost.free("the gradient as it is");
+  }
+  return {};
+}
+
 Status cost_to_sparse(const Call& c, Cost& cost) {
   cost[Work::compare] = numel(c.shape(0));
   return {};
@@ -299,6 +328,7 @@ Status cost_to_sparse(const Call& c, Cost& cost) {
 }  // namespace
 
 std::vector<Rule> view_family() {
+  const GradientFn same = gradient_view();
   const std::string none = "no work; a view: no data moved";
   const std::string moves = "no work; reads |x|, writes |y|";
   std::vector<Rule> rules = {
@@ -306,43 +336,33 @@ std::vector<Rule> view_family() {
        cost_free(kView),
        onnx({"Reshape"}) + aten({"view", "reshape", "flatten", "unflatten", "view_as", "reshape_as", "_unsafe_view",
                                  "ravel", "_reshape_alias", "resize"},
-                                {}, "x like")},
+                                {}, "x like"),
+       nullptr, same},
       {"squeeze", "x #axes", "Axes of size 1 dropped", none, onnx_page("Squeeze"), infer_squeeze, cost_free(kView),
-       onnx({"Squeeze"}) + aten({"squeeze"}, {}, "x")},
+       onnx({"Squeeze"}) + aten({"squeeze"}, {}, "x"), nullptr, same},
       {"unsqueeze", "x #axes", "Axes of size 1 added", none, onnx_page("Unsqueeze"), infer_unsqueeze, cost_free(kView),
        onnx({"Unsqueeze"}) + microsoft({"ExpandDims"}) +
-           aten({"unsqueeze", "atleast_1d", "atleast_2d", "atleast_3d"}, {}, "x")},
+           aten({"unsqueeze", "atleast_1d", "atleast_2d", "atleast_3d"}, {}, "x"),
+       nullptr, same},
       {"flatten", "x", "Two axes made of all", none, onnx_page("Flatten"), infer_flatten, cost_free(kView),
-       onnx({"Flatten"})},
+       onnx({"Flatten"}), nullptr, same},
       {"identity", "x", "The same value", none, onnx_page("Identity"), infer_identity, cost_free(kView),
-       onnx({"Identity"}) + aten({"detach",
-                                  "alias",
-                                  "_linalg_check_errors",
-                                  "prims::view_of",
-                                  "lift_fresh",
-                                  "lift",
-                                  "as_strided",
-                                  "unfold",
-                                  "diagonal",
-                                  "real",
-                                  "imag",
-                                  "view_as_real",
-                                  "view_as_complex",
-                                  "positive",
-                                  "resolve_conj",
-                                  "resolve_neg",
-                                  "conj",
-                                  "set",
-                                  "requires_grad",
-                                  "_conj"})},
+       onnx({"Identity"}) + with_gradient(aten({"detach"}), NoGradient{"detached"}) +
+           with_gradient(aten({"unfold", "as_strided", "diagonal"}), gradient_moves()) +
+           aten({"alias", "_linalg_check_errors", "prims::view_of", "lift_fresh", "lift", "real", "imag",
+                 "view_as_real", "view_as_complex", "positive", "resolve_conj", "resolve_neg", "conj", "set",
+                 "requires_grad", "_conj"}),
+       nullptr, same},
       {"transpose", "x", "Axes in another order", moves + "; a view where the order of elements stays",
        onnx_page("Transpose"), infer_transpose, cost_transpose,
        onnx({"Transpose"}) + aten({"transpose", "permute", "t", "movedim", "moveaxis", "swapaxes", "swapdims", "mT",
                                    "mH", "numpy_T", "matrix_H", "adjoint"},
-                                  {}, {}, {}, cost_free(kView))},
+                                  {}, {}, {}, cost_free(kView)),
+       nullptr, gradient_transpose},
       {"expand", "x #shape", "Broadcast to a shape", moves, onnx_page("Expand"), infer_expand,
        cost_moves("moves data only"),
-       onnx({"Expand"}) + aten({"expand", "expand_as", "broadcast_to"}, {}, "x like", {}, cost_free(kView))},
+       onnx({"Expand"}) + aten({"expand", "expand_as", "broadcast_to"}, {}, "x like", {}, cost_free(kView)), nullptr,
+       gradient_expand},
       {"copy",
        "x from",
        "The same elements in memory of their own",
@@ -353,7 +373,9 @@ std::vector<Rule> view_family() {
        aten({"clone", "contiguous", "copy", "_copy_from", "resize_as", "lu_unpack", "prims::copy_to", "prims::clone",
              "prims::copy_strided", "prims::as_strided_scatter", "as_strided_scatter", "diagonal_scatter", "prims::rev",
              "prims::cat", "prims::device_put"}) +
-           aten({"to_dense", "_to_dense", "coalesce"}, aten_same)},
+           aten({"to_dense", "_to_dense", "coalesce"}, aten_same),
+       nullptr,
+       gradient_copy},
       {"to_sparse", "x", "The elements other than 0 and their places", "compare = |x|",
        "https://docs.pytorch.org/docs/stable/generated/torch.Tensor.to_sparse.html", aten_same, cost_to_sparse,
        aten({"to_sparse", "to_sparse_csr", "to_sparse_csc", "to_sparse_bsr", "to_sparse_bsc"}, aten_same)},

@@ -97,7 +97,8 @@ def walk(
         if first is not node:
             walker.tape.same(node, first)
             continue
-        elements = walker.tape.stored_node(node, val, name, kind != "PARAMETER")
+        trains = kind == "PARAMETER" and getattr(model.state_dict.get(name), "requires_grad", True)
+        elements = walker.tape.stored_node(node, val, name, kind != "PARAMETER", not trains)
         if kind == "PARAMETER":
             parameters.append((name, elements or 0))
     module = model.graph_module if exported else model

@@ -91,7 +91,7 @@ class _State:
 
     __slots__ = ("before", "buffers", "children", "counts", "held", "module", "parameters")
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, evaluate: bool) -> None:
         self.module = module  # stays alive, so that its identity stays its own
         self.counts = 0
         self.before = vars(module).copy()
@@ -104,7 +104,8 @@ class _State:
         hooks = _hooks(self.before)
         if any(hooks):
             self.held += [(one, one.copy()) for one in hooks]
-        vars(module)["training"] = False
+        if evaluate:
+            vars(module)["training"] = False
 
     def put_back(self) -> None:
         state = vars(self.module)
@@ -152,8 +153,8 @@ _states_lock = threading.Lock()
 
 
 @contextmanager
-def left_as_found(modules: list[nn.Module]) -> Iterator[None]:
-    """Run in evaluation mode, and put back every attribute, parameter, buffer and flag of the modules.
+def left_as_found(modules: list[nn.Module], evaluate: bool = True) -> Iterator[None]:
+    """Run in evaluation mode, or in the mode that each module is in, and put back all that they hold.
 
     Where several threads count the same modules, the last of them puts back what the first one found.
     """
@@ -163,10 +164,10 @@ def left_as_found(modules: list[nn.Module]) -> Iterator[None]:
         for module in plain:
             state = _states.get(id(module))
             if state is None:
-                state = _states[id(module)] = _State(module)
+                state = _states[id(module)] = _State(module, evaluate)
             state.counts += 1
     try:
-        with _scripts_as_found(scripts):
+        with _scripts_as_found(scripts, evaluate):
             yield
     finally:
         with _states_lock:
@@ -179,10 +180,12 @@ def left_as_found(modules: list[nn.Module]) -> Iterator[None]:
 
 
 @contextmanager
-def _scripts_as_found(modules: list[Any]) -> Iterator[None]:
+def _scripts_as_found(modules: list[Any], evaluate: bool) -> Iterator[None]:
     """The same of TorchScript, whose state is not Python's; the interpreter is to learn nothing from the run."""
     with torch.jit.optimized_execution(False):  # of this thread
-        training = [(m, m.training) for m in modules if hasattr(m, "training")]  # frozen ones have no such flag
+        training = [
+            (m, m.training) for m in modules if evaluate and hasattr(m, "training")
+        ]  # frozen ones have no such flag
         for module, was in training:
             if was:
                 module.training = False

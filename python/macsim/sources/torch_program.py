@@ -25,6 +25,7 @@ from macsim.sources.torch_requests import check_arguments, check_names, check_sh
 from macsim.sources.torch_symbolic import SymbolicRecorder, has_symbols
 from macsim.sources.torch_symbols import Sizes, expr_of
 from macsim.sources.torch_trace import Recorder, ScriptRecorder, small, torch_facts
+from macsim.sources.torch_training import Follower, following
 
 __all__ = ["is_program", "trace"]
 
@@ -43,13 +44,15 @@ def trace(
     method: str | None,
     registry: Registry,
     hints: Mapping[str, int] | None = None,
+    training: bool = False,
 ) -> tuple[_core.Ledger, dict[str, Called]]:
     """Run a program over tensors without storage, and return what it called, and its modules by path.
 
-    ``hints`` are numbers that stand in for symbols where the program decides by their size.
+    ``hints`` are numbers that stand in for symbols where the program decides by their size. For training modules run
+    in the mode that they are in, and the tape is told what takes part in differentiation.
     """
     symbolic = has_symbols((inputs, kwargs, _as_shapes(shapes)))
-    given = (model, inputs, kwargs, shapes, dtypes, method, registry, hints)
+    given = (model, inputs, kwargs, shapes, dtypes, method, registry, hints, training)
     try:
         return _traced(symbolic, *given)
     except DataSizeError:
@@ -68,6 +71,7 @@ def _traced(
     method: str | None,
     registry: Registry,
     hints: Mapping[str, int] | None,
+    training: bool,
 ) -> tuple[_core.Ledger, dict[str, Called]]:
     program = unwrapped(model)
     module = program if isinstance(program, nn.Module) else getattr(program, "__self__", None)
@@ -83,9 +87,12 @@ def _traced(
     examples = Examples(recorder, default, dtypes)
     names = named_arguments(signature, positional, named)
     with ExitStack() as stack:
-        stack.enter_context(left_as_found(list(paths)))
+        stack.enter_context(left_as_found(list(paths), evaluate=not training))
         stack.enter_context(torch.inference_mode())
         stack.enter_context(watching(recorder))
+        if training:
+            recorder.follower = Follower(recorder.tape)
+            stack.enter_context(following(recorder.follower))
         args = tuple(examples.of(name, one) for name, one in zip(names, positional, strict=True))
         keywords = {name: examples.of(name, one) for name, one in named.items()}
         check_names(dtypes, hints, examples.used, recorder.named)

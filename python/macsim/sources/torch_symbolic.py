@@ -124,6 +124,8 @@ class SymbolicRecorder(Recorder):
         operator = self._operators.get(id(func))
         if operator is None:
             operator = self._operators[id(func)] = operator_of(func, self.tape)
+        if self.follower is not None:
+            self.follower.look()
         name = func._schema.name.partition("::")[2]
         shown = (args, kwargs or {})
         plain = True

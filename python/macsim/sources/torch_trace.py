@@ -28,6 +28,7 @@ from macsim.sources.torch_requests import LOOKS
 
 if TYPE_CHECKING:
     from macsim import _core
+    from macsim.sources.torch_training import Follower
 
 __all__ = ["Recorder", "ScriptRecorder", "mapped", "recipes", "small", "torch_facts"]
 
@@ -62,6 +63,7 @@ class Recorder(TorchDispatchMode):
         self._expanding: list[Any] = []
         self._failed: str | None = None
         self.named: set[str] = set()  # symbols in the shapes of inputs
+        self.follower: Follower | None = None  # of a program that is to be trained
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -109,6 +111,8 @@ class Recorder(TorchDispatchMode):
         operator = self._operators.get(id(func))
         if operator is None:
             operator = self._operators[id(func)] = operator_of(func, self.tape)
+        if self.follower is not None:
+            self.follower.look()
         if operator.fast:
             out = self._call(operator.plan, args, kwargs, self.scope)
             if out is not None:
@@ -225,7 +229,9 @@ class Recorder(TorchDispatchMode):
             plain = _without_writing(func)
             if plain is not None:  # counted by what it computes
                 with self:
-                    plain(*args, **{name: one for name, one in kwargs.items() if name != operator.writes})
+                    made = plain(*args, **{name: one for name, one in kwargs.items() if name != operator.writes})
+                if self.follower is not None and isinstance(made, torch.Tensor) and isinstance(changed, torch.Tensor):
+                    self.tape.same(changed, made)  # gradients go this way
                 return back
         self.tape.record(operator.plan, args, kwargs, self.scope, changed)
         return back
