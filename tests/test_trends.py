@@ -2,12 +2,15 @@
 # Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 import io
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from macsim import trends
+from macsim.trends.charts import charts
 from macsim.trends.recount import compare, recount
+from macsim.trends.report import markdown
 
 DATA = trends.load()
 JOULES = {domain: trends.energy_of(DATA, domain) for domain in ("vision", "language")}
@@ -363,3 +366,78 @@ def test_a_decoder_is_that_of_transformers() -> None:
     report = macsim.count(theirs, kwargs=given)
     rotation = sum(int(row.macs) for row in report.rows if "rotary_emb" in row.scope)  # angles, by a product
     assert macsim.count(ours, ids).macs == report.macs - rotation
+
+
+# Charts, page, report, placing ----------------------------------------------------------------------------------------
+
+MODEL = str(Path(__file__).parents[1] / "examples/resnet50.onnx")
+LATER = trends.load(later=True)
+CHARTS = charts(LATER)
+
+
+def test_charts_say_what_they_rest_on() -> None:
+    assert len(CHARTS) == 16
+    assert len({chart.key for chart in CHARTS}) == 16
+    for chart in CHARTS:
+        assert any(char.isdigit() for char in chart.note)
+        lined = any(series.kind == "line" and "R²" in series.label for series in chart.series)
+        assert ("R²" in chart.note) == lined or "No line is fitted" in chart.note
+        for series in chart.series:
+            assert len(series.x) == len(series.y)
+            assert len(series.names) == (len(series.x) if series.kind == "points" else 0)
+            assert not chart.y.log or all(y > 0 for y in series.y)
+    assert not any("paper's table" in chart.note for chart in CHARTS if chart.title.startswith("Vision"))
+
+
+def test_what_came_later_is_in_no_line_of_the_study() -> None:
+    assert trends.efficiency_line(LATER, "vision") == LINES["vision"]
+    assert sum(row.is_counted for row in LATER.models) == 40
+    later = [chip for chip in LATER.chips if chip.is_later]
+    assert min(chip.date.year for chip in later) >= 2021
+    hopper = next(chip for chip in later if "H100 SXM" in chip.name and chip.precision == "FP16/FP32 Tensor")
+    assert trends.theoretical_efficiency(hopper) == pytest.approx(989.4e3 / 700)  # dense; its data sheet
+
+
+def test_the_page_needs_nothing_but_itself() -> None:
+    pytest.importorskip("plotly")
+    from macsim.trends.page import page
+
+    text = page(CHARTS, "Mine & <yours>")
+    assert "<title>Mine &amp; &lt;yours&gt;</title>" in text
+    assert "{{" not in text[:4000]
+    tags = text[: text.index("<script>")] + text[text.rindex("<script>") :]
+    assert not any(word in tags for word in ("src=", "<link", "@import", "http://", "https://"))
+    for role in ("tablist", "tabpanel", 'tabindex="0"', "aria-live"):
+        assert role in tags
+
+
+def test_a_figure_is_drawn(tmp_path) -> None:
+    pytest.importorskip("matplotlib")
+    from macsim.trends.plots import draw
+
+    figure = draw(next(chart for chart in CHARTS if chart.key == "joules-date"))
+    [axes] = figure.axes
+    assert axes.get_ylabel() == "Joules of one inference"
+    assert axes.get_yscale() == "log"
+    assert "AlexNet" in {text.get_text() for text in axes.texts}
+
+
+def test_the_report_in_words() -> None:
+    text = markdown(LATER, CHARTS)
+    assert "| vision, GFLOPs, best of the year | 10 |" in text
+    assert "69 of 82 models agree" in text
+    assert "not explained" in text
+    assert "| DeepSeek-V3 | 2024-12 | 2048 tokens |" in text
+
+
+def test_a_model_is_placed(capsys) -> None:
+    from macsim.cli import main
+
+    sizes = ["--shape", "1,3,224,224", "--top1", "76.1", "--date", "2016-01-01"]
+    assert main(["trends", "--place", MODEL, *sizes]) == 0
+    first, compute, *_ = capsys.readouterr().out.splitlines()
+    assert first.startswith("resnet50.onnx: 8.18 GFLOPs")  # 2 x 4,089,184,256 MACs
+    assert compute.startswith("compute: 1.2 x the line of all models")
+    assert main(["trends", "--place", MODEL, "--dim", "height=224", "--dim", "width=224"]) == 2
+    assert "give --dim batch=SIZE" in capsys.readouterr().err
+    assert main(["trends", "--top1", "80"]) == 2

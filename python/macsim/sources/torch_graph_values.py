@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -30,6 +31,9 @@ __all__ = [
     "user_results",
     "values",
 ]
+
+
+_GETATTR = re.compile(r"getattr\(([^()]*), '([^']*)'\)")
 
 
 class Value:
@@ -80,9 +84,11 @@ def plain(nest: Any) -> Any:
 
 @lru_cache(65536)
 def path_of(where: str) -> str:
-    """Return the path of a module from how a stack spells it: ``L['self'].layers.0`` or ``layers.0``."""
+    """Return the path of a module from how a stack spells it: ``L['self'].layers.0``, ``layers.0``, by getattr()."""
+    while (inner := _GETATTR.search(where)) is not None:
+        where = f"{where[: inner.start()]}{inner[1]}.{inner[2]}{where[inner.end() :]}"
     text = where.replace("['", ".").replace("']", "").replace('["', ".").replace('"]', "")
-    for prefix in ("L.self", "self", "_export_root"):
+    for prefix in ("L.self", "L.fn", "self", "_export_root"):
         if text == prefix or text.startswith(prefix + "."):
             text = text[len(prefix) :]
     return ".".join(part.partition("@")[0] for part in text.replace("_modules.", "").split(".") if part)

@@ -164,6 +164,11 @@ def _line(
     return found
 
 
+def _reach(line: LogLine, end: float) -> float:
+    """Return how far a line is extended: by half of its length at most, as rows carry it no further."""
+    return min(end, line.last + (line.last - line.first) / 2)
+
+
 def _basis(rows: Sequence[ModelRow]) -> str:
     """Say how many rows there are and what they rest on."""
     transcribed = sum(row.is_of_paper for row in rows)
@@ -192,7 +197,7 @@ def _three(
         some = [row for row in study if row.architecture == kind]
         if some:
             series.append(_points(kind, some, _when, value, colour, marker, told=told))
-    end = max((_when(row) for row in later), default=0.0)
+    end = _reach(three.all, max((_when(row) for row in later), default=0.0))
     if later:
         top = {max(later, key=value).name, max(later, key=_when).name}
         series.append(_points("after the study (counted by macsim)", later, _when, value, PURPLE, "D", told=tuple(top)))
@@ -305,7 +310,7 @@ def _tokens(key: str, title: str, rows: Sequence[ModelRow], value: Value, y: Axi
         label = "after the study, 2048 tokens (counted by macsim)"
         series.append(_points(label, later, _when, value, GREEN, "X", told=told))
     three = lines(study, value)
-    end = min(end, three.all.last + 2)  # three years of rows carry no line further than that
+    end = _reach(three.all, end)
     series += _line("all", three.all, BLACK, end=end, band=True)
     series += _line("most of the year", three.best, RED, end=end)
     note = f"{_basis(rows)}. Lines through the {len(study)} of the study; R²: all {three.all.r2:.2f}, most of the year "
@@ -334,7 +339,11 @@ def _theoretical(data: Data) -> Chart:
             line = fit(x, y)
             series += _line(precision, line, colour)
             said.append(f"{precision} {line.r2:.2f}")
-    note = f"{len(data.chips)} rows: peak rate over thermal design power. R²: {', '.join(said)}."
+    later = sum(chip.is_later for chip in data.chips)
+    more = f", {later} of them from macsim's hardware tables" if later else ""
+    note = (
+        f"{len(data.chips)} rows{more}: peak rate of dense operands over thermal design power. R²: {', '.join(said)}."
+    )
     return Chart("efficiency", "Chips: theoretical efficiency", Axis("Launch date"), WATT, tuple(series), note)
 
 

@@ -140,8 +140,8 @@ def efficiencies(data: Data, domain: str | None = None) -> list[Efficiency]:
     domain : {'vision', 'language'}, optional
         Adapted to this domain. Tensor units do not reach their peak in inference, so that a server chip which has them
         counts with its measured speed-up over FP32 times the FP32 peak of the reference chip, and not at all where no
-        throughput is published (A30). All others count with their FP32 peak. Without a domain, theoretical: the peak
-        of every chip at every precision.
+        throughput is published (A30). All others count with their FP32 peak; chips after the study, for which no such
+        throughputs are in the tables, do not. Without a domain, theoretical: every chip's peak at every precision.
 
     Examples
     --------
@@ -158,8 +158,9 @@ def efficiencies(data: Data, domain: str | None = None) -> list[Efficiency]:
             Efficiency(chip.name, chip.precision, chip.date, theoretical_efficiency(chip), chip.basis)
             for chip in data.chips
         ]
-    tensor = {chip.name for chip in data.chips if chip.kind == "Server" and chip.precision == TENSOR}
-    single = {chip.name: chip for chip in data.chips if chip.precision == "FP32"}
+    chips = [chip for chip in data.chips if not chip.is_later]
+    tensor = {chip.name for chip in chips if chip.kind == "Server" and chip.precision == TENSOR}
+    single = {chip.name: chip for chip in chips if chip.precision == "FP32"}
     found = [
         Efficiency(chip.name, chip.precision, chip.date, theoretical_efficiency(chip), f"FP32 peak / TDP; {chip.basis}")
         for chip in single.values()

@@ -129,8 +129,8 @@ def place(
     >>> found = place(data, 8.2, score=76.1, date="2016-01-01", name="mine")
     >>> for line in found.lines()[1:3]:
     ...     print(line)
-    compute: 1.2 x the line of all models (6.77 GFLOPs), 0.27 x that of the best of each year (30.6 GFLOPs)
-    energy: 1.2 x the line of all models (0.186 J), 0.27 x that of the best of each year (0.842 J)
+    compute: 1.2 x the line of all models (6.74 GFLOPs), 0.27 x that of the best of each year (30.6 GFLOPs)
+    energy: 1.2 x the line of all models (0.186 J), 0.27 x that of the best of each year (0.844 J)
     """
     when = year_of(datetime.date.today() if date is None else date)
     rows = data.of(domain)

@@ -121,6 +121,11 @@ class Chip:
     note: str
     origin: str
 
+    @property
+    def is_later(self) -> bool:
+        """Whether it comes from macsim's hardware tables: a chip after the study, in none of its lines."""
+        return self.origin.startswith("macsim.hardware")
+
 
 @dataclass(frozen=True)
 class Throughput:
@@ -436,6 +441,36 @@ def _joined(rows: list[Row], more: Iterable[Row]) -> list[Row]:
     return [new.pop(_key(row), row) for row in rows] + list(new.values())
 
 
+PRECISIONS = {
+    ("vector", "f32"): "FP32",
+    ("vector", "f16"): "FP16",
+    ("tensor", "f16"): "FP16/FP32 Tensor",
+    ("tensor", "f8"): "FP8",
+}
+TERA = {"GFLOP/s": 1e-3, "TFLOP/s": 1.0, "PFLOP/s": 1e3}
+
+
+def _later_chips() -> list[Chip]:
+    """Return the GPUs of the hardware tables that are launched after the study, at the rates of dense operands."""
+    from macsim.hardware_tables import hardware, hardware_names
+
+    found = []
+    for table in map(hardware, hardware_names()):
+        power = table.power.tdp if table.power else None
+        if table.kind != "gpu" or power is None or not table.launch or table.launch < "2021-07":
+            continue
+        date = datetime.date.fromisoformat(f"{table.launch}-01" if len(table.launch) == 7 else table.launch)
+        for peak in table.peaks:
+            precision = PRECISIONS.get((peak.unit, peak.dtype))
+            if precision and not peak.sparse and peak.rate.unit in TERA:
+                tera = peak.rate.typical * TERA[peak.rate.unit]
+                sure = max(peak.rate.confidence, power.confidence, key=CONFIDENCE.index)  # the less sure of the two
+                origin, kind = f"macsim.hardware:{table.name}", "Server"
+                values = (table.title, precision, kind, tera, power.typical, date, sure, peak.rate.source, "", origin)
+                found.append(Chip(*values))
+    return found
+
+
 def load(*, later: bool = False, uncounted: bool = False) -> Data:
     """Return the tables that come with macsim.
 
@@ -475,9 +510,10 @@ def load(*, later: bool = False, uncounted: bool = False) -> Data:
                 if uncounted or row["model"] in counts:
                     gflops = counts[row["model"]].gflops if row["model"] in counts else 1.0
                     models.append(make({**row, "gflops": gflops}, origin))
+    chips = [_chip(*row) for row in rows("chips.csv", CHIPS)]
     return Data(
         tuple(models),
-        tuple(_chip(*row) for row in rows("chips.csv", CHIPS)),
+        (*chips, *_later_chips()) if later else tuple(chips),
         tuple(_throughput(*row) for row in rows("throughput.csv", THROUGHPUT)),
         tuple(counts.values()),
     )
