@@ -55,7 +55,7 @@ def add_trends(
         for action in group._group_actions:
             if action.option_strings:
                 placed._add_action(action)
-    parser.set_defaults(run=run_trends)
+    parser.set_defaults(run=run_trends, training=False)  # of one inference
 
 
 def run_trends(arguments: argparse.Namespace) -> int:
