@@ -133,6 +133,7 @@ def parser() -> argparse.ArgumentParser:
 def add_inputs(parser: argparse.ArgumentParser) -> None:
     """Add what `counted` takes: a model, and what is given with it."""
     parser.add_argument("model", metavar="MODEL", help="an .onnx or .pt2 file, or package.module:factory")
+    parser.set_defaults(training=False)
     given = parser.add_argument_group("what is given with the model (each may be repeated)")
     given.add_argument(
         "--shape",
