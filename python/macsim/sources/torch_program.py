@@ -20,17 +20,20 @@ from macsim.sources.torch_data_sizes import DataSizeError
 from macsim.sources.torch_formulas import tape_of
 from macsim.sources.torch_inputs import Examples, named_arguments
 from macsim.sources.torch_modules import class_name, left_as_found, module_paths, noted, unwrapped, watching
-from macsim.sources.torch_requests import check_arguments
-from macsim.sources.torch_symbolic import SymbolicRecorder, has_symbols
-from macsim.sources.torch_symbols import Sizes, expr_of
+from macsim.sources.torch_requests import check_arguments, has_symbols
 from macsim.sources.torch_trace import Recorder, small, torch_facts
 
-__all__ = ["is_program", "trace"]
+__all__ = ["is_program", "may_be_graph", "trace"]
 
 
 def is_program(model: Any) -> bool:
     """Whether it is something that torch runs."""
     return isinstance(model, nn.Module | torch.jit.ScriptFunction) or (callable(model) and not isinstance(model, type))
+
+
+def may_be_graph(model: Any) -> bool:
+    """Whether it is of a class whose objects hold a graph."""
+    return isinstance(model, torch.fx.GraphModule | torch.export.ExportedProgram)
 
 
 def trace(
@@ -95,6 +98,9 @@ def _recorder(
 ) -> Recorder:
     if not symbolic:
         return Recorder(tape_of(registry, name, torch_facts()), paths)
+    from macsim.sources.torch_symbolic import SymbolicRecorder
+    from macsim.sources.torch_symbols import Sizes, expr_of
+
     sizes = Sizes(hints)
     sizes.tape = tape_of(registry, name, torch_facts(expr_of, sizes.size))
     return SymbolicRecorder(sizes.tape, paths, sizes)

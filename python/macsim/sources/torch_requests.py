@@ -8,9 +8,11 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from macsim._core import Expr
 from macsim.errors import RequestError
+from macsim.sources.torch_trace import is_named_shape
 
-__all__ = ["check_arguments"]
+__all__ = ["at_sizes", "check_arguments", "has_symbols"]
 
 MOST_SHOWN = 12
 
@@ -66,3 +68,39 @@ def _spelled(one: inspect.Parameter) -> str:
     stars = "*" if one.kind is one.VAR_POSITIONAL else "**" if one.kind is one.VAR_KEYWORD else ""
     default = "" if one.default is one.empty else f"={one.default!r}"
     return f"{stars}{one.name}{default if len(default) < 20 else '=...'}"
+
+
+# Sizes with names. ----------------------------------------------------------------------------------------------------
+
+
+def has_symbols(given: Any) -> bool:
+    """Whether a shape somewhere in a nest of arguments names sizes."""
+    if isinstance(given, Mapping):
+        return any(has_symbols(one) for one in given.values())
+    return isinstance(given, tuple | list) and (is_named_shape(given) or any(has_symbols(one) for one in given))
+
+
+def at_sizes(given: Any, dims: Mapping[str, int], met: dict[str, int]) -> Any:
+    """Put sizes in the place of symbols in the shapes of a nest of arguments; add those that were there to ``met``."""
+    if not dims:
+        return given
+    if is_named_shape(given):
+        return tuple(one if isinstance(one, int) else _size_at(one, dims, met) for one in given)
+    if type(given) is dict:
+        return {name: at_sizes(tuple(one) if _is_list(one) else one, dims, met) for name, one in given.items()}
+    if type(given) in (list, tuple):
+        return type(given)(at_sizes(one, dims, met) for one in given)
+    return given
+
+
+def _is_list(given: Any) -> bool:
+    return type(given) is list and is_named_shape(tuple(given))
+
+
+def _size_at(given: str | Expr, dims: Mapping[str, int], met: dict[str, int]) -> Any:
+    try:
+        expr = Expr(given)
+    except ValueError:
+        return given  # it is refused where the shape is read
+    met.update((name, dims[name]) for name in expr.symbols if name in dims)
+    return expr.bind(dict(dims))
