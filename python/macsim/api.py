@@ -265,6 +265,17 @@ def _is_torch(model: object) -> bool:
     return is_program(model)
 
 
+def _is_graph(model: object) -> bool:
+    """Whether it is a graph of torch's; what reads them is not imported to find out."""
+    from macsim.sources.torch_program import may_be_graph
+
+    if not may_be_graph(model):
+        return False
+    from macsim.sources.torch_graphs import is_graph
+
+    return is_graph(model)
+
+
 def _count_torch(
     model: Any,
     inputs: Sequence[Any],
@@ -279,15 +290,16 @@ def _count_torch(
     registry: Registry | None,
     training: bool | Training,
 ) -> Report:
-    from macsim.sources.torch_graphs import is_graph, walk
     from macsim.sources.torch_program import trace
-    from macsim.sources.torch_symbolic import at_sizes
+    from macsim.sources.torch_requests import at_sizes
 
     if values:
         raise RequestError("values= is for ONNX models; give a torch program tensors as inputs")
     table = rules if registry is None else registry
     met: dict[str, int] = {}
-    if is_graph(model) and not (inputs and callable(getattr(model, "forward", None))):
+    if not (inputs and callable(getattr(model, "forward", None))) and _is_graph(model):
+        from macsim.sources.torch_graphs import walk
+
         if dtypes or method or hints:
             raise RequestError("dtypes, hints and method are for programs that run; a graph is counted as it is")
         ledger, modules = walk(model, inputs, kwargs, shapes, table)

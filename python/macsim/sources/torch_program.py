@@ -21,18 +21,20 @@ from macsim.sources.torch_data_sizes import DataSizeError
 from macsim.sources.torch_formulas import tape_of
 from macsim.sources.torch_inputs import Examples, named_arguments
 from macsim.sources.torch_modules import class_name, is_script, left_as_found, module_paths, noted, unwrapped, watching
-from macsim.sources.torch_requests import check_arguments, check_names, check_shape, why_it_failed
-from macsim.sources.torch_symbolic import SymbolicRecorder, has_symbols
-from macsim.sources.torch_symbols import Sizes, expr_of
+from macsim.sources.torch_requests import check_arguments, check_names, check_shape, has_symbols, why_it_failed
 from macsim.sources.torch_trace import Recorder, ScriptRecorder, small, torch_facts
-from macsim.sources.torch_training import Follower, following
 
-__all__ = ["is_program", "trace"]
+__all__ = ["is_program", "may_be_graph", "trace"]
 
 
 def is_program(model: Any) -> bool:
     """Whether it is something that torch runs."""
     return isinstance(model, nn.Module | torch.jit.ScriptFunction) or (callable(model) and not isinstance(model, type))
+
+
+def may_be_graph(model: Any) -> bool:
+    """Whether it is of a class whose objects hold a graph."""
+    return isinstance(model, torch.fx.GraphModule | torch.export.ExportedProgram)
 
 
 def trace(
@@ -91,6 +93,8 @@ def _traced(
         stack.enter_context(torch.inference_mode())
         stack.enter_context(watching(recorder))
         if training:
+            from macsim.sources.torch_training import Follower, following
+
             recorder.follower = Follower(recorder.tape)
             stack.enter_context(following(recorder.follower))
         args = tuple(examples.of(name, one) for name, one in zip(names, positional, strict=True))
@@ -106,6 +110,9 @@ def _recorder(
 ) -> Recorder:
     if not symbolic:
         return (ScriptRecorder if script else Recorder)(tape_of(registry, name, torch_facts()), paths)
+    from macsim.sources.torch_symbolic import SymbolicRecorder
+    from macsim.sources.torch_symbols import Sizes, expr_of
+
     sizes = Sizes(hints)
     sizes.tape = tape_of(registry, name, torch_facts(expr_of, sizes.size))
     return SymbolicRecorder(sizes.tape, paths, sizes)

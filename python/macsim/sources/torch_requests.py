@@ -12,17 +12,13 @@ from typing import Any
 
 import torch
 
+from macsim._core import Expr
 from macsim.errors import RequestError
+from macsim.sources.torch_trace import LOOKS, is_named_shape
 
-__all__ = ["LOOKS", "check_arguments", "check_names", "check_shape", "why_it_failed"]
+__all__ = ["at_sizes", "check_arguments", "check_names", "check_shape", "has_symbols", "why_it_failed"]
 
 MOST_SHOWN = 12
-LOOKS = (
-    "the program looks at the contents of a tensor that is not known, to decide what to do next; contents are followed "
-    "from tensors of integers and booleans that are given, not from shapes, nor through floats: give such an input as "
-    "a tensor, take the decision out of the program, or write it with torch.cond and give "
-    "torch.export.export(module, inputs)"
-)
 # What torch says where there is no storage to look into.
 _LOOKING = ("unallocated storage", "can't convert meta device", "Cannot copy out of meta", "from meta to ")
 _GRAPH_ONLY = ("FlexAttention", "HigherOrderOperator")
@@ -152,3 +148,39 @@ def _shown(one: Any) -> str:
     text = " ".join(repr(one).split())
     how = " (a shape is a tuple of ints, names and expressions)" if isinstance(one, list | tuple) else ""
     return f"{type(one).__name__} {text if len(text) <= 40 else text[:37] + '...'}{how}"
+
+
+# Sizes with names. ----------------------------------------------------------------------------------------------------
+
+
+def has_symbols(given: Any) -> bool:
+    """Whether a shape somewhere in a nest of arguments names sizes."""
+    if isinstance(given, Mapping):
+        return any(has_symbols(one) for one in given.values())
+    return isinstance(given, tuple | list) and (is_named_shape(given) or any(has_symbols(one) for one in given))
+
+
+def at_sizes(given: Any, dims: Mapping[str, int], met: dict[str, int]) -> Any:
+    """Put sizes in the place of symbols in the shapes of a nest of arguments; add those that were there to ``met``."""
+    if not dims:
+        return given
+    if is_named_shape(given):
+        return tuple(one if isinstance(one, int) else _size_at(one, dims, met) for one in given)
+    if type(given) is dict:
+        return {name: at_sizes(tuple(one) if _is_list(one) else one, dims, met) for name, one in given.items()}
+    if type(given) in (list, tuple):
+        return type(given)(at_sizes(one, dims, met) for one in given)
+    return given
+
+
+def _is_list(given: Any) -> bool:
+    return type(given) is list and is_named_shape(tuple(given))
+
+
+def _size_at(given: str | Expr, dims: Mapping[str, int], met: dict[str, int]) -> Any:
+    try:
+        expr = Expr(given)
+    except ValueError:
+        return given  # it is refused where the shape is read
+    met.update((name, dims[name]) for name in expr.symbols if name in dims)
+    return expr.bind(dict(dims))

@@ -18,16 +18,15 @@ from macsim.errors import MacsimError, TraceError
 from macsim.sources.torch_data_sizes import is_by_data, results_by_data
 from macsim.sources.torch_layouts import META
 from macsim.sources.torch_ops import Operator, operator_of
-from macsim.sources.torch_requests import LOOKS
 from macsim.sources.torch_symbol_nodes import Real
 from macsim.sources.torch_symbols import NeedsNumberError, Sizes, expr_of, is_symbolic
-from macsim.sources.torch_trace import _LOOKS, Recorder, _gather, _indices, _placed, is_named_shape, mapped
+from macsim.sources.torch_trace import _LOOKS, LOOKS, Recorder, _gather, _indices, _placed, mapped
 from macsim.sources.torch_views import VIEWS, copies
 
 if TYPE_CHECKING:
     from macsim import _core
 
-__all__ = ["SymbolicRecorder", "at_sizes", "has_symbols"]
+__all__ = ["SymbolicRecorder"]
 
 # Operators whose work does not depend on the sizes among their arguments, but on the shapes of their results.
 _BY_RESULT = frozenset({
@@ -58,39 +57,6 @@ _PLAIN = (
     int, float, str, type(None), torch.dtype, torch.device, torch.layout, torch.memory_format, torch._ops.OpOverload
 )  # fmt: skip
 _FACTORS = frozenset({"matmul", "mm", "bmm", "mv", "linear"})
-
-
-def has_symbols(given: Any) -> bool:
-    """Whether a shape somewhere in a nest of arguments names sizes."""
-    if isinstance(given, Mapping):
-        return any(has_symbols(one) for one in given.values())
-    return isinstance(given, tuple | list) and (is_named_shape(given) or any(has_symbols(one) for one in given))
-
-
-def at_sizes(given: Any, dims: Mapping[str, int], met: dict[str, int]) -> Any:
-    """Put sizes in the place of symbols in the shapes of a nest of arguments; add those that were there to ``met``."""
-    if not dims:
-        return given
-    if is_named_shape(given):
-        return tuple(one if isinstance(one, int) else _size_at(one, dims, met) for one in given)
-    if type(given) is dict:
-        return {name: at_sizes(tuple(one) if _is_list(one) else one, dims, met) for name, one in given.items()}
-    if type(given) in (list, tuple):
-        return type(given)(at_sizes(one, dims, met) for one in given)
-    return given
-
-
-def _is_list(given: Any) -> bool:
-    return type(given) is list and is_named_shape(tuple(given))
-
-
-def _size_at(given: str | Expr, dims: Mapping[str, int], met: dict[str, int]) -> Any:
-    try:
-        expr = Expr(given)
-    except ValueError:
-        return given  # it is refused where the shape is read
-    met.update((name, dims[name]) for name in expr.symbols if name in dims)
-    return expr.bind(dict(dims))
 
 
 class SymbolicRecorder(Recorder):

@@ -24,7 +24,6 @@ from macsim.sources.torch_data_sizes import DataSizeError, is_by_data, with_size
 from macsim.sources.torch_layouts import META, nonzeros, without_storage
 from macsim.sources.torch_ops import DTYPES, Operator, operator_of
 from macsim.sources.torch_packed import STORED, unpacked
-from macsim.sources.torch_requests import LOOKS
 
 if TYPE_CHECKING:
     from macsim import _core
@@ -41,6 +40,14 @@ _LOOKS = frozenset({"item", "_local_scalar_dense", "is_nonzero", "equal", "allcl
 
 def _make(sizes: tuple[int, ...], strides: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     return torch.empty_strided(sizes, strides, dtype=dtype, device=META)
+
+
+LOOKS = (
+    "the program looks at the contents of a tensor that is not known, to decide what to do next; contents are followed "
+    "from tensors of integers and booleans that are given, not from shapes, nor through floats: give such an input as "
+    "a tensor, take the decision out of the program, or write it with torch.cond and give "
+    "torch.export.export(module, inputs)"
+)
 
 
 class Recorder(TorchDispatchMode):
