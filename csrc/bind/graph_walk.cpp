@@ -81,7 +81,7 @@ py::tuple GraphWalk::stored(const py::list& inputs, const py::list& specs, const
       continue;
     }
     const bool buffer = number != kinds.begin();
-    const bool frozen = buffer || (held != nullptr && is_tensor(held) && !tape_.is_trained(held));
+    const bool frozen = buffer || (held != nullptr && !tape_.is_trained(held));
     const std::int64_t elements = tape_.stored_node(self, val, py::cast<std::string_view>(name), buffer, frozen);
     if (held != nullptr) placed.emplace(place, node.ptr());
     if (!buffer) parameters[*tape_.owner(node.ptr())] += elements;

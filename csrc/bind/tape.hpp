@@ -144,9 +144,11 @@ class Tape {
   }
   /// Whether it requires a gradient. What stands for a tensor in a graph does not say.
   bool is_trained(PyObject* tensor) const {
-    if (PyObject_TypeCheck(tensor, reinterpret_cast<PyTypeObject*>(torch_.tensor.ptr())) == 0) return false;
     const auto flag = py::reinterpret_steal<py::object>(PyObject_GetAttr(tensor, torch_.requires_grad.ptr()));
-    if (!flag) throw py::error_already_set();
+    if (!flag) {
+      if (PyErr_ExceptionMatches(PyExc_AttributeError) == 0) throw py::error_already_set();
+      PyErr_Clear();
+    }
     return flag.ptr() == Py_True;
   }
   std::uint32_t scope(const std::string& path) { return builder_.scope(path); }

@@ -311,5 +311,5 @@ def _counted(model: str, shape: str, dims: Sequence[str], dtype: str | None) -> 
     from macsim.cli import counted
 
     shapes = [part for part in shape.replace("x", ",").split(";") if part] if "=" not in shape else shape.split(";")
-    given = argparse.Namespace(model=model, shape=shapes, dim=list(dims), value=[], dtype=[])
+    given = argparse.Namespace(model=model, shape=shapes, dim=list(dims), value=[], dtype=[], training=False)
     return loads_of(counted(given), dtype=dtype).loads

@@ -14,9 +14,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from macsim.errors import HardwareError
@@ -72,7 +70,7 @@ def hardware(name: str | os.PathLike[str] | Hardware) -> Hardware:
     if isinstance(name, Hardware):
         return name
     if isinstance(name, os.PathLike) or name.endswith(".toml"):
-        return _made(_resolved(_sheet_of_file(Path(name)), ()))
+        return _made(_resolved(_sheet_of_file(os.fspath(name)), ()))
     return _named(_name_of(name))
 
 
@@ -186,15 +184,18 @@ def _read(name: str) -> Sheet:
     point = _entry_points()[name]
     try:
         given: Any = point.load()
-        path = Path(given() if callable(given) else given)
+        path = os.fspath(given() if callable(given) else given)
     except Exception as error:  # it is code of others
         raise HardwareError(f"the entry point {name} = {point.value} brings no table: {error}") from error
     return _sheet_of_file(path, name)
 
 
-def _sheet_of_file(path: Path, name: str = "") -> Sheet:
+def _sheet_of_file(file: str, name: str = "") -> Sheet:
+    from pathlib import Path
+
     from macsim.hardware_schema import read_sheet
 
+    path = Path(file)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -207,6 +208,8 @@ def _sheet_of_file(path: Path, name: str = "") -> Sheet:
 
 def _resolved(sheet: Sheet, below: tuple[str, ...]) -> Sheet:
     """Add to a table what it inherits: what it states itself wins, then what it names first."""
+    from dataclasses import replace
+
     if sheet.file in below:
         circle = " -> ".join([*below[below.index(sheet.file) :], sheet.file])
         raise HardwareError(f"{sheet.file}: inherits: in a circle: {circle}")
@@ -234,7 +237,7 @@ def _parents(sheet: Sheet) -> list[tuple[str, str]]:
 
 def _parent(sheet: Sheet, key: str, name: str) -> Sheet:
     if name.endswith(".toml"):
-        return _sheet_of_file(Path(sheet.file).parent / name)
+        return _sheet_of_file(os.path.join(os.path.dirname(sheet.file), name))
     try:
         parent = _read(_name_of(name))
     except HardwareError as error:

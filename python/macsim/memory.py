@@ -4,9 +4,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from macsim.rows import Number, Trust, objects
 
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Held", "Memory"]
 
 
-@dataclass(frozen=True)
-class Held:
+class Held(NamedTuple):
     """A tensor that is there at the peak."""
 
     name: str
