@@ -215,6 +215,7 @@ QUANTISED = [
 # Without inputs.
 MADE = [
     program("logspace", lambda: torch.logspace(0, 1, 8, device="meta"), [], f32(8), mul=8, add=8, exp=8),
+    program("_efficientzerotensor", lambda: torch._efficientzerotensor((2, 4), device="meta"), [], f32(2, 4), "bound"),
     program("randperm", lambda: torch.randperm(8, device="meta"), [], t("i64", 8), "estimate", **drawn(8)),
 ]
 

@@ -201,7 +201,7 @@ Status cost_range(const Call& c, Cost& cost) {
 
 /// Zeros that nobody stores: what is computed from them is counted in full, and torch leaves some of it out.
 Status cost_absent_zeros(const Call&, Cost& cost) {
-  cost.moves("zeros that are not stored");
+  cost.free("");
   cost.trust = Trust::bound;
   cost.because = "zeros that are not stored: torch leaves out some of what is computed from them";
   return {};
