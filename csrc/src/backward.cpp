@@ -363,7 +363,7 @@ Count Backward::times_of(const Step& step, std::size_t row) const {
 }
 
 // One gradient is added to another.
-void Backward::accumulate(Cost& cost, const Type& type) const {
+void Backward::accumulate(Cost& cost, const Type& type) {
   const Count size = rules::bytes(type);
   cost[Work::add] += rules::numel(type.shape);
   cost.read = *cost.read + 2 * size;

@@ -62,8 +62,8 @@ class Backward {
   void number_frames();
   void lay_out(std::uint32_t frame);
   void link_rewritten();
-  void enter(std::uint32_t inner, const Node& caller);
-  void leave(std::uint32_t inner, const Node& caller);
+  void enter(std::uint32_t index, const Node& caller);
+  void leave(std::uint32_t index, const Node& caller);
   void link(Place from, Place to, bool back = false) { steps_.push_back({kNone, 0, from, to, back, false}); }
   Place place(std::uint32_t frame, ValueId value) const { return base_[frame] + value; }
   std::uint32_t row_of(const Step& step) const { return rows_[step.frame][step.node]; }
@@ -87,7 +87,7 @@ class Backward {
   void unknown(const Step& step, std::size_t row, std::string_view why);
   void traffic(const Step& step, Gradient& g) const;
   bool give(Place value);  // a gradient comes to the value; whether one was there already
-  void accumulate(Cost& cost, const Type& type) const;
+  static void accumulate(Cost& cost, const Type& type);
   Count times_of(const Step& step, std::size_t row) const;
   void collect();
 

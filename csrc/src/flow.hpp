@@ -21,7 +21,7 @@ struct Touch {
 /// Values of all frames are numbered one after another; a tensor is a value that is nobody's view.
 class Flow {
  public:
-  explicit Flow(const Report::Data& data);
+  explicit Flow(const Report::Data& from);
 
   std::size_t rows() const noexcept { return found.node.size(); }
   std::size_t values() const noexcept { return alias_.size(); }

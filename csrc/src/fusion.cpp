@@ -27,7 +27,7 @@ class Fusion {
 
   Kernels run() {
     for (std::uint32_t row = 0; row < flow_.rows(); ++row) {
-      if (flow_.reads(row).size() != 0 || flow_.writes(row).size() != 0) place(row);
+      if (!flow_.reads(row).empty() || !flow_.writes(row).empty()) place(row);
     }
     number();
     return std::move(out_);
@@ -88,12 +88,12 @@ class Fusion {
 
   bool only_products_read(std::uint32_t row) const {
     for (const Touch& made : flow_.writes(row)) {
-      if (flow_.escapes(made.tensor) || flow_.readers(made.tensor).size() == 0) return false;
+      if (flow_.escapes(made.tensor) || flow_.readers(made.tensor).empty()) return false;
       for (const std::uint32_t reader : flow_.readers(made.tensor)) {
         if (flow_.access(reader) != Access::contraction || !same_runs(reader, row)) return false;
       }
     }
-    return flow_.writes(row).size() != 0;
+    return !flow_.writes(row).empty();
   }
 
   bool same_runs(std::size_t a, std::size_t b) const {
@@ -176,8 +176,8 @@ class Fusion {
   // The value with the most elements among what the row reads first and what it makes.
   std::uint32_t domain_of(std::uint32_t row) const {
     const Span<Touch> read = flow_.reads(row), made = flow_.writes(row);
-    if (made.size() == 0) return read[0].value;
-    if (read.size() == 0 || flow_.access(row) == Access::contraction) return made[0].value;
+    if (made.empty()) return read[0].value;
+    if (read.empty() || flow_.access(row) == Access::contraction) return made[0].value;
     return is_larger(read[0].value, made[0].value) ? read[0].value : made[0].value;
   }
   bool is_larger(std::uint32_t a, std::uint32_t b) const {
@@ -332,7 +332,7 @@ class Gathering {
   void add_writes(std::uint32_t kernel, std::uint32_t row) {
     for (const Touch& touch : flow_.writes(row)) {
       const Span<std::uint32_t> readers = flow_.readers(touch.tensor);
-      const bool inside = !flow_.escapes(touch.tensor) && readers.size() != 0 &&
+      const bool inside = !flow_.escapes(touch.tensor) && !readers.empty() &&
                           std::all_of(readers.begin(), readers.end(), [&](std::uint32_t reader) {
                             return !kernels_.inlined[reader] && kernels_.group[reader] == kernel;
                           });

@@ -180,7 +180,7 @@ Products::Way Products::with_edges(Way way, const Loops& loops) {
 }
 
 // What has to fit for each operand to be read once: one of them, and a little of the others.
-Count Products::need(const Loops& loops) const {
+Count Products::need(const Loops& loops) {
   const Nest& nest = loops.nest;
   const auto part = [&](const Count& bytes) { return ceil_div(bytes, max(nest.batch, 1)); };
   const Count a = part(loops.left), b = part(loops.right);

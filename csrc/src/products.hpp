@@ -70,7 +70,7 @@ class Products {
   void finish(Shared& shared) const;
   std::vector<Way> ways(const Loops& loops) const;
   static Way with_edges(Way way, const Loops& loops);
-  Count need(const Loops& loops) const;
+  static Count need(const Loops& loops);
   Count io_bound(const Loops& loops) const;
   std::uint32_t behind(std::uint32_t tensor) const;
 

@@ -18,7 +18,7 @@ std::vector<Binding> with_gradient(std::vector<Binding> spelled, const GradientF
 
 /// y = a * b + c, c left out or not: each gradient of a and b has as many products as y, and needs the other; that of c
 /// is the sum of y's over what it was spread over.
-GradientFn gradient_product(std::size_t a = 0, std::size_t b = 1, std::size_t c = 2);
+GradientFn gradient_product(std::size_t a = 0, std::size_t b = 1, std::size_t bias = 2);
 /// What is kept to differentiate a function of one element.
 enum class Keeps : std::uint8_t { nothing, input, output };
 /// So many operations for each element of the input.
