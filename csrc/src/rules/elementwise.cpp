@@ -125,19 +125,19 @@ GradientFn by_none(PerElement work) { return gradient_each(std::move(work), Keep
 
 std::vector<Unary> plain_functions() {
   using enum Work;
-  const GradientFn kZero = gradient_zero();
+  const GradientFn no_slope = gradient_zero();
   constexpr DType kBool = DType::boolean;
   return {
       {"abs", "Abs", "Absolute value", "logic = |x|", {{logic, 1}}, by_input({{logic, 1}, {mul, 1}}), magnitude},
       {"neg", "Neg", "Negation", "logic = |x|", {{logic, 1}}, by_none({{logic, 1}}), negative},
-      {"sign", "Sign", "Sign", "logic = |x|", {{logic, 1}}, kZero, sign_of},
+      {"sign", "Sign", "Sign", "logic = |x|", {{logic, 1}}, no_slope, sign_of},
       {"not", "Not", "Logical negation", "logic = |x|", {{logic, 1}}, {}, opposite, kBool, "logical_not"},
       {"bitwise_not", "BitwiseNot", "Bitwise negation", "logic = |x|", {{logic, 1}}, {}, flipped},
       {"isnan", "IsNaN", "Which are not a number", "compare = |x|", {{compare, 1}}, {}, not_a_number, kBool},
       {"isinf", "IsInf", "Which are infinite", "compare = |x|", {{compare, 1}}, {}, infinite, kBool},
-      {"ceil", "Ceil", "Round up", "convert = |x|", {{convert, 1}}, kZero, up},
-      {"floor", "Floor", "Round down", "convert = |x|", {{convert, 1}}, kZero, down},
-      {"round", "Round", "Round to nearest, halves to even", "convert = |x|", {{convert, 1}}, kZero, nearest},
+      {"ceil", "Ceil", "Round up", "convert = |x|", {{convert, 1}}, no_slope, up},
+      {"floor", "Floor", "Round down", "convert = |x|", {{convert, 1}}, no_slope, down},
+      {"round", "Round", "Round to nearest, halves to even", "convert = |x|", {{convert, 1}}, no_slope, nearest},
       {"reciprocal", "Reciprocal", "1/x", "div = |x|", {{div, 1}}, by_output({{logic, 1}, {mul, 2}}), inverse},
       {"sqrt", "Sqrt", "Square root", "sqrt = |x|", {{sqrt, 1}}, by_output({{mul, 1}, {div, 1}}), by_double<std::sqrt>},
       {"exp", "Exp", "Exponential", "exp = |x|", {{exp, 1}}, by_output({{mul, 1}}), by_double<std::exp>},
@@ -294,7 +294,7 @@ std::vector<Unary> activations() {
 // Functions that torch has and ONNX has not.
 std::vector<Unary> of_torch() {
   using enum Work;
-  const GradientFn kZero = gradient_zero(), kPassed = gradient_view();
+  const GradientFn no_slope = gradient_zero(), passed = gradient_view();
   return {
       {"rsqrt", nullptr, "1/sqrt(x)", "sqrt = div = |x|", {{sqrt, 1}, {div, 1}}, by_output({{mul, 4}})},
       {"square", nullptr, "x * x", "mul = |x|", {{mul, 1}}, by_input({{mul, 2}})},
@@ -309,8 +309,8 @@ std::vector<Unary> of_torch() {
        "exp = add = |x|",
        {{exp, 1}, {add, 1}},
        by_input({{exp, 1}, {mul, 3}, {logic, 1}})},
-      {"trunc", nullptr, "Toward zero", "convert = |x|", {{convert, 1}}, kZero},
-      {"frac", nullptr, "What is behind the point", "convert = add = |x|", {{convert, 1}, {add, 1}}, kPassed},
+      {"trunc", nullptr, "Toward zero", "convert = |x|", {{convert, 1}}, no_slope},
+      {"frac", nullptr, "What is behind the point", "convert = add = |x|", {{convert, 1}, {add, 1}}, passed},
       {"log_sigmoid",
        nullptr,
        "-ln(1 + exp(-x))",
