@@ -37,8 +37,7 @@ class Fusion {
   enum class Form : std::uint8_t { closed, product, loop };
   struct Kernel {
     Form form = Form::closed;
-    std::uint32_t level = 0;  // above that of every kernel whose results it takes: so there is no way back
-    std::uint32_t region = 0;
+    std::uint32_t level = 0;       // above that of every kernel whose results it takes: so there is no way back
     std::uint32_t head = 0;        // its first row
     std::uint32_t awaits = kNone;  // the product that takes the softmax of this one
     std::uint32_t domain = 0;      // a value: of all that it goes over, the largest
@@ -147,7 +146,6 @@ class Fusion {
   std::uint32_t open(std::uint32_t row, Access access) {
     Kernel kernel;
     kernel.head = row;
-    kernel.region = flow_.region(row);
     kernel.domain = domain_of(row);
     if (!flow_.is_custom(row)) {
       kernel.form = access == Access::contraction ? Form::product : follows(access) ? Form::loop : Form::closed;

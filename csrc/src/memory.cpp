@@ -47,10 +47,10 @@ class Living {
       }
     };
     for (std::uint32_t v = 0; v < flow_.values(); ++v) {
-      const Duty part = flow_.duty(v);
+      const Duty duty = flow_.duty(v);
       const bool given = flow_.producer(v) == kNone;
-      if (part == Duty::weight || flow_.size(v) == Amounts::kZero) continue;
-      if (given && (part == Duty::input || part == Duty::cache)) live(v, 0, rows_);
+      if (duty == Duty::weight || flow_.size(v) == Amounts::kZero) continue;
+      if (given && (duty == Duty::input || duty == Duty::cache)) live(v, 0, rows_);
     }
     for (std::uint32_t row = 0; row < rows_; ++row) {
       for (const Touch& touch : flow_.writes(row)) {
@@ -129,8 +129,8 @@ class Living {
     const bool by_point = options_.in_place && flow_.access(row) == Access::pointwise;
     if (!by_point && !(cache_grows && options_.in_place)) return;
     for (const Touch& touch : read) {
-      const Duty part = flow_.duty(touch.tensor);
-      if (part == Duty::weight || part == Duty::input || flow_.producer(touch.tensor) == kNone) continue;
+      const Duty duty = flow_.duty(touch.tensor);
+      if (duty == Duty::weight || duty == Duty::input || flow_.producer(touch.tensor) == kNone) continue;
       const std::uint32_t place = place_of(touch.tensor);
       if (end_[touch.tensor] != row || ends_later(place, row)) continue;
       if (flow_.size(place) != flow_.size(made.tensor) ||

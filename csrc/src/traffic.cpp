@@ -19,9 +19,9 @@ std::string_view name_of(Moved moved) noexcept {
   constexpr std::string_view kNames[] = {"read", "weights", "cache", "written"};
   return kNames[static_cast<std::size_t>(moved)];
 }
-std::string_view name_of(Duty part) noexcept {
+std::string_view name_of(Duty duty) noexcept {
   constexpr std::string_view kNames[] = {"input", "weight", "cache", "activation", "output"};
-  return kNames[static_cast<std::size_t>(part)];
+  return kNames[static_cast<std::size_t>(duty)];
 }
 
 Bytes::Bytes(const Flow& flow, Amounts& amounts, Traffic& out) : flow_(flow), amounts_(amounts), out_(out) {

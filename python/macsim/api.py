@@ -254,7 +254,7 @@ def _is_torch(model: object) -> bool:
         if isinstance(model, type) or not callable(model):
             return False
         try:
-            import torch  # noqa: F401
+            import torch  # noqa: F401 - only whether it is there
         except ImportError as error:
             raise RequestError(
                 f"{getattr(model, '__name__', type(model).__name__)} can only be a program of torch's, which is not "

@@ -32,7 +32,7 @@ std::string_view name_of(Moved moved) noexcept;
 /// What a tensor is to the model.
 enum class Duty : std::uint8_t { input, weight, cache, activation, output, count_ };
 inline constexpr std::size_t kDuties = static_cast<std::size_t>(Duty::count_);
-std::string_view name_of(Duty part) noexcept;
+std::string_view name_of(Duty duty) noexcept;
 
 /// Bytes that move at one level. Rows have what they are the first of a kernel to read, and what they make.
 struct Traffic {
