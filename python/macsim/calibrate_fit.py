@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -132,15 +133,17 @@ def _first(outcome: Any, what: str) -> Range:
 class _Arrays:
     """The cases, laid out one after the other: seconds at full rates, and joules at the tables' prices."""
 
-    def __init__(self, machine: Machine, cases: Sequence[Case], waits: Sequence[str]) -> None:
+    def __init__(self, machine: Machine, cases: Sequence[Case]) -> None:
+        self.names = list(dict.fromkeys(name for case in cases for name in case.waits))
         whole = {name.replace(".", "__"): Spread.exact(1.0) for name in TIME[:2]}
         machines = [case.machine or machine for case in cases]
         rates = [simulate(c.loads, m.with_values(**whole), draws=False) for c, m in zip(cases, machines, strict=True)]
         self.arithmetic = np.concatenate([rate.row_compute[:, 0] for rate in rates])
         self.moving = np.concatenate([rate.row_memory[:, 0] for rate in rates])
-        self.starts = np.array([0, *np.cumsum([case.loads.shape[0] for case in cases])[:-1]])
+        self.lengths = np.array([case.loads.shape[0] for case in cases])
+        self.starts = np.array([0, *np.cumsum(self.lengths)[:-1]])
         self.launches = np.array([case.loads.launches.sum() for case in cases])
-        self.waits = np.array([[case.waits.get(name, 0.0) for name in waits] for case in cases])
+        self.waits = np.array([[case.waits.get(name, 0.0) for name in self.names] for case in cases])
         self.compute = np.array([rate.energy["compute"][0, 0] for rate in rates])
         self.memory = np.array([sum(j[0, 0] for at, j in r.energy.items() if at.startswith("memory")) for r in rates])
         self.seconds = np.array([case.seconds for case in cases])
@@ -150,6 +153,19 @@ class _Arrays:
         self.static = np.array([one.values["power.static"].typical for one in machines])
         limits = [one.get("power.limit") or one.get("power.tdp") for one in machines]
         self.cap = np.array([math.inf if limit is None else limit.typical for limit in limits])
+
+    def picked(self, keep: NDArray[Any]) -> _Arrays:
+        """Return the cases where ``keep`` is true, and what any of them waits for."""
+        found = copy(self)
+        rows = np.repeat(keep, self.lengths)
+        found.arithmetic, found.moving, found.lengths = self.arithmetic[rows], self.moving[rows], self.lengths[keep]
+        found.starts = np.array([0, *np.cumsum(found.lengths)[:-1]])
+        for name in ("launches", "compute", "memory", "seconds", "joules", "host", "static", "cap"):
+            setattr(found, name, getattr(self, name)[keep])
+        waited = self.waits[keep].any(0)
+        found.waits = self.waits[keep][:, waited]
+        found.names = [name for name, is_one in zip(self.names, waited, strict=True) if is_one]
+        return found
 
     def times(self, x: NDArray[Any]) -> NDArray[Any]:
         """Seconds of each case for the logarithms of the constants of `TIME` and of what is waited for."""
@@ -183,8 +199,12 @@ def fit(machine: Machine, cases: Sequence[Case]) -> Fitted:
     -------
     Fitted
     """
-    waits = list(dict.fromkeys(name for case in cases for name in case.waits))
-    arrays = _Arrays(machine, cases, waits)
+    return _fitted(machine, _Arrays(machine, cases))
+
+
+def _fitted(machine: Machine, arrays: _Arrays) -> Fitted:
+    """Fit times, then energies at the times that were measured."""
+    waits = arrays.names
     before = [machine.values.get(name, LAUNCH) for name in TIME] + [WAIT] * len(waits)
     target = np.log(arrays.seconds)
     x, cost = _solve(lambda x: np.log(arrays.times(x)) - target, before)
@@ -245,10 +265,9 @@ def _solve(residual: Callable[[NDArray[Any]], NDArray[Any]], start: Sequence[Spr
 
 def leave_out(machine: Machine, cases: Sequence[Case]) -> list[Fitted]:
     """Return for each case the fit to all cases but those of its group."""
-    fits = {
-        group: fit(machine, [case for case in cases if case.group != group])
-        for group in dict.fromkeys(case.group for case in cases)
-    }
+    arrays = _Arrays(machine, cases)
+    groups = np.array([case.group for case in cases])
+    fits = {group: _fitted(machine, arrays.picked(groups != group)) for group in dict.fromkeys(groups.tolist())}
     return [fits[case.group] for case in cases]
 
 
