@@ -17,7 +17,8 @@ void bind_tape(py::module_& m) {
            "How calls of an operator are to be read.")
       .def("call", &Tape::call, py::arg("plan"), py::arg("args"), py::arg("kwargs"), py::arg("scope"),
            py::arg("follow") = true,
-           "Record a call whose results the row can tell; they, or None. follow: None also when everything is known.")
+           "Record a call whose results the row can tell; they, or None. follow: None also when a tensor is met for the "
+           "first time, and NotImplemented when the contents of all are known: nothing is recorded.")
       .def("record", &Tape::record, py::arg("plan"), py::arg("args"), py::arg("kwargs"), py::arg("scope"),
            py::arg("results"), "Record a call with its results.")
       .def("input_node", &Tape::input_node, py::arg("node"), py::arg("val"), py::arg("name"),

@@ -402,7 +402,8 @@ class Tape:
     def call(self, plan: Plan, args: tuple[Any, ...], kwargs: Any, scope: int, follow: bool = True) -> Any:
         """Record a call whose results the row can tell, and return them; None when it cannot.
 
-        With ``follow`` also when the contents of all its tensors are known.
+        With ``follow`` nothing is recorded, and the answer is None when a tensor is met for the first time,
+        ``NotImplemented`` when the contents of all are known.
         """
     def record(self, plan: Plan, args: tuple[Any, ...], kwargs: Any, scope: int, results: Any) -> None:
         """Record a call with its results."""
