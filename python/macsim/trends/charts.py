@@ -233,7 +233,8 @@ def charts(data: Data) -> list[Chart]:
     found.append(_shaded("accuracy-joules", "Vision: accuracy against energy", vision, joules["vision"], JOULES))
     found.append(_glue("glue-joules", "Language: GLUE against energy", language, joules["language"], JOULES))
     found += [_human(domain, data.of(domain), joules[domain]) for domain in ("vision", "language")]
-    found += [_two_methods(data, domain, joules[domain]) for domain in ("vision", "language")]
+    if any(count.energy for count in data.counts):
+        found += [_two_methods(data, domain, joules[domain]) for domain in ("vision", "language")]
     beside = _beside(data)
     return [*found, beside] if beside else found
 
