@@ -492,9 +492,13 @@ def test_a_model_is_placed(capsys) -> None:
 
     sizes = ["--shape", "1,3,224,224", "--top1", "76.1", "--date", "2016-01-01"]
     assert main(["trends", "--place", MODEL, *sizes]) == 0
-    first, compute, *_ = capsys.readouterr().out.splitlines()
+    first, compute, *rest = capsys.readouterr().out.splitlines()
     assert first.startswith("resnet50.onnx: 8.18 GFLOPs")  # 2 x 4,089,184,256 MACs
     assert compute.startswith("compute: 1.2 x the line of all models")
+    energy, estimator = rest[:2]
+    assert energy.startswith("energy: 1.2 x the line of all models")
+    assert estimator.startswith("macsim's estimator: ")
+    assert estimator.endswith(" on k80, f32")
     assert main(["trends", "--place", MODEL, "--dim", "height=224", "--dim", "width=224"]) == 2
     assert "give --dim batch=SIZE" in capsys.readouterr().err
     assert main(["trends", "--top1", "80"]) == 2

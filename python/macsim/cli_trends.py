@@ -114,9 +114,10 @@ def write(data: Data, folder: str) -> None:
 
 
 def place_model(data: Data, arguments: argparse.Namespace) -> None:
-    """Count a model, and say where it stands."""
+    """Count a model, and say where it stands, and what the estimator says of its energy."""
     from macsim.cli import UsageError, counted
     from macsim.trends.place import place
+    from macsim.trends.recount import chip_of, energy_on
 
     if arguments.top1 is not None and arguments.glue is not None:
         raise UsageError("--top1 is of a vision model, --glue of a language model: give one")
@@ -137,7 +138,11 @@ def place_model(data: Data, arguments: argparse.Namespace) -> None:
         )
     except ValueError as error:
         raise UsageError(f"--date {arguments.date}: {error}; write YYYY-MM-DD") from error
-    sys.stdout.write("\n".join(found.lines()) + "\n")
+    said = found.lines()
+    if chip := chip_of(found.date):
+        energy = energy_on(chip, report)
+        said.insert(3, f"macsim's estimator: {energy.joules:.3g} J ({energy.low:.2g} to {energy.high:.2g}) on {energy}")
+    sys.stdout.write("\n".join(said) + "\n")
 
 
 def give_lines(data: Data) -> None:

@@ -425,7 +425,8 @@ def _beside(data: Data) -> Chart | None:
     ):
         x, y = tuple(one.row.gflops for one, _ in pairs), tuple(ratio or math.nan for _, ratio in pairs)
         names = tuple(f"{one.row.name}{': ' + one.cause if one.cause else ''}" for one, _ in pairs)
-        series.append(Series(label, x, y, names=names, colour=colour, marker=marker))
+        told = tuple(index for index, ratio in enumerate(y) if abs(ratio - 1) > 0.08) if colour == BLUE else ()
+        series.append(Series(label, x, y, names=names, colour=colour, marker=marker, told=told))
     ends = (min(one.row.gflops for one in found), max(one.row.gflops for one in found))
     for edge, label in ((0.97, "3 % less"), (1.03, "3 % more")):
         series += [Series(label, ends, (edge, edge), "line", colour=BLACK, dashed=True)]

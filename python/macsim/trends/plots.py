@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import textwrap
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +19,7 @@ __all__ = ["draw", "save"]
 
 SIZE = (9.6, 6.4)  # inches
 LINE = 0.022  # of the height, that a line of the note takes
+FEW = 300  # an axis that does not span more has numbers between the powers of ten
 TENS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -42,7 +44,7 @@ def draw(chart: Chart, figure: Any = None) -> Any:
     shades = [shade for series in chart.series for shade in series.shades]
     # Places are given, as working them out takes matplotlib several times as long as the drawing.
     bottom = 0.105 + LINE * len(note)
-    axes = figure.add_axes((0.095, bottom, 0.79 if shades else 0.885, 0.945 - bottom))
+    axes = figure.add_axes((0.095, bottom, 0.79 if shades else 0.865, 0.945 - bottom))
     dress(axes, chart.title, chart.x.label, chart.y.label)
     limits = (min(shades), max(shades)) if shades else None
     mapped = None
@@ -86,7 +88,10 @@ def _scale(axes: Any, axis: Any, *, log: bool, name: str) -> None:
         axis.set_major_locator(LogLocator(numticks=12))
         axis.set_major_formatter(FuncFormatter(power_of_ten))
         axis.set_minor_locator(LogLocator(subs=(2, 5), numticks=12))
-        axis.set_minor_formatter(NullFormatter())
+        low, high = axis.get_view_interval()
+        wide = high > FEW * low
+        axis.set_minor_formatter(NullFormatter() if wide else FuncFormatter(power_of_ten))
+        axis.set_tick_params(which="minor", labelsize=8)
     else:
         axis.set_major_locator(MaxNLocator(integer=name == "x", nbins=12))
 
@@ -112,6 +117,7 @@ def _series(axes: Any, series: Series, limits: tuple[float, float] | None) -> An
         s=area,
         marker=series.marker,
         alpha=0.8,
+        zorder=4,  # above names, which must hide no point
         linewidths=0.4,
         edgecolors="white",
         label=series.label,
@@ -123,8 +129,8 @@ def _told(chart: Chart) -> Iterator[tuple[str, float, float]]:
     """Yield the points that have their names written beside them."""
     for series in chart.series:
         for index in series.told:
-            name = series.names[index].rpartition(" (")[0] or series.names[index]
-            yield name, series.x[index], series.y[index]
+            name, _, _ = series.names[index].partition(": ")
+            yield re.sub(r" \(\d{4}-\d{2}\)$", "", name), series.x[index], series.y[index]
 
 
 def save(chart: Chart, path: str | os.PathLike[str]) -> None:

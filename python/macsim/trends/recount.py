@@ -5,20 +5,20 @@
 from __future__ import annotations
 
 import csv
-import datetime
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from macsim.errors import RequestError
+from macsim.trends.fits import Date, year_of
 from macsim.trends.tables import COUNTS, Count, Data, Energy, ModelRow, load
 
 if TYPE_CHECKING:
     from macsim.hardware_types import Hardware
     from macsim.report import Report
 
-__all__ = ["CHIPS", "NEAR", "Comparison", "compare", "everything", "recount", "write_counts"]
+__all__ = ["CHIPS", "NEAR", "Comparison", "chip_of", "compare", "energy_on", "everything", "recount", "write_counts"]
 
 NEAR = 0.03  # a difference up to this needs no cause
 CHIPS = ("k80", "p100-sxm2", "v100-sxm2", "a100-sxm-40gb", "h100-sxm", "b200-sxm")
@@ -50,16 +50,14 @@ def recount(rows: Sequence[ModelRow], progress: Callable[[str, int, int], None] 
     import torch
 
     import macsim
-    from macsim.hardware_tables import hardware
     from macsim.trends.architectures.registry import DEFINITIONS
 
     known = [row for row in rows if row.name in DEFINITIONS]
-    chips = [hardware(name) for name in CHIPS]
     done: dict[tuple[str, int, str], tuple[int, int, Energy | None]] = {}
     for index, row in enumerate(known):
         definition = DEFINITIONS[row.name]
         size = row.size or definition.size
-        chip = _chip_of(chips, row.date)
+        chip = chip_of(row.date)
         key = (str(definition), size, chip.name if chip else "")
         if progress is not None:
             progress(row.name, index, len(known))
@@ -70,26 +68,43 @@ def recount(rows: Sequence[ModelRow], progress: Callable[[str, int, int], None] 
                 given = torch.zeros(1, size, dtype=torch.int64) if definition.takes_tokens else torch.zeros(image)
             report = macsim.count(model, given, strict=True)
             parameters = sum(one.numel() for one in model.parameters())
-            done[key] = int(report.macs), parameters, _energy(report, chip, parameters) if chip else None
+            done[key] = int(report.macs), parameters, energy_on(chip, report) if chip else None
         yield Count(row.name, row.domain, key[0], size, *done[key])
     if progress is not None:
         progress("", len(known), len(known))
 
 
-def _chip_of(chips: Sequence[Hardware], date: datetime.date) -> Hardware | None:
-    """Return the newest of the chips at a date."""
-    there = [chip for chip in chips if chip.launch and chip.launch <= f"{date:%Y-%m-%d}"]
-    return max(there, key=lambda chip: chip.launch or "", default=None)
+def chip_of(date: Date) -> Hardware | None:
+    """Return the newest of `CHIPS` at a date; None before the first.
+
+    Examples
+    --------
+    >>> chip_of("2019-05-28").name
+    'v100-sxm2'
+    """
+    from macsim.hardware_tables import hardware
+
+    launched = {chip: year_of(chip.launch or "9999") for chip in map(hardware, CHIPS)}
+    there = [chip for chip, when in launched.items() if when <= year_of(date)]
+    return max(there, key=launched.__getitem__, default=None)
 
 
-def _energy(report: Report, chip: Hardware, parameters: int) -> Energy:
-    """Estimate one inference on a chip, or on so many that the weights find room: a power of two."""
+def energy_on(chip: Hardware, report: Report) -> Energy:
+    """Estimate one inference on a chip, or on so many that the weights find room: a power of two.
+
+    Examples
+    --------
+    >>> import macsim
+    >>> report = macsim.count("examples/resnet50.onnx", shapes=(1, 3, 224, 224))
+    >>> str(energy_on(chip_of("2019-05-28"), report))
+    'v100-sxm2, f16'
+    """
     units = {peak.dtype for peak in chip.peaks if peak.unit == "tensor"}
     dtype = next((name for name in ("bf16", "f16") if name in units), "f32")
     memory = chip.memory()
     if memory is None or memory.capacity is None:
         raise RequestError(f"the table of {chip.name} does not say how much memory it has")
-    devices, weights = 1, parameters * (4 if dtype == "f32" else 2)
+    devices, weights = 1, int(report.parameters) * (4 if dtype == "f32" else 2)
     while weights > ROOM * devices * memory.capacity.si.typical:
         devices *= 2
     estimate = report.estimate(chip, dtype=dtype, devices=devices, parallel="tensor")
