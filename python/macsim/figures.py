@@ -26,7 +26,7 @@ FONT, WIDTH = 7, 0.56  # of names: points, and how wide a letter is in these
 PLACES = ((4, 5, "left"), (4, -11, "left"), (-4, 5, "right"), (-4, -11, "right"), (4, 14, "left"), (-4, 14, "right"))
 
 
-def new_figure(width: float, height: float, layout: str | None = "constrained") -> Any:
+def new_figure(width: float, height: float, layout: Any = "constrained") -> Any:
     """Return a figure of so many inches that no window shows and pyplot does not know of."""
     try:
         from matplotlib.figure import Figure
@@ -60,7 +60,7 @@ def write_names(figure: Any, axes: Any, points: Iterable[tuple[str, float, float
     unit = figure.dpi / 72  # pixels in a point
     axes.autoscale_view()
     inside = axes.get_window_extent()
-    taken: list[tuple[float, float, float, float]] = []
+    taken: list[Any] = [text.get_window_extent().extents for text in axes.texts if not text.get_rotation()]
     for name, at_x, at_y in points:
         x, y = axes.transData.transform((at_x, at_y))
         width, height = WIDTH * FONT * len(name) * unit, FONT * unit
@@ -79,6 +79,7 @@ def write_names(figure: Any, axes: Any, points: Iterable[tuple[str, float, float
                     fontsize=FONT,
                     color="0.15",
                     ha=side,
+                    zorder=6,
                     path_effects=[withStroke(linewidth=2, foreground="white")],
                 )
                 break
