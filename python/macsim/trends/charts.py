@@ -14,7 +14,8 @@ from macsim.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED, SKY
 from macsim.trends.fits import LogLine, fit, year_of
 from macsim.trends.method import HUMAN_POWER, efficiencies, efficiency_line, energy_of, lines, theoretical_efficiency
 from macsim.trends.recount import compare
-from macsim.trends.tables import Data, ModelRow
+from macsim.trends.rows import ModelRow
+from macsim.trends.tables import Data
 
 __all__ = ["Axis", "Chart", "Series", "charts"]
 

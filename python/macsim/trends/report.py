@@ -8,6 +8,7 @@ import csv
 import os
 import statistics
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from macsim.errors import RequestError
@@ -48,29 +49,35 @@ def write_report(
     room = Path(folder)
     room.mkdir(parents=True, exist_ok=True)
     drawn, missing = charts(data), []
-    names = ["report.md", "index.html", "models.csv", *(f"{chart.key}.svg" for chart in drawn)]
+    files: dict[str, Callable[[Path], None]] = {"index.html": lambda path: _page(drawn, path)}
+    files["models.csv"] = lambda path: _models(data, path)
+    for chart in drawn:
+        files[f"{chart.key}.svg"] = partial(_picture, chart)
     pictures = True
-    for index, name in enumerate(names):
+    for index, (name, write) in enumerate(files.items()):
         if progress is not None:
-            progress(name, index, len(names))
+            progress(name, index, len(files))
         try:
-            if name == "index.html":
-                from macsim.trends.page import page
-
-                (room / name).write_text(page(drawn), encoding="utf-8")
-            elif name.endswith(".svg") and pictures:
-                from macsim.trends.plots import save
-
-                save(drawn[index - 3], room / name)
-            elif name == "models.csv":
-                _models(data, room / name)
+            write(room / name)
         except RequestError as error:
             missing.append(str(error))
-            pictures = pictures and name == "index.html"
+            pictures = pictures and not name.endswith(".svg")
     (room / "report.md").write_text(markdown(data, drawn, pictures=pictures), encoding="utf-8")
     if progress is not None:
-        progress("", len(names), len(names))
-    return missing
+        progress("", len(files), len(files))
+    return list(dict.fromkeys(missing))
+
+
+def _page(drawn: Sequence[Chart], path: Path) -> None:
+    from macsim.trends.page import page
+
+    path.write_text(page(drawn), encoding="utf-8")
+
+
+def _picture(chart: Chart, path: Path) -> None:
+    from macsim.trends.plots import save
+
+    save(chart, path)
 
 
 def _models(data: Data, path: Path) -> None:
@@ -85,9 +92,9 @@ def _models(data: Data, path: Path) -> None:
             count = data.count(row.name)
             values = (row.name, row.domain, row.date, f"{row.gflops:.6g}", f"{joules[row.domain](row):.4g}", row.params)
             counted = f"{count.gflops:.6g}" if count else ""
-            energy = count.energy if count else None
-            numbers = (energy.joules, energy.low, energy.high) if energy else ()
-            estimated = (*(f"{one:.4g}" for one in numbers), energy) if energy else ("",) * len(estimate)
+            estimated: tuple[object, ...] = ("",) * len(estimate)
+            if count and (energy := count.energy):
+                estimated = (f"{energy.joules:.4g}", f"{energy.low:.4g}", f"{energy.high:.4g}", energy)
             source = (row.confidence, row.basis, row.note, row.origin)
             writer.writerow((*values, row.score, row.size, counted, *estimated, *source))
 
