@@ -325,7 +325,9 @@ class Estimate:
             return self.rows
         self._single("by")
         out = self._outcome
-        column = {"op": "op", "scope": "scope", "rule": "rule", "dtype": "compute"}[key]
+        column = {"op": "op", "scope": "scope", "rule": "rule", "dtype": "compute"}.get(key)
+        if column is None:
+            raise RequestError(f"there are no groups by {key!r}; there are op, node, scope, dtype, rule")
         names = [str(text) for text in self.report.columns[column][self._heads]]
         if key == "scope" and depth is not None:
             names = [".".join(name.split(".")[:depth]) for name in names]
@@ -360,6 +362,8 @@ class Estimate:
         >>> estimate.per(8).typical == estimate.joules.typical / 8
         True
         """
+        if count <= 0:
+            raise RequestError(f"a run has more than 0 of them, not {count}")
         return self.joules.scaled(1 / count)
 
     def wall(
@@ -408,6 +412,8 @@ class Estimate:
 
     def runs_on(self, watt_hours: float) -> Range:
         """Return how many runs a battery of so many watt-hours lasts."""
+        if watt_hours <= 0:
+            raise RequestError(f"a battery has more than 0 Wh, not {watt_hours}")
         low, typical, high = self.joules
         return Range(*(watt_hours * 3600 / joules for joules in (high, typical, low)))
 
@@ -512,8 +518,10 @@ def estimated(
     machine: Machine | None = None,
 ) -> Estimate:
     """Return the estimate of a report on a chip; see `Report.estimate`."""
-    if devices < 1:
-        raise RequestError(f"devices is at least 1, not {devices}")
+    if isinstance(devices, bool) or devices != int(devices) or devices < 1:
+        raise RequestError(f"devices is a whole number of at least 1, not {devices}")
+    if seconds is not None and np.any(np.asarray(seconds, float) <= 0):
+        raise RequestError(f"a measured time is above 0, not {seconds}")
     if parallel not in ("data", "tensor"):
         raise RequestError(f'parallel is "data" or "tensor", not {parallel!r}')
     chip = hardware(on)
@@ -539,6 +547,9 @@ def estimated(
         bytes_ = np.broadcast_to(np.asarray(0.0 if sent is None else sent, float).reshape(-1), count).copy()
     if link is None and np.any(bytes_):
         link = chip.links[0].name if chip.links else "link"
+    elif link is not None and chip.link(link) is None:
+        known = ", ".join(one.name for one in chip.links)
+        raise RequestError(f"{chip.name} has no link {link!r}; {f'it has {known}' if known else 'its table has none'}")
     measured = None if seconds is None else np.broadcast_to(np.asarray(seconds, float), counted.shape).reshape(-1)
     given = dict(sizes or {})
     asked = Asked(given, dtype, tf32, traffic, capacity, cores, devices, parallel, link or "", bytes_, measured)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from macsim.errors import RequestError
-from macsim.estimate_show import prefixed, si
+from macsim.estimate_show import missing_words, prefixed, si
 from macsim.figures import (
     BLACK,
     BLUE,
@@ -521,7 +521,7 @@ def caption(estimates: Sequence[Estimate]) -> str:
     for estimate in estimates:
         name = f"{estimate.hardware.title}: " if len(estimates) > 1 else ""
         if estimate.missing:
-            text += f" {name}{'without' if name else 'Without'} {', '.join(estimate.missing)}: bounds from below."
+            text += f" {name}{'without' if name else 'Without'} {missing_words(estimate)}: bounds from below."
         if np.any(estimate.capped):
             text += f" {name}{'at' if name else 'At'} its power limit, time is stretched."
     return text
