@@ -452,6 +452,16 @@ class Tape:
         """Return the ledger; the tape is then of no more use."""
 
 @final
+class ModuleStates:
+    """What modules of torch hold, noted before a count and put back after it; one thread at a time."""
+
+    def __init__(self, common: dict[str, Any]) -> None:
+        """``common``: attributes that all modules have, and have first."""
+    def enter(self, modules: list[Any], evaluate: bool) -> None:
+        """Note what modules hold that no other count has noted; ``evaluate``: put them into evaluation mode."""
+    def leave(self, modules: list[Any]) -> None:
+        """Where no other count runs them, put back what they held."""
+
 class GraphWalk:
     """Records the plain calls of a graph of torch.fx: of operators with a row, on known tensors, that make tensors.
 
