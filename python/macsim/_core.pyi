@@ -575,7 +575,7 @@ class Memory:
 class Flows:
     """The tensors of a report, followed once."""
 
-    def __init__(self, report: Ledger) -> None: ...
+    def __init__(self, report: Ledger, cache: Sequence[str] | None) -> None: ...
     def traffic(self, level: str, capacity: int) -> Traffic:
         """Return the bytes that move at a level."""
 
