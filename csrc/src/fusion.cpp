@@ -1,8 +1,8 @@
 // Kernels: which rows today's compilers run as one. Point-wise chains, reductions and norms go with what makes their
 // data; biases, activations and sums go with the product before them; a softmax between two products, whole or in its
 // steps, makes one kernel of the three; products dequantise and turn their operands while they read, and everybody
-// takes parts of tensors while reading. Tensors that are put together are points like others. Copyright macsim
-// contributors. SPDX-License-Identifier: Apache-2.0
+// takes parts of tensors while reading. Tensors that are put together are points like others.
+// Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <string_view>
 #include <unordered_map>
