@@ -7,6 +7,7 @@ of servers.
 from __future__ import annotations
 
 import csv
+import gzip
 import math
 import re
 from collections import defaultdict
@@ -25,6 +26,34 @@ from macsim.report import evaluate
 
 WORKLOADS = Path(__file__).resolve().parent / "data" / "energy_workloads.csv"
 Row = dict[str, str]
+
+
+COLUMNS = ("source", "task_model", "precision", "scenario_batch", "hardware", "n_devices", "throughput", "avg_watts")
+COLUMNS += ("J_per_unit", "unit", "scope", "notes", "citation")
+
+
+def read(path: Path) -> list[Row]:
+    """Return the rows of a file of measurements, or end with what is wrong with it."""
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rt", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    missing = [name for name in COLUMNS if not rows or name not in rows[0]]
+    if missing:
+        raise SystemExit(f"{path}: there are no columns {', '.join(missing)}; a file has {', '.join(COLUMNS)}")
+    for line, row in enumerate(rows, 2):
+        for name in ("J_per_unit", "n_devices", "throughput", "avg_watts"):
+            text = (row[name] or "").strip()
+            optional = name in ("throughput", "avg_watts") and row["unit"] == "request"
+            if not (optional and not text) and not is_positive(text):
+                raise SystemExit(f"{path}, line {line}: {name} is {row[name]!r}, not a number above 0")
+    return rows
+
+
+def is_positive(text: str) -> bool:
+    try:
+        return 0 < float(text) < math.inf
+    except ValueError:
+        return False
 
 
 @cache

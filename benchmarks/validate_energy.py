@@ -2,6 +2,7 @@
 
     python benchmarks/validate_energy.py                        # the rows in benchmarks/data
     python benchmarks/validate_energy.py --data FILE --by model # any file of the same columns; errors by chip and model
+    python benchmarks/validate_energy.py --write docs/estimates.md    # its table, between two marks; --check compares
 
 Constants are fitted by cross-validation, one model or one chip left out: never on what is scored. Counts of the
 workloads are in benchmarks/data/energy_workloads.csv, which energy_workloads.py writes; energy_rows.py says what is
@@ -15,11 +16,9 @@ ask for, which is what a calibration writes. All in percent.
 from __future__ import annotations
 
 import argparse
-import csv
-import gzip
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -64,7 +63,8 @@ class Score:
         hits = 0
         for group in dict.fromkeys(self.groups):
             others = [at for at, other in enumerate(self.groups) if other != group] or list(range(len(self.groups)))
-            factor = widening(np.array(self.truths)[others], [self.ranges[at] for at in others])
+            known = [self.ranges[at] for at in others]
+            factor = widening(np.array(self.truths)[others], known, [self.groups[at] for at in others])
             for at in (at for at, other in enumerate(self.groups) if other == group):
                 low, typical, high = self.ranges[at]
                 hits += typical * (low / typical) ** factor <= self.truths[at] <= typical * (high / typical) ** factor
@@ -94,15 +94,13 @@ def verdict(target: str, sizes: np.ndarray) -> str:
     return "yes" if reached <= float(limit) else f"by {reached - float(limit):.1f}"
 
 
+MARKS = "<!-- printed by benchmarks/validate_energy.py -->", "<!-- until here -->"
+NUMBER = r"[-+]?\d+(?:\.\d+)?"
 HEADS = ["set", "rows", "median", "mean", "bias", "in 90 %", "calibrated", "to reach", "reached", "rivals (mean)"]
 
 
-def table(scores: Sequence[Score], markdown: bool = False) -> None:
+def table(scores: Sequence[Score]) -> None:
     lines = [HEADS, *(score.line() for score in scores)]
-    if markdown:
-        lines.insert(1, ["---" if i in (0, 9) else "---:" for i in range(len(HEADS))])
-        print("\n".join(f"| {' | '.join(line)} |" for line in lines))
-        return
     widths = [max(len(line[i]) for line in lines) for i in range(len(HEADS))]
     for line in lines:
         cells = [
@@ -110,6 +108,38 @@ def table(scores: Sequence[Score], markdown: bool = False) -> None:
             for i, (cell, w) in enumerate(zip(line, widths, strict=True))
         ]
         print("  ".join(cells).rstrip())
+
+
+def markdown(scores: Sequence[Score], rest: Mapping[str, int]) -> str:
+    """Return the tables that docs/estimates.md has."""
+    rule = ["---" if i in (0, 9) else "---:" for i in range(len(HEADS))]
+    lines = [HEADS, rule, *(score.line() for score in scores)]
+    more = [["rows that are not scored", "why"], ["---:", "---"], *([str(n), why] for why, n in rest.items())]
+    tables = ("\n".join(f"| {' | '.join(line)} |" for line in lines) for lines in (lines, more))
+    return "\n\n".join(tables)
+
+
+def between_marks(text: str, path: Path) -> tuple[str, str, str]:
+    """Return what is before, between and after the marks in a page."""
+    before, first, rest = text.partition(MARKS[0])
+    inside, last, after = rest.partition(MARKS[1])
+    if not first or not last:
+        raise SystemExit(f"{path}: there are no marks {MARKS[0]} and {MARKS[1]}")
+    return before + first + "\n\n", inside.strip(), "\n\n" + last + after
+
+
+def stale(page: str, now: str) -> list[str]:
+    """Return the lines that a page has not, or has with other numbers: those of other computers differ a little."""
+    there = {line.split(" | ")[0]: line for line in page.splitlines()}
+    return [line for line in now.splitlines() if not alike(line, there.get(line.split(" | ")[0], ""))]
+
+
+def alike(one: str, other: str) -> bool:
+    """Whether two lines say the same, but for two units of the last digit of a number with a fraction or in percent."""
+    if re.sub(NUMBER, "#", one) != re.sub(NUMBER, "#", other):
+        return False
+    pairs = zip(re.findall(NUMBER, one), re.findall(NUMBER, other), strict=True)
+    return all(abs(float(a) - float(b)) < (0.25 if "." in a else 2.5) for a, b in pairs)
 
 
 def parts_of(score: Score, key: Callable[[Row], str]) -> None:
@@ -386,23 +416,80 @@ def accelerators(data: list[Row]) -> list[Score]:
     return scores
 
 
+def studies(data: list[Row]) -> list[Score]:
+    """What tables say of studies of one sequence at a time on consumers' GPUs."""
+    rows = [row for row in data if row["hardware"] in energy_rows.STUDIED]
+    cases = [energy_rows.studied(row) for row in rows]
+    plain = [Fitted(case.machine, {}, {}, {}) for case in cases]
+    return [energy_score("tables alone: one sequence, eager, RTX 4090 D and 5090", "", rows, cases, plain)]
+
+
+def not_scored(data: list[Row], scores: Sequence[Score]) -> dict[str, int]:
+    """Return the rows that are in no set, by why."""
+    scored = {id(row) for score in scores for row in score.rows}
+    rest: dict[str, int] = defaultdict(int)
+    for row in data:
+        if id(row) not in scored:
+            rest[reason(row)] += 1
+    return dict(sorted(rest.items(), key=lambda one: -one[1]))
+
+
+def reason(row: Row) -> str:
+    if row["scenario_batch"].lower() == "multistream":
+        return "MultiStream of boards: copies of SingleStream, with a query taken for 8 pictures"
+    if row["unit"] == "request":
+        return "requests whose numbers of tokens are not stated"
+    if "RecAccel" in row["hardware"]:
+        return "RecAccel N3000: there is no table of it"
+    if "pruned" in row["task_model"] or "distil" in row["task_model"]:
+        return "pruned and distilled BERTs of mixed precision, which are not published"
+    if "Ryzen" in row["hardware"]:
+        return "BERT on a Ryzen 9 7950X: of a precision that is not stated, and maybe of sparse weights"
+    return "not known"
+
+
+SETS = {
+    "dense": dense_serving,
+    "other": other_serving,
+    "boards": boards,
+    "servers": servers,
+    "accelerators": accelerators,
+    "tables": tables_alone,
+    "studies": studies,
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--data", type=Path, default=HERE / "data" / "energy_measured.csv.gz", help="default: %(default)s"
     )
     parser.add_argument("--by", choices=("model",), help="errors by chip and model, too")
-    parser.add_argument("--markdown", action="store_true", help="print the table of sets as docs/estimates.md has it")
+    parser.add_argument("--only", choices=SETS, nargs="+", default=list(SETS), help="some of the sets")
+    parser.add_argument("--markdown", action="store_true", help="print the tables as docs/estimates.md has them")
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the tables between the marks of a page")
+    parser.add_argument("--check", type=Path, metavar="PAGE", help="fail unless a page has the tables")
     arguments = parser.parse_args()
-    opened = gzip.open if arguments.data.suffix == ".gz" else open
-    with opened(arguments.data, "rt", newline="", encoding="utf-8") as file:
-        data = list(csv.DictReader(file))
-    scores = [score for make in (dense_serving, other_serving, boards, servers, tables_alone) for score in make(data)]
+    data = energy_rows.read(arguments.data)
+    scores = [score for name in arguments.only for score in SETS[name](data)]
+    rest = not_scored(data, scores) if arguments.only == list(SETS) else {}
+    text = markdown(scores, rest)
     print()
-    table(scores, arguments.markdown)
+    if arguments.markdown:
+        print(text)
+    else:
+        table(scores)
+        print("\n".join(f"{count} rows are not scored: {why}" for why, count in rest.items()))
     if arguments.by:
         for score in scores:
             parts_of(score, lambda row: f"{row['hardware']} {row['n_devices']} {row['task_model']}")
+    if arguments.write:
+        before, _, after = between_marks(arguments.write.read_text(encoding="utf-8"), arguments.write)
+        arguments.write.write_text(before + text + after, encoding="utf-8", newline="\n")
+    if arguments.check:
+        page = between_marks(arguments.check.read_text(encoding="utf-8"), arguments.check)[1]
+        if old := stale(page, text):
+            raise SystemExit("\n".join([f"{arguments.check} is stale: run with --write. It should say", *old]))
 
 
 if __name__ == "__main__":

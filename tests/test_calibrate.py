@@ -9,7 +9,7 @@ import pytest
 
 import macsim
 from macsim.calibrate import calibrate, cases_of
-from macsim.calibrate_fit import Case, fit, leave_out, widening
+from macsim.calibrate_fit import Case, _student, fit, leave_out, widening
 from macsim.calibrate_run import microbenchmarks
 from macsim.cli import main
 from macsim.estimate_loads import machine_of
@@ -168,10 +168,45 @@ def test_constants_of_one_chip_go_to_another() -> None:
 
 
 def test_widening() -> None:
-    ranges = [Range(0.5, 1.0, 2.0)] * 10
-    truths = np.array([2.0 ** (at / 10) for at in range(1, 11)])
-    assert widening(truths, ranges) == pytest.approx(1.0)
-    assert widening(truths**2, ranges) == pytest.approx(2.0)
+    ranges = [Range(0.5, 1.0, 2.0)] * 2000
+    truths = np.array([2.0 ** (at / 2000) for at in range(1, 2001)])
+    assert widening(truths, ranges) == pytest.approx(0.9, rel=0.002)
+    assert widening(truths**2, ranges) == pytest.approx(1.8, rel=0.002)
+
+
+@pytest.mark.parametrize(("freedom", "percentile"), [(3, 2.353), (4, 2.132), (10, 1.812), (30, 1.697), (1e9, 1.645)])
+def test_students_distribution(freedom: float, percentile: float) -> None:
+    assert _student(freedom) == pytest.approx(percentile, rel=0.003)  # as tables print it
+
+
+def test_intervals_cover_groups_that_were_not_seen() -> None:
+    """Errors of groups are normal, with more or less of them in common: 90 % of further groups should be covered."""
+    random = np.random.default_rng(5)
+    ranges = [Range(1 / np.e, 1.0, np.e)] * 60
+    for common in (0.3, 0.8):
+        hits, before = [], []
+        for _ in range(300):
+            shared = np.repeat(random.standard_normal(7), 10) * common**0.5
+            off = shared + random.standard_normal(70) * (1 - common) ** 0.5
+            truths, groups = np.exp(off[:60]), [str(at // 10) for at in range(60)]
+            hits.append(np.abs(off[60:]) <= widening(truths, ranges, groups))
+            before.append(np.abs(off[60:]) <= widening(truths, ranges))
+        assert 0.87 < np.mean(hits) < 0.96
+        assert np.mean(before) < np.mean(hits)
+
+
+def test_of_several_minima_the_lowest_is_found() -> None:
+    """Nearly all cases are at the limit of power, where the price of bytes tells nothing: one that is not tells it."""
+    machine, _ = machine_of("a100-sxm-80gb")
+    machine = machine.with_values(memory__dram__path=Spread(20e-12, 1e-9, 4e-9), power__static=Spread(79.0, 80.0, 81.0))
+    true = machine.with_values(memory__dram__path=Spread.exact(60e-12))
+    rows = [{"model": "copy", "shape": size, "seconds": "1"} for size in ("1e8", "2e8", "4e8", "8e8")]
+    cases = []
+    for case in cases_of(rows):
+        found = simulate(case.loads, true, draws=False)
+        cases.append(Case(case.group, case.loads, float(found.seconds[0, 0]), float(found.joules[0, 0])))
+    price = fit(machine, cases).on().values["memory.dram.path"].typical
+    assert price == pytest.approx(60e-12, rel=0.1)
 
 
 # Meters ---------------------------------------------------------------------------------------------------------------

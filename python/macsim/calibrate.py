@@ -169,9 +169,11 @@ def calibrate(cases: Sequence[Case], base: str | Hardware) -> Calibration:
     energies = [_range(apart[at], cases[at], "joules") for at in known]
     seconds = np.array([case.seconds for case in cases])
     joules = np.array([cases[at].joules for at in known], float)
-    machine = _even(found.on(), TIMES, min(EVEN * widening(seconds, times), MOST))
+    groups = [case.group for case in cases]
+    machine = _even(found.on(), TIMES, min(EVEN * widening(seconds, times, groups), MOST))
     if known:
-        machine = _even(machine, ENERGIES, min(EVEN * widening(joules, energies), MOST))
+        wide = widening(joules, energies, [groups[at] for at in known])
+        machine = _even(machine, ENERGIES, min(EVEN * wide, MOST))
     return Calibration(
         chip,
         machine,
