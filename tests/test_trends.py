@@ -1,9 +1,11 @@
 # The study of compute and energy over the years: its tables, its steps, and what a reconstruction has to give.
 # Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 import csv
+import datetime
 import io
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -446,6 +448,20 @@ def test_charts_say_what_they_rest_on() -> None:
             assert len(series.names) == (len(series.x) if series.kind == "points" else 0)
             assert not chart.y.log or all(y > 0 for y in series.y)
     assert not any("paper's table" in chart.note for chart in CHARTS if chart.title.startswith("Vision"))
+
+
+def test_a_model_of_ones_own_is_on_the_charts_and_in_no_line() -> None:
+    mine = replace(DATA.model("ResNet-50"), name="mine.onnx", date=datetime.date(2024, 5, 1), basis="counted by macsim")
+    drawn = {chart.key: chart for chart in charts(LATER, mine)}
+    others = {chart.key: chart for chart in CHARTS}
+    marked = {key for key, chart in drawn.items() if chart != others[key]}
+    dated = {"accuracy-date", "gflops-date", "joules-date", "human-vision", "two-methods-vision"}
+    assert marked == dated | {"parameters", "accuracy-gflops", "accuracy-joules"}
+    for key in marked:
+        assert drawn[key].series[:-1] == others[key].series
+        assert drawn[key].series[-1].names == ("mine.onnx (2024-05)",)
+    [joules] = drawn["joules-date"].series[-1].y
+    assert joules == pytest.approx(mine.gflops / LINES["vision"].at("2024-05-01"))
 
 
 def test_what_came_later_is_in_no_line_of_the_study() -> None:

@@ -43,7 +43,7 @@ class Series:
     names : tuple of str
         Of the points, one each.
     colour, marker : str
-        Markers are matplotlib's ``o``, ``s``, ``^``, ``D``, ``v``, ``X``.
+        Markers are matplotlib's ``o``, ``s``, ``^``, ``D``, ``v``, ``X``, ``*``.
     sizes : tuple of float
         Areas of the points, relative; empty for equal ones.
     shades : tuple of float
@@ -206,8 +206,14 @@ TOKENS = ((128, BLUE, "o"), (512, ORANGE, "^"), (1024, SKY, "s"), (2048, PURPLE,
 WEAK = " The line through all models hangs on which of them are in it."
 
 
-def charts(data: Data) -> list[Chart]:
+def charts(data: Data, mine: ModelRow | None = None) -> list[Chart]:
     """Return the charts of the study, of high and medium rows.
+
+    Parameters
+    ----------
+    data : Data
+    mine : ModelRow, optional
+        A model to put among the others, on the charts of its domain; it is in no line.
 
     Examples
     --------
@@ -236,8 +242,31 @@ def charts(data: Data) -> list[Chart]:
     found += [_human(domain, data.of(domain), joules[domain]) for domain in ("vision", "language")]
     if any(count.energy for count in data.counts):
         found += [_two_methods(data, domain, joules[domain]) for domain in ("vision", "language")]
-    beside = _beside(data)
-    return [*found, beside] if beside else found
+    if beside := _beside(data):
+        found.append(beside)
+    return found if mine is None else [_with(chart, mine, joules[mine.domain]) for chart in found]
+
+
+def _with(chart: Chart, mine: ModelRow, energy: Value) -> Chart:
+    """Put a model on a chart of its domain, where the chart shows what is known of it."""
+    dated, against = ("", "accuracy") if mine.domain == "vision" else ("language-", "glue")
+    axes: dict[str, tuple[Value, Value]] = {
+        f"{dated}gflops-date": (_when, _gflops),
+        f"{dated}joules-date": (_when, energy),
+        f"human-{mine.domain}": (_when, energy),
+        f"two-methods-{mine.domain}": (_when, energy),
+    }
+    if mine.score:
+        axes |= {f"{against}-gflops": (_gflops, _score), f"{against}-joules": (energy, _score)}
+        axes |= {"accuracy-date": (_when, _score)} if mine.domain == "vision" else {}
+    if mine.params and mine.domain == "vision":
+        axes["parameters"] = (lambda row: row.params or 0.0, _gflops)
+    if chart.key not in axes:
+        return chart
+    x, y = axes[chart.key]
+    point = _points(mine.name, [mine], x, y, BLACK, "*", told=[mine.name])
+    note = f"{chart.note} {mine.name}: {mine.basis}; it is in no line."
+    return replace(chart, series=(*chart.series, replace(point, sizes=(160.0,))), note=note)
 
 
 def _parameters(rows: Sequence[ModelRow]) -> Chart:

@@ -16,13 +16,17 @@ from macsim.trends.charts import Chart, charts
 from macsim.trends.fits import LogLine, bootstrap
 from macsim.trends.method import efficiency_line, energy_of, forecast, lines
 from macsim.trends.recount import compare
+from macsim.trends.rows import ModelRow
 from macsim.trends.tables import Data
 
 __all__ = ["markdown", "write_report"]
 
 
 def write_report(
-    data: Data, folder: str | os.PathLike[str], progress: Callable[[str, int, int], None] | None = None
+    data: Data,
+    folder: str | os.PathLike[str],
+    progress: Callable[[str, int, int], None] | None = None,
+    mine: ModelRow | None = None,
 ) -> list[str]:
     """Write the report: ``report.md``, ``index.html``, a figure for each chart and the tables.
 
@@ -33,6 +37,8 @@ def write_report(
         Made when it is not there.
     progress : callable, optional
         Called before each file with its name, how many are done, and how many there are.
+    mine : ModelRow, optional
+        A model to put on the charts.
 
     Returns
     -------
@@ -48,7 +54,7 @@ def write_report(
     """
     room = Path(folder)
     room.mkdir(parents=True, exist_ok=True)
-    drawn, missing = charts(data), []
+    drawn, missing = charts(data, mine), []
     files: dict[str, Callable[[Path], None]] = {"index.html": lambda path: _page(drawn, path)}
     files["models.csv"] = lambda path: _models(data, path)
     for chart in drawn:
