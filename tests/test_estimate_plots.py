@@ -12,6 +12,7 @@ from onnx import TensorProto, helper
 import macsim
 from macsim.estimate_physics import Loads, Machine, Spread, simulate
 from macsim.hardware_types import Hardware
+from macsim.show import plain
 
 pytest.importorskip("matplotlib")
 
@@ -244,7 +245,7 @@ def test_chips_that_are_far_apart_are_points(report: macsim.Report) -> None:
     assert set(lines(figure.axes[1])[0][0]) == times
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert any(text.startswith(">= ") for text in texts)
-    assert "without a static power: bounds from below" in figure.get_supxlabel()
+    assert "Without a static power of NVIDIA Jetson AGX Orin 64GB (GPU): bounds from below" in figure.get_supxlabel()
 
 
 def test_what_cannot_be_drawn_is_told(report: macsim.Report, chip: Hardware, tmp_path: Path) -> None:
@@ -259,6 +260,11 @@ def test_what_cannot_be_drawn_is_told(report: macsim.Report, chip: Hardware, tmp
         macsim.compare(report, [chip, "h100"], batch=1).plot("energy")
     with pytest.raises(macsim.RequestError, match=r"ends in .*\.png"):
         one.plot("energy", path=tmp_path / "figure.doc")
+    nothing = report.estimate("edge-tpu", batch=4)  # it knows of int8 alone
+    assert nothing.sign == ">="
+    assert "on nothing that is known" in plain(nothing.table())
+    with pytest.raises(macsim.RequestError, match="nothing to draw: the table of Google Coral Edge TPU has no number"):
+        nothing.plot()
     with pytest.raises(macsim.RequestError, match="at least one"):
         macsim.compare(report, "h100")
     with pytest.raises(macsim.RequestError, match="sizes of 'batch' are integers"):

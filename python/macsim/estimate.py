@@ -196,9 +196,10 @@ class Estimate:
         self._single("roofline")
         flops, moved = float(self._loads.flops.sum()), float(self._loads.bytes.sum())
         peak = flops / max(self._ideal(), 1e-300)
-        bandwidth = self._machine.values["memory.dram.bandwidth"].typical
+        known = self._machine.get("memory.dram.bandwidth")
+        bandwidth = float("inf") if known is None else known.typical
         intensity = flops / moved if moved else float("inf")
-        reached = flops / float(self._outcome.seconds[0, 0])
+        reached = flops / max(float(self._outcome.seconds[0, 0]), 1e-300)
         return Roofline(intensity, peak / bandwidth, reached, min(peak, intensity * bandwidth))
 
     @property
@@ -210,13 +211,15 @@ class Estimate:
         >>> import macsim
         >>> report = macsim.count("examples/resnet50.onnx", shapes=(8, 3, 224, 224))
         >>> peaks, bandwidths = report.estimate("a100", dtype="f16").roofs
-        >>> peaks["tensor f16, bf16"], bandwidths["dram"]
-        (Roof(rate=312000000000000.0, used=True), 2039000000000.0)
+        >>> peaks["tensor f16, bf16"].rate, peaks["tensor i8"].is_used, bandwidths["dram"]
+        (312000000000000.0, False, 2039000000000.0)
         """
         machine = self._machine
         at_work = 1.0 if machine.cores is None else machine.cores[0] / machine.cores[1]
-        found = (machine.peak(*key) for key, amounts in self._loads.work.items() if np.any(amounts))
-        used = {peak[0] for peak in found if peak is not None}
+        done: dict[str, float] = {}
+        for (kind, dtype), amounts in self._loads.work.items():
+            if (peak := machine.peak(kind, dtype)) is not None:
+                done[peak[0]] = done.get(peak[0], 0.0) + float(amounts.sum()) * (2.0 if kind == "mac" else 1.0)
         same: dict[tuple[str, float], list[str]] = {}
         bandwidths = {}
         for name, spread in machine.values.items():
@@ -226,7 +229,7 @@ class Estimate:
                 case ["memory", level, "bandwidth"]:
                     bandwidths[level] = spread.typical
         peaks = {
-            f"{unit} {', '.join(dtypes)}": Roof(rate, any(f"peak.{unit}.{dtype}" in used for dtype in dtypes))
+            f"{unit} {', '.join(dtypes)}": Roof(rate, sum(done.get(f"peak.{unit}.{dtype}", 0.0) for dtype in dtypes))
             for (unit, rate), dtypes in same.items()
         }
         return peaks, bandwidths

@@ -92,10 +92,10 @@ def estimate_table(estimate: Estimate, by: Key, depth: int | None, top: int | No
     ]
     roof = estimate.roofline
     lines += [
-        f"  spent   {', '.join(spent)}",
+        f"  spent   {', '.join(spent) or 'on nothing that is known'}",
         f"  roof    {roof.intensity:.3g} operations a byte (ridge {roof.ridge:.3g}); "
         f"{si(roof.reached, 'OP/s')}, {100 * roof.share:.0f} % of the roof",
-    ]
+    ][: None if estimate.seconds.typical else 1]
     table = _table(
         (by, "left"), ("time", "right"), ("", "right"), ("energy", "right"), ("", "right"), ("bound", "left")
     )
