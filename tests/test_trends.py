@@ -434,6 +434,7 @@ def test_a_decoder_is_that_of_transformers() -> None:
 
 MODEL = str(Path(__file__).parents[1] / "examples/resnet50.onnx")
 CHARTS = charts(LATER)
+JOULES_AXIS = "Joules of one inference"
 
 
 def test_charts_say_what_they_rest_on() -> None:
@@ -447,6 +448,10 @@ def test_charts_say_what_they_rest_on() -> None:
             assert len(series.x) == len(series.y)
             assert len(series.names) == (len(series.x) if series.kind == "points" else 0)
             assert not chart.y.log or all(y > 0 for y in series.y)
+        if JOULES_AXIS in (chart.x.label, chart.y.label):
+            assert "thermal design power and full use of the chip" in chart.note
+        if any(series.label.startswith("all: x") for series in chart.series) and chart.x.label == "Release date":
+            assert "hangs on which of them are in it" in chart.note
     assert not any("paper's table" in chart.note for chart in CHARTS if chart.title.startswith("Vision"))
 
 
@@ -462,6 +467,7 @@ def test_a_model_of_ones_own_is_on_the_charts_and_in_no_line() -> None:
         assert drawn[key].series[-1].names == ("mine.onnx (2024-05)",)
     [joules] = drawn["joules-date"].series[-1].y
     assert joules == pytest.approx(mine.gflops / LINES["vision"].at("2024-05-01"))
+    assert "- compute: 0.047 x the line of all models" in markdown(LATER, mine=mine)
 
 
 def test_what_came_later_is_in_no_line_of_the_study() -> None:

@@ -15,6 +15,7 @@ from macsim.errors import RequestError
 from macsim.trends.charts import Chart, charts
 from macsim.trends.fits import LogLine, bootstrap
 from macsim.trends.method import efficiency_line, energy_of, forecast, lines
+from macsim.trends.place import place
 from macsim.trends.recount import compare
 from macsim.trends.rows import ModelRow
 from macsim.trends.tables import Data
@@ -68,7 +69,7 @@ def write_report(
         except RequestError as error:
             missing.append(str(error))
             pictures = pictures and not name.endswith(".svg")
-    (room / "report.md").write_text(markdown(data, drawn, pictures=pictures), encoding="utf-8")
+    (room / "report.md").write_text(markdown(data, drawn, pictures=pictures, mine=mine), encoding="utf-8")
     if progress is not None:
         progress("", len(files), len(files))
     return list(dict.fromkeys(missing))
@@ -135,7 +136,10 @@ def _fits(data: Data) -> list[str]:
                 rows.append(_fitted(f"{domain}, {what}, {name}", line, start, end))
         rows.append(_fitted(f"GFLOPS/W adapted to {domain}", efficiency_line(data, domain), start, end))
     head = ("line", "rows", "at its start", "at its end", "a year x (95 %)", "doubles in years", "R²")
-    text = "Vision is read at 2012-06 and 2021-07, language at 2017-07 and 2020-07, inside the years of the rows."
+    text = (
+        "Vision is read at 2012-06 and 2021-07, language at 2017-07 and 2020-07, inside the years of the rows. The "
+        "paper's lines through the means of the years are not reproduced with confidence."
+    )
     return ["## Lines", "", text, "", *_table(head, rows)]
 
 
@@ -292,8 +296,23 @@ def _later(data: Data) -> list[str]:
     return ["## After the study", "", text, "", *_table(head, cells)]
 
 
-def markdown(data: Data, drawn: Sequence[Chart] = (), *, pictures: bool = False) -> str:
+def _mine(data: Data, mine: ModelRow) -> list[str]:
+    found = place(data, mine.gflops, score=mine.score, date=mine.date, domain=mine.domain, name=mine.name)
+    return [f"## {mine.name}", "", *(f"- {line}" for line in found.lines()), ""]
+
+
+def markdown(data: Data, drawn: Sequence[Chart] = (), *, pictures: bool = False, mine: ModelRow | None = None) -> str:
     """Return the report as Markdown.
+
+    Parameters
+    ----------
+    data : Data
+    drawn : sequence of Chart
+        Whose notes are in it.
+    pictures : bool
+        Whether their figures are beside it.
+    mine : ModelRow, optional
+        A model, of which it says where it stands.
 
     Examples
     --------
@@ -313,6 +332,7 @@ def markdown(data: Data, drawn: Sequence[Chart] = (), *, pictures: bool = False)
         "recalled, from their own publications or counted, and no figure of the paper: `models.csv` has the basis of "
         "each. Lines go through rows of high and medium confidence.",
         "",
+        *([] if mine is None else _mine(data, mine)),
         *_fits(data),
         *_sensitivity(data),
         *_use(data),
