@@ -6,13 +6,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
-if TYPE_CHECKING:
-    from macsim import _core
-
+from macsim import _core
 from macsim.sources.torch_packed import parts_of
 
 __all__ = ["DTYPES", "Operator", "operator_of"]
@@ -150,6 +148,8 @@ class Operator:
         So do calls that change their first argument, when its contents are not followed.
     view : bool
         It takes a tensor first, and torch tells the results' shapes in no time.
+    plain : bool
+        It gives back tensors and nothing else, and is counted as such where a graph says what they are.
     """
 
     func: Any
@@ -164,6 +164,7 @@ class Operator:
     fast: bool
     in_place: bool
     view: bool
+    plain: bool
 
 
 def _use(kind: str, name: str) -> str:
@@ -184,7 +185,7 @@ class _Reading(NamedTuple):
 
     dialect: str
     name: str
-    parameters: list[tuple[str, str, Any]]
+    signature: _core.Signature
     outputs: int
     native: bool
     writes: int | str | None
@@ -193,6 +194,8 @@ class _Reading(NamedTuple):
     packed: tuple[tuple[int, str], ...]
     stores: str
     takes: bool
+    first: bool
+    plain: bool
 
 
 @cache
@@ -222,13 +225,15 @@ def _reading(func: Any) -> _Reading:
     return _Reading(
         dialect=dialect,
         name=packet[:-1] if inward else packet,
-        parameters=parameters,
+        signature=_core.Signature(parameters),
         outputs=len(returns) if returns and all(one == "Tensor" for one in returns) else 0,
         native=dialect == "aten" and packet in _NATIVE,
         writes=writes,
         reshapes=packet in _RESHAPING,
         random=torch.Tag.nondeterministic_seeded in func.tags,
         packed=tuple(packed),
+        plain=dialect == "aten" and bool(returns) and all(one in ("Tensor", "List[Tensor]") for one in returns),
+        first=bool(parameters) and parameters[0][1] == "tensor",
         takes=any(use in ("tensor", "tensors") for _, use, _ in parameters),
         stores="some" if packet.startswith("to_sparse") else "same" if packet in _STORING else "all",
     )
@@ -237,7 +242,9 @@ def _reading(func: Any) -> _Reading:
 def operator_of(func: Any, tape: _core.Tape) -> Operator:
     """Return how calls of ``func``, an ``OpOverload``, are read."""
     said = _reading(func)
-    plan = tape.plan(said.dialect, said.name, said.parameters, said.outputs, said.stores)
+    plan = tape.plan(said.dialect, said.name, said.signature, said.outputs, said.stores)
+    in_place = plan.known and said.writes == 0 and isinstance(said.writes, int)
+    in_place = in_place and not said.reshapes and said.outputs == 1
     return Operator(
         func=func,
         plan=plan,
@@ -249,12 +256,9 @@ def operator_of(func: Any, tape: _core.Tape) -> Operator:
         random=said.random,
         packed=said.packed,
         fast=plan.infers and not said.native and said.writes is None and not said.packed and said.takes,
-        in_place=plan.known
-        and said.writes == 0
-        and isinstance(said.writes, int)
-        and not said.reshapes
-        and said.outputs == 1,
+        in_place=in_place,
         view=(said.native or func is torch.ops.aten.to.dtype)  # which makes a tensor where its input is
         and said.writes is None
-        and said.parameters[0][1] == "tensor",
+        and said.first,
+        plain=said.plain and (plan.known or said.native) and (said.writes is None or in_place),
     )
