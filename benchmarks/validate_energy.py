@@ -204,7 +204,7 @@ def energy_score(name: str, target: str, rows: list[Row], cases: list[Case], fou
 
 
 def chosen(rows: list[Row], machines: dict[str, Machine]) -> dict[str, tuple[Prompts, dict[str, Fitted]]]:
-    """Return for each model, and for none (""), the assumption about prompts that fits best without it, and the fits."""
+    """Return for each model, and for none (""), the assumption that fits best without it, and the fits."""
     best: dict[str, tuple[float, Prompts, dict[str, Fitted]]] = {}
     for assumed in GRID:
         all_of, without = {}, {}
@@ -346,16 +346,19 @@ def tables_alone(data: list[Row]) -> list[Score]:
     return [*scores, energy_score("tables alone: boards at the wall", "", mine, cases, plain)]
 
 
-def servers(data: list[Row]) -> list[Score]:
-    """Servers of several GPUs at the wall, offline: a network left out, then a chip."""
-    rows = [
-        row
-        for row in data
-        if "closed power" in row["source"]
+def is_offline_server(row: Row) -> bool:
+    """Whether a row is of several GPUs in a server that has all pictures or questions at once."""
+    return (
+        row["hardware"] in energy_rows.SERVERS
+        and row["task_model"] in energy_rows.TASKS
         and row["scenario_batch"].lower() == "offline"
         and int(row["n_devices"]) > 1
-        and row["hardware"] in energy_rows.SERVERS
-    ]
+    )
+
+
+def servers(data: list[Row]) -> list[Score]:
+    """Servers of several GPUs at the wall, offline: a network left out, then a chip."""
+    rows = [row for row in data if is_offline_server(row)]
     cases = [energy_rows.on_server(row) for row in rows]
     base = cases[0].machine
     print(f"servers: {constants(fit(base, cases))}")
@@ -363,6 +366,24 @@ def servers(data: list[Row]) -> list[Score]:
     chips = [replace(case, group=re.sub(r"-(40|80)gb", "", case.machine.name)) for case in cases]
     chip = energy_score("the same, a chip left out", "35 mean", rows, chips, leave_out(base, chips))
     return [model, chip]
+
+
+def accelerators(data: list[Row]) -> list[Score]:
+    """The other rows of MLPerf at the wall: a network left out. What is known of servers offline is known here."""
+    scores = []
+    offline = [energy_rows.on_server(row) for row in data if is_offline_server(row)]
+    sets: dict[str, list[Row]] = {name: [] for name in ("GPUs, other scenarios or alone", "Jetsons", "Cloud AI 100")}
+    for row in data:
+        if row["task_model"] in energy_rows.TASKS and not is_offline_server(row):
+            kinds = (energy_rows.SERVERS, energy_rows.JETSONS)
+            at = next((at for at, kind in enumerate(kinds) if row["hardware"] in kind), 2)
+            if at < 2 or row["hardware"].startswith(energy_rows.CLOUD):
+                list(sets.values())[at].append(row)
+    for name, rows in sets.items():
+        cases = [energy_rows.on_server(row) for row in rows]
+        found = leave_out(cases[0].machine, cases + (offline if "GPUs" in name else []))[: len(cases)]
+        scores.append(energy_score(f"MLPerf, {name}, wall", "", rows, cases, found))
+    return scores
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 // The door of the tape, and of what walks graphs on it.
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include "graph_walk.hpp"
+#include "module_states.hpp"
 #include "tape.hpp"
 
 namespace macsim::bind {
@@ -62,6 +63,11 @@ void bind_tape(py::module_& m) {
            "Say whether what calls from now on compute is computed again for the gradient.")
       .def_property_readonly("calls", &Tape::calls, "How many calls were recorded.")
       .def("finish", &Tape::finish, py::arg("results"), "The ledger; the tape is then of no more use.");
+  py::class_<ModuleStates>(m, "ModuleStates", "What modules hold, noted before a count and put back after it.")
+      .def(py::init<const py::dict&>(), py::arg("common"))
+      .def("enter", &ModuleStates::enter, py::arg("modules"), py::arg("evaluate"), "Note what modules hold.")
+      .def("leave", &ModuleStates::leave, py::arg("modules"),
+           "Put back what they held, where no other count runs them.");
   m.def("is_graph", &is_graph, py::arg("nodes"), py::arg("sort"),
         "Whether nodes are calls of operators that say what their results are.");
   py::class_<GraphWalk>(m, "GraphWalk", "Records the plain calls of a graph of torch.fx.")

@@ -457,6 +457,16 @@ class Tape:
         """Return the ledger; the tape is then of no more use."""
 
 @final
+class ModuleStates:
+    """What modules of torch hold, noted before a count and put back after it; one thread at a time."""
+
+    def __init__(self, common: dict[str, Any]) -> None:
+        """``common``: attributes that all modules have, and have first."""
+    def enter(self, modules: list[Any], evaluate: bool) -> None:
+        """Note what modules hold that no other count has noted; ``evaluate``: put them into evaluation mode."""
+    def leave(self, modules: list[Any]) -> None:
+        """Where no other count runs them, put back what they held."""
+
 def is_graph(nodes: list[Any], sort: Callable[[Any], bool | None]) -> bool:
     """Whether nodes are operators' calls, and what goes with these, and say what their results are.
 
@@ -480,10 +490,10 @@ class GraphWalk:
         """Announce the tensors of an exported program's model, by what it says of its placeholders.
 
         Of ``kinds``, which are tensors, the first is that of parameters; ``state`` are the tensors by name. Returns the
-        number of elements of parameters by the path of their module, the other placeholders, and the kind of each of these.
+        number of elements of parameters by the path of their module, the other placeholders, and the kind of each.
         """
     def walk(self, module: Any, nodes: list[Any], start: int, outer: str, announced: bool) -> int:
-        """Record nodes of a module's graph from ``start`` on, and return the position of the first that is no plain call.
+        """Record nodes of a module's graph from ``start`` on; the position of the first that is no plain call.
 
         The graph's inputs are passed over when they are ``announced``.
         """

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from macsim.estimate_physics import NINETY, Loads, Machine, Range, Spread, roofline, simulate
+from macsim.estimate_physics import NINETY, Loads, Machine, Range, Spread, simulate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -167,19 +167,26 @@ class _Arrays:
         found.names = [name for name, is_one in zip(self.names, waited, strict=True) if is_one]
         return found
 
-    def times(self, x: NDArray[Any]) -> NDArray[Any]:
-        """Seconds of each case for the logarithms of the constants of `TIME` and of what is waited for."""
+    def times(self, x: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Seconds of each case, and their slopes, for the logarithms of the constants of `TIME` and of waits."""
         values = np.exp(x)
-        each = roofline(self.arithmetic / min(values[0], 1.0), self.moving / min(values[1], 1.0), self.overlap)
-        total: NDArray[Any] = np.add.reduceat(each, self.starts) + self.launches * values[2] + self.waits @ values[3:]
-        return total
+        arithmetic, moving = self.arithmetic / min(values[0], 1.0), self.moving / min(values[1], 1.0)
+        if self.overlap:
+            first = arithmetic >= moving
+            arithmetic, moving = arithmetic * first, moving * ~first
+        sides = [np.add.reduceat(side, self.starts) for side in (arithmetic, moving)]
+        waited = self.waits * values[3:]
+        slopes = [-side * (value < 1) for side, value in zip(sides, values, strict=False)]
+        started = self.launches * values[2]
+        return sides[0] + sides[1] + started + waited.sum(1), np.column_stack([*slopes, started, waited])
 
-    def energies(self, x: NDArray[Any]) -> NDArray[Any]:
+    def energies(self, x: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Joules of each case at its measured time, for the logarithms of three factors and of the host's power."""
         values = np.exp(x)
-        drawn = values[0] * self.compute + values[1] * self.memory + values[2] * self.static * self.seconds
-        found: NDArray[Any] = np.minimum(drawn, self.cap * self.seconds) + values[3] * self.host * self.seconds
-        return found
+        parts = np.column_stack([self.compute, self.memory, self.static * self.seconds]) * values[:3]
+        drawn, most = parts.sum(1), self.cap * self.seconds
+        host = values[3] * self.host * self.seconds
+        return np.minimum(drawn, most) + host, np.column_stack([parts * (drawn < most)[:, None], host])
 
 
 def fit(machine: Machine, cases: Sequence[Case]) -> Fitted:
@@ -206,57 +213,70 @@ def _fitted(machine: Machine, arrays: _Arrays) -> Fitted:
     """Fit times, then energies at the times that were measured."""
     waits = arrays.names
     before = [machine.values.get(name, LAUNCH) for name in TIME] + [WAIT] * len(waits)
-    target = np.log(arrays.seconds)
-    x, cost = _solve(lambda x: np.log(arrays.times(x)) - target, before)
+    x, cost = _solve(arrays.times, arrays.seconds, before)
     shares = {
         name: math.exp(min(at, 0.0) if at_most else at) for name, at, at_most in zip(TIME, x, (1, 1, 0), strict=False)
     }
     waited = {name: math.exp(at) for name, at in zip(waits, x[len(TIME) :], strict=True)}
-    known = np.flatnonzero(~np.isnan(arrays.joules))
-    if not len(known):
+    known = ~np.isnan(arrays.joules)
+    if not known.any():
         return Fitted(machine, shares, {}, waited, 0.0, cost)
-    joules = np.log(arrays.joules[known])
     priced = next((s for name, s in machine.values.items() if name.startswith("energy.mac.")), Spread.exact(1.0))
     start = [priced, machine.values.get("memory.dram.path", Spread.exact(1.0)), machine.values["power.static"]]
     start = [*(spread.scaled(1 / spread.typical) for spread in start), HOST]
-    y, more = _solve(lambda y: np.log(arrays.energies(y)[known]) - joules, start)
+    measured = arrays.picked(known)
+    y, more = _solve(measured.energies, measured.joules, start)
     factors = {name: math.exp(at) for name, at in zip(ENERGY, y, strict=False)}
     return Fitted(machine, shares, factors, waited, math.exp(y[3]) if np.any(arrays.host) else 0.0, cost + more)
 
 
-def _solve(residual: Callable[[NDArray[Any]], NDArray[Any]], start: Sequence[Spread]) -> tuple[NDArray[Any], float]:
-    """Minimise soft-L1 residuals by Levenberg and Marquardt, with the start as what is believed beforehand."""
+Model = Callable[["NDArray[Any]"], "tuple[NDArray[Any], NDArray[Any]]"]
+
+
+def _solve(model: Model, truths: NDArray[Any], start: Sequence[Spread]) -> tuple[NDArray[Any], float]:
+    """Return the logarithms of constants that explain truths best, with the start as what is believed beforehand.
+
+    Where loads change from one side of the roofline to the other, or reach the limit of power, there are several
+    minima: the search is made from the middle of what is believed and from either side of it.
+    """
     middle = np.array([math.log(spread.typical) for spread in start])
     width = np.array(
         [max(math.log(max(s.high / s.typical, s.typical / max(s.low, 1e-30))) / NINETY, 0.05) for s in start]
     )
+    target, count = np.log(truths), len(truths)
 
-    def all_of(x: NDArray[Any]) -> NDArray[Any]:
-        data = residual(x) / ERROR
-        return np.concatenate([data, (x - middle) / width])
+    def residuals(x: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        values, slopes = model(x)
+        data = (np.log(values) - target) / ERROR
+        return np.concatenate([data, (x - middle) / width]), slopes / values[:, None] / ERROR
 
-    def robust(r: NDArray[Any], count: int) -> float:
+    found = [_descend(residuals, middle + side * width, width, count) for side in (0.0, -1.0, 1.0)]
+    return min(found, key=lambda one: one[1])
+
+
+def _descend(residuals: Model, x: NDArray[Any], width: NDArray[Any], count: int) -> tuple[NDArray[Any], float]:
+    """Minimise soft-L1 residuals, the first ``count`` of all, by Levenberg and Marquardt."""
+
+    def robust(r: NDArray[Any]) -> float:
         return float(2 * (np.sqrt(1 + r[:count] ** 2) - 1).sum() + (r[count:] ** 2).sum())
 
-    x, damping = middle.copy(), 1e-2
-    r = all_of(x)
-    count = len(r) - len(x)
-    cost = robust(r, count)
+    damping = 1e-2
+    r, slopes = residuals(x)
+    cost = robust(r)
     for _ in range(STEPS):
-        slopes = np.stack([(all_of(x + step) - r) / 1e-4 for step in 1e-4 * np.eye(len(x))], 1)
-        weights = np.concatenate([1 / np.sqrt(1 + r[:count] ** 2), np.ones(len(x))])
-        normal = slopes.T @ (slopes * weights[:, None])
-        gradient = slopes.T @ (r * weights)
+        weights = 1 / np.sqrt(1 + r[:count] ** 2)
+        normal = slopes.T @ (slopes * weights[:, None]) + np.diag(width**-2)
+        gradient = slopes.T @ (r[:count] * weights) + r[count:] / width
         while True:
-            move = np.linalg.solve(normal + damping * np.diag(np.diag(normal) + 1e-9), -gradient)
-            after = all_of(x + move)
-            lower = robust(after, count)
+            move = np.linalg.solve(normal + damping * np.diag(np.diag(normal)), -gradient)
+            after, steeper = residuals(x + move)
+            lower = robust(after)
             if lower <= cost or damping > 1e8:
                 break
             damping *= 4
         done = cost - lower < 1e-7 * (1 + cost)
         if lower <= cost:
-            x, r, cost = x + move, after, lower
+            x, r, slopes, cost = x + move, after, steeper, lower
         damping = max(damping / 8, 1e-9)
         if done:
             break

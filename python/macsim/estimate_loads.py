@@ -159,12 +159,22 @@ def loads_of(
         moving = found.columns
         if traffic != "minimum":
             kernels = _kernels(found._core.kernel)
-    moved = sum((column(name, values) for name, values in moving.items()), np.zeros_like(weights))
-    moved = moved * _shrink(report, dtype)[:, None]
-    busy = moved > 0
+
+    shrink = _shrink(report, dtype)[:, None]
+
+    def bytes_of(columns: Mapping[str, Any]) -> NDArray[Any]:
+        total = np.zeros_like(weights)
+        for name, values in columns.items():
+            total += column(name, values) * shrink
+        return total
+
+    moved = {"path": bytes_of(moving)}
+    if traffic == "cached":  # what does not come from the main memory then comes from the cache
+        moved["cache"] = bytes_of(report.traffic("fused").columns) - moved["path"]
+    busy = (moved["path"] > 0) | (moved.get("cache", 0) > 0)
     for amounts in work.values():
         busy = busy | (amounts > 0)
-    return _joined(Loads(work, {"path": moved}, column("times") * busy), kernels, shape)
+    return _joined(Loads(work, moved, column("times") * busy), kernels, shape)
 
 
 def _kernels(numbers: NDArray[Any]) -> NDArray[Any]:
@@ -191,7 +201,9 @@ def _joined(loads: Loads, kernels: NDArray[Any], shape: tuple[int, ...]) -> Coun
     launches = np.zeros((count, loads.launches.shape[1]))
     np.maximum.at(launches, kernels, loads.launches)
     work = {key: summed(values) for key, values in loads.work.items()}
-    return Counted(Loads(work, {"path": summed(loads.moved["path"])}, launches), shape, heads)
+    # A product that is tiled reads more than it needs: nothing of that is from the cache.
+    moved = {level: np.maximum(summed(bytes_), 0) for level, bytes_ in loads.moved.items()}
+    return Counted(Loads(work, moved, launches), shape, heads)
 
 
 def sent_by(report: Report, sizes: Mapping[str, Any], devices: int, dtype: str | None) -> NDArray[Any]:

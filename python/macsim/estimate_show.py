@@ -20,6 +20,22 @@ if TYPE_CHECKING:
 PREFIXES = {-12: "p", -9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P"}
 
 
+def prefixed(value: float) -> tuple[float, str]:
+    """Return the factor and the prefix in which a number has one to three digits before its point.
+
+    Examples
+    --------
+    >>> prefixed(0.00123), prefixed(999.6)
+    ((0.001, 'm'), (1000.0, 'k'))
+    """
+    if value == 0 or not math.isfinite(value):
+        return 1.0, ""
+    scale = min(15, max(-12, 3 * math.floor(math.log10(abs(value)) / 3)))
+    if abs(value) / 10.0**scale >= 999.5 and scale < 15:
+        scale += 3
+    return 10.0**scale, PREFIXES[scale]
+
+
 def si(value: float, unit: str) -> str:
     """Return a number in three digits, with a prefix before its unit.
 
@@ -30,10 +46,8 @@ def si(value: float, unit: str) -> str:
     """
     if value == 0 or not math.isfinite(value):
         return f"{value:g} {unit}"
-    scale = min(15, max(-12, 3 * math.floor(math.log10(abs(value)) / 3)))
-    if abs(value) / 10.0**scale >= 999.5 and scale < 15:
-        scale += 3
-    return f"{value / 10.0**scale:.3g} {PREFIXES[scale]}{unit}"
+    factor, prefix = prefixed(value)
+    return f"{value / factor:.3g} {prefix}{unit}"
 
 
 def ranged(value: Range, unit: str) -> str:

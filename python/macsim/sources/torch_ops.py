@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -118,7 +117,6 @@ _NATIVE = frozenset(
 )
 
 
-@dataclass(slots=True)
 class Operator:
     """How calls of one operator are read.
 
@@ -152,19 +150,24 @@ class Operator:
         It gives back tensors and nothing else, and is counted as such where a graph says what they are.
     """
 
-    func: Any
-    plan: _core.Plan
-    known: bool
-    infers: bool
-    native: bool
-    writes: int | str | None
-    reshapes: bool
-    random: bool
-    packed: tuple[tuple[int, str], ...]
-    fast: bool
-    in_place: bool
-    view: bool
-    plain: bool
+    __slots__ = (
+        "fast", "func", "in_place", "infers", "known", "native", "packed", "plain", "plan", "random", "reshapes",
+        "view", "writes",
+    )  # fmt: skip
+
+    def __init__(self, func: Any, plan: _core.Plan, said: _Reading) -> None:
+        self.func = func
+        self.plan = plan
+        self.known, self.infers = plan.known, plan.infers
+        self.native, self.writes, self.reshapes = said.native, said.writes, said.reshapes
+        self.random, self.packed = said.random, said.packed
+        self.fast = plan.infers and not said.native and said.writes is None and not said.packed and said.takes
+        first = isinstance(said.writes, int) and said.writes == 0
+        self.in_place = plan.known and first and not said.reshapes and said.outputs == 1
+        makes = said.native or func is torch.ops.aten.to.dtype  # which makes a tensor where its input is
+        self.view = makes and said.writes is None and said.first
+        changes = said.writes is not None and not self.in_place
+        self.plain = said.plain and (plan.known or said.native) and not changes
 
 
 def _use(kind: str, name: str) -> str:
@@ -243,22 +246,4 @@ def operator_of(func: Any, tape: _core.Tape) -> Operator:
     """Return how calls of ``func``, an ``OpOverload``, are read."""
     said = _reading(func)
     plan = tape.plan(said.dialect, said.name, said.signature, said.outputs, said.stores)
-    in_place = plan.known and said.writes == 0 and isinstance(said.writes, int)
-    in_place = in_place and not said.reshapes and said.outputs == 1
-    return Operator(
-        func=func,
-        plan=plan,
-        known=plan.known,
-        infers=plan.infers,
-        native=said.native,
-        writes=said.writes,
-        reshapes=said.reshapes,
-        random=said.random,
-        packed=said.packed,
-        fast=plan.infers and not said.native and said.writes is None and not said.packed and said.takes,
-        in_place=in_place,
-        view=(said.native or func is torch.ops.aten.to.dtype)  # which makes a tensor where its input is
-        and said.writes is None
-        and said.first,
-        plain=said.plain and (plan.known or said.native) and (said.writes is None or in_place),
-    )
+    return Operator(func, plan, said)

@@ -37,7 +37,9 @@ from macsim.trends.place import place as place
 from macsim.trends.tables import Chip as Chip
 from macsim.trends.tables import Count as Count
 from macsim.trends.tables import Data as Data
+from macsim.trends.tables import Energy as Energy
 from macsim.trends.tables import ModelRow as ModelRow
+from macsim.trends.tables import Sourced as Sourced
 from macsim.trends.tables import TableError as TableError
 from macsim.trends.tables import Throughput as Throughput
 from macsim.trends.tables import load as load

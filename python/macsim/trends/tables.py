@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import datetime
 import io
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from typing import Any, TypeVar
 
@@ -28,15 +29,47 @@ from macsim.trends.schema import (
     whole,
 )
 
-__all__ = ["CONFIDENCE", "DOMAINS", "Chip", "Count", "Data", "ModelRow", "TableError", "Throughput", "load"]
+__all__ = [
+    "CONFIDENCE",
+    "DOMAINS",
+    "Chip",
+    "Count",
+    "Data",
+    "Energy",
+    "ModelRow",
+    "Sourced",
+    "TableError",
+    "Throughput",
+    "load",
+]
 
 DOMAINS = ("vision", "language")
 KINDS = ("ngc_throughput", "adapted_efficiency_recomputed", "paper_speedup_recalled", "figure_reading", "mlperf_v1.0")
 TASKS = {"CV": "vision", "NLP": "language"}
 
 
-@dataclass(frozen=True)
-class ModelRow:
+@dataclass(frozen=True, kw_only=True)
+class Sourced:
+    """A row that says how sure it is and where it comes from.
+
+    Attributes
+    ----------
+    confidence : {'high', 'medium', 'low'}
+    basis : str
+        What its value rests on.
+    note : str
+    origin : str
+        The file and line of the row.
+    """
+
+    confidence: str
+    basis: str
+    note: str
+    origin: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRow(Sourced):
     """A model as it was published.
 
     Attributes
@@ -57,14 +90,8 @@ class ModelRow:
         What it was trained on beyond ImageNet; empty for nothing.
     architecture : str
         CNN, Transformer or Hybrid.
-    confidence : {'high', 'medium', 'low'}
-    basis : str
-        What the value of `gflops` rests on.
     independent : float or None
         GFLOPs from a second public source, which `independent_source` names.
-    note : str
-    origin : str
-        The file and line of the row.
     """
 
     name: str
@@ -76,12 +103,8 @@ class ModelRow:
     size: int | None
     extra_data: str
     architecture: str
-    confidence: str
-    basis: str
     independent: float | None
     independent_source: str
-    note: str
-    origin: str
 
     @property
     def is_of_paper(self) -> bool:
@@ -94,8 +117,8 @@ class ModelRow:
         return self.basis.startswith("counted by macsim")
 
 
-@dataclass(frozen=True)
-class Chip:
+@dataclass(frozen=True, kw_only=True)
+class Chip(Sourced):
     """What a chip promises at one precision.
 
     Attributes
@@ -106,8 +129,6 @@ class Chip:
         The peak rate and the thermal design power.
     date : datetime.date
         When it was launched.
-    confidence, basis, note, origin : str
-        As of `ModelRow`.
     """
 
     name: str
@@ -116,10 +137,6 @@ class Chip:
     tflops: float
     watts: float
     date: datetime.date
-    confidence: str
-    basis: str
-    note: str
-    origin: str
 
     @property
     def is_later(self) -> bool:
@@ -127,8 +144,8 @@ class Chip:
         return self.origin.startswith("macsim.hardware")
 
 
-@dataclass(frozen=True)
-class Throughput:
+@dataclass(frozen=True, kw_only=True)
+class Throughput(Sourced):
     """One measured throughput, a speed-up, or what was read off a figure.
 
     Attributes
@@ -142,8 +159,6 @@ class Throughput:
     gain : float or None
         Speed-up over FP32.
     gflops_per_watt : float or None
-    confidence, basis, note, origin : str
-        As of `ModelRow`.
     """
 
     kind: str
@@ -157,10 +172,33 @@ class Throughput:
     watts: float | None
     gain: float | None
     gflops_per_watt: float | None
-    confidence: str
-    basis: str
-    note: str
-    origin: str
+
+
+@dataclass(frozen=True)
+class Energy:
+    """What macsim's estimator says of one inference.
+
+    Attributes
+    ----------
+    chip : str
+        A table of `macsim.hardware`: the newest of `macsim.trends.recount.CHIPS` when the model was released.
+    devices : int
+        How many of them hold the weights.
+    dtype : str
+        What floats are taken as.
+    joules, low, high : float
+        Of all devices; 90 % lie between low and high.
+    """
+
+    chip: str
+    devices: int
+    dtype: str
+    joules: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{f'{self.devices} x ' if self.devices > 1 else ''}{self.chip}, {self.dtype}"
 
 
 @dataclass(frozen=True)
@@ -174,10 +212,8 @@ class Count:
     size : int
         Pixels of the input's side, or tokens.
     macs, parameters : int
-    gflops : float
-        2 x multiply-accumulates, in billions.
-    cause : str
-        Where the published value differs by more than 3 %: why, or ``"not explained"``.
+    energy : Energy or None
+        None where no chip of the tables is as old as the model.
     """
 
     name: str
@@ -186,7 +222,7 @@ class Count:
     size: int
     macs: int
     parameters: int
-    cause: str
+    energy: Energy | None
 
     @property
     def gflops(self) -> float:
@@ -261,6 +297,12 @@ COUNTS = {
     "size": Column(whole, required=True),
     "macs": Column(integer, required=True),
     "parameters": Column(integer, required=True),
+    "chip": Column(text, default=""),
+    "devices": Column(whole),
+    "dtype": Column(text, default=""),
+    "joules": Column(number),
+    "joules_low": Column(number),
+    "joules_high": Column(number),
 }
 CAUSES = {"model": Column(text, required=True), "cause": Column(text, required=True)}
 
@@ -340,9 +382,13 @@ def _throughput(row: dict[str, Any], origin: str) -> Throughput:
     )
 
 
-def _count(row: dict[str, Any], causes: Mapping[str, str]) -> Count:
-    values = (row["model"], row["domain"], row["architecture"], row["size"], row["macs"], row["parameters"])
-    return Count(*values, causes.get(row["model"], ""))
+def _count(row: dict[str, Any]) -> Count:
+    energy = None
+    if row["chip"]:
+        joules = (row["joules"], row["joules_low"], row["joules_high"])
+        energy = Energy(row["chip"], row["devices"], row["dtype"], *joules)
+    size, macs, parameters = row["size"], row["macs"], row["parameters"]
+    return Count(row["model"], row["domain"], row["architecture"], size, macs, parameters, energy)
 
 
 # data -----------------------------------------------------------------------------------------------------------------
@@ -360,6 +406,8 @@ class Data:
     chips : tuple of Chip
     throughputs : tuple of Throughput
     counts : tuple of Count
+    causes : mapping of str to str
+        By the model's name: why its count and a published value differ by more than 3 %, or why there is no count.
 
     Examples
     --------
@@ -373,6 +421,7 @@ class Data:
     chips: tuple[Chip, ...]
     throughputs: tuple[Throughput, ...]
     counts: tuple[Count, ...] = ()
+    causes: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, domain: str, confidence: Sequence[str] = ("high", "medium")) -> list[ModelRow]:
         """Return the models of a domain that are sure enough, by date."""
@@ -401,6 +450,15 @@ class Data:
     def count(self, name: str) -> Count | None:
         """Return what macsim counts for a model; None where its architecture has no definition here."""
         return next((count for count in self.counts if count.name == name), None)
+
+    def recounted(self, counts: Sequence[Count]) -> Data:
+        """Return these tables with other counts, which are the compute of the models after the study, too."""
+        gflops = {count.name: count.gflops for count in counts}
+        models = [
+            replace(row, gflops=gflops[row.name]) if row.is_counted and row.name in gflops else row
+            for row in self.models
+        ]
+        return replace(self, models=tuple(models), counts=tuple(counts))
 
     def extended(self, *, vision: Any = None, language: Any = None, chips: Any = None) -> Data:
         r"""Return these tables with a user's rows.
@@ -465,9 +523,20 @@ def _later_chips() -> list[Chip]:
             if precision and not peak.sparse and peak.rate.unit in TERA:
                 tera = peak.rate.typical * TERA[peak.rate.unit]
                 sure = max(peak.rate.confidence, power.confidence, key=CONFIDENCE.index)  # the less sure of the two
-                origin, kind = f"macsim.hardware:{table.name}", "Server"
-                values = (table.title, precision, kind, tera, power.typical, date, sure, peak.rate.source, "", origin)
-                found.append(Chip(*values))
+                found.append(
+                    Chip(
+                        name=table.title,
+                        precision=precision,
+                        kind="Server",
+                        tflops=tera,
+                        watts=power.typical,
+                        date=date,
+                        confidence=sure,
+                        basis=peak.rate.source,
+                        note="",
+                        origin=f"macsim.hardware:{table.name}",
+                    )
+                )
     return found
 
 
@@ -479,7 +548,7 @@ def load(*, later: bool = False, uncounted: bool = False) -> Data:
     later : bool
         With the models and chips after 2021; the models' compute is macsim's stored count.
     uncounted : bool
-        With the models after 2021 that have no stored count, too; their compute is 1.
+        With the models after 2021 that have no stored count, too; their compute is not a number.
 
     Returns
     -------
@@ -501,14 +570,14 @@ def load(*, later: bool = False, uncounted: bool = False) -> Data:
         return read_rows(io.StringIO(file.read_text(encoding="utf-8")), schema, name)
 
     causes = {row["model"]: row["cause"] for row, _ in rows("causes.csv", CAUSES)}
-    counts = {row["model"]: _count(row, causes) for row, _ in rows("counts.csv", COUNTS)}
+    counts = {row["model"]: _count(row) for row, _ in rows("counts.csv", COUNTS)}
     models = [_vision(*row) for row in rows("vision.csv", VISION)]
     models += [_language(*row) for row in rows("language.csv", LANGUAGE)]
     if later:
         for name, schema, make in (("vision_later.csv", VISION, _vision), ("language_later.csv", LANGUAGE, _language)):
             for row, origin in rows(name, optional(schema, "gflops")):
                 if uncounted or row["model"] in counts:
-                    gflops = counts[row["model"]].gflops if row["model"] in counts else 1.0
+                    gflops = counts[row["model"]].gflops if row["model"] in counts else math.nan
                     models.append(make({**row, "gflops": gflops}, origin))
     chips = [_chip(*row) for row in rows("chips.csv", CHIPS)]
     return Data(
@@ -516,4 +585,5 @@ def load(*, later: bool = False, uncounted: bool = False) -> Data:
         (*chips, *_later_chips()) if later else tuple(chips),
         tuple(_throughput(*row) for row in rows("throughput.csv", THROUGHPUT)),
         tuple(counts.values()),
+        causes,
     )
