@@ -1,5 +1,6 @@
 # Graphs that torch made: exported programs and fx graphs count as the modules that they come from, and as ONNX does.
 # Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+import gc
 import io
 import warnings
 from collections.abc import Callable
@@ -450,3 +451,17 @@ def test_flex_attention() -> None:
     assert (masked.macs, masked.trust) == (32 * pairs, "bound")
     with pytest.raises(macsim.TraceError, match=r"torch\.export\.export"):
         macsim.count(Flex(), q)
+
+
+def test_nothing_is_kept_of_a_graph() -> None:
+    """What a count holds goes with it, with nobody looking for cycles."""
+    from macsim.sources.torch_graphs import Walker
+
+    program, graph = exported(mlp(), (3, 6)), make_fx(mlp())(torch.randn(3, 6))
+    gc.disable()
+    try:
+        reports = [macsim.count(one) for one in (program, graph)]
+        assert not [one for one in gc.get_objects() if type(one) is Walker]
+    finally:
+        gc.enable()
+    assert reports[0].macs == reports[1].macs

@@ -7,13 +7,15 @@
 namespace macsim::bind {
 
 void bind_tape(py::module_& m) {
+  py::class_<Signature>(m, "Signature", "What a schema says of an operator's parameters.")
+      .def(py::init<const py::list&>(), py::arg("parameters"));
   py::class_<Plan>(m, "Plan", "How calls of one operator are read.")
       .def_readonly("known", &Plan::known, "A row answers to it.")
       .def_readonly("infers", &Plan::infers, "The row tells the results' shapes.");
   py::class_<Tape>(m, "Tape", "Calls of operators as they happen, counted as they come.")
       .def(py::init<const SharedRegistry&, const std::string&, const py::dict&>(), py::arg("rules"), py::arg("name"),
            py::arg("torch"))
-      .def("plan", &Tape::plan, py::arg("dialect"), py::arg("name"), py::arg("parameters"), py::arg("outputs"),
+      .def("plan", &Tape::plan, py::arg("dialect"), py::arg("name"), py::arg("signature"), py::arg("outputs"),
            py::arg("stores") = "all", py::return_value_policy::reference_internal,
            "How calls of an operator are to be read.")
       .def(
@@ -66,12 +68,17 @@ void bind_tape(py::module_& m) {
       .def("enter", &ModuleStates::enter, py::arg("modules"), py::arg("evaluate"), "Note what modules hold.")
       .def("leave", &ModuleStates::leave, py::arg("modules"),
            "Put back what they held, where no other count runs them.");
+  m.def("is_graph", &is_graph, py::arg("nodes"), py::arg("sort"),
+        "Whether nodes are calls of operators that say what their results are.");
   py::class_<GraphWalk>(m, "GraphWalk", "Records the plain calls of a graph of torch.fx.")
       .def(py::init<Tape&, const py::dict&>(), py::arg("tape"), py::arg("torch"), py::keep_alive<1, 2>())
       .def("stored", &GraphWalk::stored, py::arg("inputs"), py::arg("specs"), py::arg("kinds"), py::arg("state"),
            "Announce the tensors of an exported program's model.")
-      .def("walk", &GraphWalk::walk, py::arg("nodes"), py::arg("start"), py::arg("outer"), py::arg("announced"),
-           "Record nodes from ``start`` on; the position of the first that is no plain call.")
+      .def("walk", &GraphWalk::walk, py::arg("module"), py::arg("nodes"), py::arg("start"), py::arg("outer"),
+           py::arg("announced"), "Record nodes from ``start`` on; the position of the first that is no plain call.")
+      .def("attribute", &GraphWalk::attribute, py::arg("module"), py::arg("node"),
+           "Let a node stand for the tensor of a module's that it names; whether it is one.")
+      .def("tensor", &GraphWalk::tensor, py::arg("node"), "That tensor, or None.")
       .def("part", &GraphWalk::part, py::arg("to"), py::arg("node"), py::arg("number"),
            "Let a tensor be the value that is a part of a node's results.");
 }

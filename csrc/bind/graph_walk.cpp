@@ -19,9 +19,12 @@ PyObject* item(PyObject* dict, PyObject* name) {
   return found;
 }
 
-bool is_text(const py::object& text, const py::str& which) {
-  return text.ptr() == which.ptr() || PyUnicode_Compare(text.ptr(), which.ptr()) == 0;
+bool is_same(PyObject* a, PyObject* b) {
+  const bool same = a == b || PyUnicode_Compare(a, b) == 0;
+  if (!same && PyErr_Occurred() != nullptr) throw py::error_already_set();
+  return same;
 }
+bool is_text(const py::object& text, const py::str& which) { return is_same(text.ptr(), which.ptr()); }
 
 // Calls `act` on everything in tuples, lists and dicts, until it says no.
 template <class Do>
@@ -44,6 +47,47 @@ bool each(PyObject* one, const Do& act) {
 
 }  // namespace
 
+bool is_graph(const py::list& nodes, const py::object& sort) {
+  const py::str op("op"), target("target"), meta("meta"), val("val"), call("call_function");
+  std::unordered_map<PyObject*, py::object> sorts;
+  bool called = false;
+  for (const py::handle node : nodes) {
+    const py::object does = get(node.ptr(), op), what = get(node.ptr(), target);
+    const auto kind = py::cast<std::string_view>(does);
+    if (kind == "get_attr" || kind == "output") continue;
+    if (kind == "call_module" && py::isinstance<py::str>(what) && py::cast<std::string_view>(what) == "_guards_fn") {
+      continue;  // it only checks the inputs of a program that was exported
+    }
+    if ((kind != "call_function" && kind != "placeholder") || item(get(node.ptr(), meta).ptr(), val.ptr()) == nullptr) {
+      return false;
+    }
+    if (kind == "placeholder") continue;
+    const auto [at, added] = sorts.try_emplace(what.ptr());
+    if (added) at->second = sort(what);
+    if (at->second.ptr() == Py_False) return false;
+    called = called || at->second.ptr() == Py_True;
+  }
+  return called;
+}
+
+// What an exported program says of its inputs, which mostly stands in their order.
+class GraphWalk::Specs {
+ public:
+  Specs(const GraphWalk& walk, const py::list& specs) : walk_(walk), specs_(specs) {}
+  py::object of(const py::object& name, std::size_t at) const {
+    if (at < specs_.size() && name_of(specs_[at]).equal(name)) return specs_[at];
+    for (const py::handle spec : specs_) {
+      if (name_of(spec).equal(name)) return py::reinterpret_borrow<py::object>(spec);
+    }
+    return py::none();
+  }
+
+ private:
+  py::object name_of(py::handle spec) const { return get(get(spec.ptr(), walk_.arg_name_).ptr(), walk_.name_name_); }
+  const GraphWalk& walk_;
+  const py::list& specs_;
+};
+
 // Where the elements of a tensor are, or the tensor itself.
 std::size_t GraphWalk::place_of(PyObject* tensor) const {
   const auto address = py::reinterpret_steal<py::object>(PyObject_CallMethodNoArgs(tensor, data_ptr_name_.ptr()));
@@ -57,21 +101,22 @@ std::size_t GraphWalk::place_of(PyObject* tensor) const {
 
 py::tuple GraphWalk::stored(const py::list& inputs, const py::list& specs, const py::list& kinds,
                             const py::dict& state) {
-  py::dict spec_of;
-  for (const py::handle spec : specs) spec_of[get(get(spec.ptr(), arg_name_).ptr(), name_name_)] = spec;
-  py::list others;
+  const Specs said(*this, specs);
+  py::list others, of_others;
   std::unordered_map<std::string_view, std::int64_t> parameters;
   std::unordered_multimap<std::size_t, PyObject*> placed;
+  std::size_t at = 0;
   for (const py::handle node : inputs) {
-    PyObject* spec = item(spec_of.ptr(), get(node.ptr(), name_name_).ptr());
+    const py::object spec = said.of(get(node.ptr(), name_name_), at++);
     PyObject* val = item(get(node.ptr(), meta_name_).ptr(), val_name_.ptr());
-    const py::object kind = spec == nullptr ? py::none() : get(spec, kind_name_);
+    const py::object kind = spec.is_none() ? py::none() : get(spec.ptr(), kind_name_);
     const auto number = std::find_if(kinds.begin(), kinds.end(), [&](py::handle one) { return one.is(kind); });
     if (number == kinds.end() || val == nullptr || !is_tensor(val)) {
       others.append(node);
+      of_others.append(kind);
       continue;
     }
-    const py::object name = get(spec, target_name_), self = py::reinterpret_borrow<py::object>(node);
+    const py::object name = get(spec.ptr(), target_name_), self = py::reinterpret_borrow<py::object>(node);
     PyObject* held = item(state.ptr(), name.ptr());
     const std::size_t place = held == nullptr ? 0 : place_of(held);
     const auto [from, to] = placed.equal_range(place);
@@ -82,20 +127,22 @@ py::tuple GraphWalk::stored(const py::list& inputs, const py::list& specs, const
     }
     const bool buffer = number != kinds.begin();
     const bool frozen = buffer || (held != nullptr && !tape_.is_trained(held));
-    const std::int64_t elements = tape_.stored_node(self, val, py::cast<std::string_view>(name), buffer, frozen);
+    PyObject* like = held != nullptr && is_tensor(held) ? held : val;  // what stands for it is slow to say its shape
+    const std::int64_t elements = tape_.stored_node(self, like, py::cast<std::string_view>(name), buffer, frozen);
     if (held != nullptr) placed.emplace(place, node.ptr());
     if (!buffer) parameters[*tape_.owner(node.ptr())] += elements;
   }
   py::dict elements;
   for (const auto& [path, own] : parameters) elements[py::str(path.data(), path.size())] = own;
-  return py::make_tuple(std::move(elements), std::move(others));
+  return py::make_tuple(std::move(elements), std::move(others), std::move(of_others));
 }
 
-std::size_t GraphWalk::walk(const py::list& nodes, std::size_t from, const std::string& outer, bool announced) {
-  const Outer around{outer, tape_.scope(outer)};
+std::size_t GraphWalk::walk(const py::object& module, const py::list& nodes, std::size_t from, const std::string& outer,
+                            bool announced) {
+  const Outer around{module, outer, tape_.scope(outer), announced};
   const auto count = static_cast<std::size_t>(PyList_GET_SIZE(nodes.ptr()));
   for (; from < count; ++from) {
-    if (!step(PyList_GET_ITEM(nodes.ptr(), static_cast<Py_ssize_t>(from)), around, announced)) break;
+    if (!step(PyList_GET_ITEM(nodes.ptr(), static_cast<Py_ssize_t>(from)), around)) break;
   }
   return from;
 }
@@ -119,13 +166,10 @@ const GraphWalk::Reading& GraphWalk::reading(const py::object& target) {
   return at->second;
 }
 
-// Whether all nodes among arguments are tensors that are known; notes whether one is the model's.
-bool GraphWalk::known(PyObject* one, bool& stored) const {
+// Whether all nodes among arguments are tensors that are known.
+bool GraphWalk::known(PyObject* one) const {
   return each(one, [&](PyObject* argument) {
-    if (reinterpret_cast<PyObject*>(Py_TYPE(argument)) != node_.ptr()) return true;
-    if (!tape_.is_known(argument)) return false;
-    stored = stored || tape_.is_stored(argument);
-    return true;
+    return reinterpret_cast<PyObject*>(Py_TYPE(argument)) != node_.ptr() || tape_.is_known(argument);
   });
 }
 
@@ -138,36 +182,106 @@ void GraphWalk::owners(PyObject* one, std::vector<std::string_view>& found) cons
 }
 
 // Where torch forgot the modules around a call, it is of the one whose own tensors it reads.
-std::uint32_t GraphWalk::scope(PyObject* meta, bool stored, PyObject* args, const Outer& outer) {
+std::uint32_t GraphWalk::scope(PyObject* meta, PyObject* args, const Outer& outer) {
   PyObject* stack = item(meta, stack_name_.ptr());
-  if (stack == nullptr || !PyDict_Check(stack) || PyDict_GET_SIZE(stack) == 0) {
-    if (!stored) return outer.number;
-    std::vector<std::string_view> found;
-    owners(args, found);
-    const bool inside = found.size() == 1 && (outer.path.empty() || found.front().starts_with(outer.path + "."));
-    return inside ? tape_.scope(std::string(found.front())) : outer.number;
+  if (stack != nullptr && PyDict_Check(stack) && PyDict_GET_SIZE(stack) != 0) return scope_of_stack(stack, outer);
+  std::vector<std::string_view> found;
+  owners(args, found);
+  const bool inside = found.size() == 1 && (outer.path.empty() || found.front().starts_with(outer.path + "."));
+  return inside ? tape_.scope(std::string(found.front())) : outer.number;
+}
+
+// Whether the same modules are around as around the call before: so they are for most.
+bool GraphWalk::is_latest(PyObject* stack) const {
+  if (static_cast<std::size_t>(PyDict_GET_SIZE(stack)) != latest_.size()) return false;
+  Py_ssize_t at = 0;
+  PyObject *key = nullptr, *value = nullptr;
+  for (std::size_t i = 0; PyDict_Next(stack, &at, &key, &value) != 0; ++i) {
+    if (key != latest_[i] && !is_same(key, latest_[i])) return false;
   }
+  return true;
+}
+
+std::uint32_t GraphWalk::scope_of_stack(PyObject* stack, const Outer& outer) {
+  if (latest_scope_ != kNone && is_latest(stack)) return latest_scope_;
+  latest_.clear();
+  latest_scope_ = kNone;
   PyObject* path = nullptr;
   Py_ssize_t at = 0;
   PyObject *key = nullptr, *value = nullptr;
   while (PyDict_Next(stack, &at, &key, &value) != 0) {
     PyObject* seen = item(paths_.ptr(), key);
-    if (seen == nullptr) {
-      paths_[py::handle(key)] = enter_(py::handle(key), py::handle(value));
-      seen = item(paths_.ptr(), key);
-    }
+    if (seen == nullptr) seen = enter(key, value);
     if (seen != Py_None) path = seen;
+    latest_.push_back(key);
   }
   if (path == nullptr) return outer.number;
   const auto [number, added] = numbers_.try_emplace(path, 0);
   if (added) number->second = tape_.scope(py::cast<std::string>(py::handle(path)));
-  return number->second;
+  return latest_scope_ = number->second;
 }
 
-bool GraphWalk::step(PyObject* node, const Outer& outer, bool announced) {
+// Notes a call of a module, and gives its path; None: that is no module.
+PyObject* GraphWalk::enter(PyObject* key, PyObject* said) {
+  py::object path = py::none();
+  const py::handle what(said);
+  if (!py::cast<std::string_view>(py::handle(key)).starts_with("_empty_nn_module_stack")) {
+    path = path_of_(what[py::int_(0)]);
+    if (!modules_.contains(path)) modules_[path] = called_();
+    const py::object called = modules_[path];
+    if (py::len(get(called.ptr(), kind_name_)) == 0) called.attr(kind_name_) = class_name_(what[py::int_(1)]);
+    const auto calls = py::cast<std::int64_t>(get(called.ptr(), calls_name_));
+    if (calls == 0 || py::len(path) != 0) called.attr(calls_name_) = calls + 1;  // the whole model is called once
+  }
+  paths_[py::handle(key)] = path;
+  return path.ptr();
+}
+
+bool GraphWalk::step(PyObject* node, const Outer& outer) {
   const py::object op = get(node, op_name_);
   if (is_text(op, call_function_)) return call(node, outer);
-  return is_text(op, placeholder_) && announced;
+  if (is_text(op, get_attr_)) return attribute(outer.module, py::reinterpret_borrow<py::object>(node));
+  return is_text(op, placeholder_) && outer.announced;
+}
+
+// What a dotted path leads to. What torch keeps in a module is found there, which is quicker than to ask the module.
+py::object GraphWalk::found(const py::object& module, std::string_view path) {
+  const std::size_t dot = path.rfind('.');
+  py::object owner = module;
+  if (dot != std::string_view::npos) {
+    const auto [at, added] = inside_.try_emplace({module.ptr(), std::string(path.substr(0, dot))});
+    if (added) at->second = found(module, at->first.second);
+    owner = at->second;
+  }
+  const py::str name = text(path.substr(dot + 1));  // npos + 1 is 0
+  const auto held = py::reinterpret_steal<py::object>(PyObject_GetAttr(owner.ptr(), dict_name_.ptr()));
+  if (!held) PyErr_Clear();
+  for (const py::str* kind : {&parameters_name_, &buffers_name_, &modules_name_}) {
+    PyObject* those = held && PyDict_Check(held.ptr()) ? item(held.ptr(), kind->ptr()) : nullptr;
+    PyObject* found = those != nullptr && PyDict_Check(those) ? item(those, name.ptr()) : nullptr;
+    if (found != nullptr) return py::reinterpret_borrow<py::object>(found);
+  }
+  return get(owner.ptr(), name);
+}
+
+bool GraphWalk::attribute(const py::object& module, const py::object& node) {
+  const py::object target = get(node.ptr(), target_name_);
+  const auto path = py::cast<std::string_view>(target);
+  const py::object tensor = found(module, path);
+  if (!is_tensor(tensor.ptr())) return false;
+  attributes_[node.ptr()] = tensor;
+  const auto [at, added] = first_.try_emplace(tensor.ptr(), node);
+  if (added) {
+    (void)tape_.stored_node(node, tensor.ptr(), path, !py::isinstance(tensor, parameter_), false);
+  } else {
+    tape_.same(node, at->second);
+  }
+  return true;
+}
+
+py::object GraphWalk::tensor(const py::object& node) const {
+  const auto at = attributes_.find(node.ptr());
+  return at == attributes_.end() ? py::none() : at->second;
 }
 
 // A part of what a call gave that went straight to the tape.
@@ -199,27 +313,26 @@ bool GraphWalk::call(PyObject* node, const Outer& outer) {
   const bool several = PyTuple_Check(val) || PyList_Check(val);
   if (several ? how.in_place : !is_tensor(val)) return false;
   const py::object args = get(node, args_name_), kwargs = get(node, kwargs_name_);
-  bool stored = false;
   if (!PyTuple_Check(args.ptr()) || !PyDict_Check(kwargs.ptr())) return false;
-  if (!known(args.ptr(), stored) || !known(kwargs.ptr(), stored)) return false;
+  if (!known(args.ptr()) || !known(kwargs.ptr())) return false;
   if (how.in_place && (PyTuple_GET_SIZE(args.ptr()) == 0 ||
                        reinterpret_cast<PyObject*>(Py_TYPE(PyTuple_GET_ITEM(args.ptr(), 0))) != node_.ptr())) {
     return false;
   }
-  const std::uint32_t where = scope(meta.ptr(), stored, args.ptr(), outer);
+  const std::uint32_t where = scope(meta.ptr(), args.ptr(), outer);
   const auto given = py::reinterpret_borrow<py::tuple>(args);
   auto self = py::reinterpret_borrow<py::object>(node);
   if (how.in_place) {
     tape_.quick_in_place(*how.plan, self, given, kwargs, where);
     return true;
   }
-  std::vector<PyObject*> tensors;
-  if (!several) tensors.push_back(val);
+  vals_.clear();
+  if (!several) vals_.push_back(val);
   const Py_ssize_t count = several ? PySequence_Fast_GET_SIZE(val) : 0;
   for (Py_ssize_t i = 0; i < count; ++i) {
-    if (is_tensor(PySequence_Fast_GET_ITEM(val, i))) tensors.push_back(PySequence_Fast_GET_ITEM(val, i));
+    if (is_tensor(PySequence_Fast_GET_ITEM(val, i))) vals_.push_back(PySequence_Fast_GET_ITEM(val, i));
   }
-  ValueId id = tape_.quick(*how.plan, given, kwargs, where, tensors);
+  ValueId id = tape_.quick(*how.plan, given, kwargs, where, vals_);
   if (!several) {
     tape_.name(std::move(self), id);
     return true;

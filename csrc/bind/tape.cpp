@@ -22,8 +22,24 @@ void each_item(const py::object& mapping, const Do& act) {
 
 }  // namespace
 
-const Plan* Tape::plan(const std::string& dialect, const std::string& name, const py::list& parameters,
-                       std::size_t outputs, const std::string& stores) {
+Signature::Signature(const py::list& from) {
+  parameters.reserve(from.size());
+  for (const py::handle one : from) {
+    Parameter& p = parameters.emplace_back();
+    p.name = one[py::int_(0)].cast<py::str>();
+    const auto use = one[py::int_(1)].cast<std::string_view>();
+    p.use = use == "tensor"    ? Use::tensor
+            : use == "tensors" ? Use::tensors
+            : use == "nothing" ? Use::nothing
+            : use == "sizes"   ? Use::host
+                               : Use::value;
+    if (p.use == Use::tensors) ++lists;
+    p.otherwise = one[py::int_(2)].cast<py::object>();
+  }
+}
+
+const Plan* Tape::plan(std::string_view dialect, std::string_view name, const Signature& signature, std::size_t outputs,
+                       std::string_view stores) {
   Plan& plan = plans_.emplace_back();
   plan.stores = stores == "same" ? Stores::same : stores == "some" ? Stores::some : Stores::all;
   plan.op = builder_.op(dialect, name);
@@ -33,21 +49,11 @@ const Plan* Tape::plan(const std::string& dialect, const std::string& name, cons
   // A row made for another dialect does not know the arguments: its spelling here must bring a shape rule.
   plan.infers = match != nullptr && outputs != 0 && match->binding != nullptr &&
                 (match->binding->infer || (dialect != "aten" && match->rule->infer));
-  std::size_t lists = 0;
-  for (const py::handle one : parameters) lists += one[py::int_(1)].cast<std::string>() == "tensors" ? 1U : 0U;
-  for (const py::handle one : parameters) {
-    Parameter& p = plan.parameters.emplace_back();
-    p.name = one[py::int_(0)].cast<py::str>();
-    p.otherwise = one[py::int_(2)].cast<py::object>();
-    const auto use = one[py::int_(1)].cast<std::string>();
-    const std::string ours = canonical(match, p.name.cast<std::string>());
-    p.canonical = builder_.keep(ours);
-    p.use = use == "tensor"                          ? Use::tensor
-            : use == "tensors"                       ? Use::tensors
-            : use == "nothing"                       ? Use::nothing
-            : use == "sizes" && is_host(match, ours) ? Use::host
-                                                     : Use::value;
-    if (p.use == Use::tensors && lists > 1) p.count = builder_.keep(ours + ".count");
+  plan.parameters = signature.parameters;
+  for (Parameter& p : plan.parameters) {
+    p.canonical = builder_.keep(canonical(match, py::cast<std::string_view>(p.name)));
+    if (p.use == Use::host && !is_host(match, p.canonical)) p.use = Use::value;
+    if (p.use == Use::tensors && signature.lists > 1) p.count = builder_.keep(std::string(p.canonical) + ".count");
   }
   return &plan;
 }
@@ -146,16 +152,18 @@ Report Tape::finish(const py::object& results) {
   return builder_.finish(outputs);
 }
 
-std::string Tape::canonical(const Match* match, const std::string& name) {
+std::string_view Tape::canonical(const Match* match, std::string_view name) {
   if (match == nullptr || match->binding == nullptr) return name;
-  const std::string renames = " " + match->binding->attrs + " ";
-  const std::size_t at = renames.find(" " + name + "=");
-  if (at == std::string::npos) return name;
-  const std::size_t from = at + name.size() + 2;
-  return renames.substr(from, renames.find(' ', from) - from);
+  const std::string_view renames = match->binding->attrs;  // "dim=axis keepdim=keepdims"
+  for (std::size_t at = renames.find(name); at != std::string_view::npos; at = renames.find(name, at + 1)) {
+    const std::size_t from = at + name.size() + 1;
+    if ((at != 0 && renames[at - 1] != ' ') || from > renames.size() || renames[from - 1] != '=') continue;
+    return renames.substr(from, renames.find(' ', from) - from);
+  }
+  return name;
 }
 
-bool Tape::is_host(const Match* match, const std::string& name) {
+bool Tape::is_host(const Match* match, std::string_view name) {
   if (match == nullptr) return false;
   for (std::size_t i = 0; i < match->names.size(); ++i) {
     if (match->host[i] && match->names[i] == name) return true;
@@ -270,14 +278,15 @@ Tape::Read Tape::fill(const Plan& plan, const py::tuple& args, const py::object&
   // Whatever raises while arguments are read comes before the call is started.
   values_.clear();
   constants_.clear();
+  met_.clear();
   bool any_known = false, any_unknown = false, any_first = false;
   const auto meet = [&](PyObject* tensor) {
     if (follow && !ids_.contains(tensor)) {
       any_first = true;
       return;
     }
-    (void)id_of(tensor);
-    (known_.contains(tensor) ? any_known : any_unknown) = true;
+    met_.push_back(id_of(tensor));
+    (!known_.empty() && known_.contains(tensor) ? any_known : any_unknown) = true;
   };
   for (std::size_t i = 0; i < plan.parameters.size(); ++i) {
     const Parameter& p = plan.parameters[i];
@@ -300,14 +309,14 @@ Tape::Read Tape::fill(const Plan& plan, const py::tuple& args, const py::object&
   if (any_first) return Read::first_met;
   if (follow && any_known && !any_unknown) return Read::all_known;
   builder_.start(plan.op, scope);
-  std::size_t constant = 0;
+  std::size_t constant = 0, met = 0;
   for (std::size_t i = 0; i < plan.parameters.size(); ++i) {
     const Parameter& p = plan.parameters[i];
     PyObject* value = values_[i];
     switch (p.use) {
       case Use::tensor:
         if (is_tensor(value)) {
-          builder_.add(id_of(value));
+          builder_.add(met_[met++]);
         } else {
           builder_.add(kNone);
           attribute(p, value);
@@ -317,7 +326,7 @@ Tape::Read Tape::fill(const Plan& plan, const py::tuple& args, const py::object&
         std::int64_t count = 0;
         if (value != Py_None) {
           for (const py::handle one : py::handle(value)) {
-            builder_.add(is_tensor(one.ptr()) ? id_of(one.ptr()) : kNone);
+            builder_.add(is_tensor(one.ptr()) ? met_[met++] : kNone);
             ++count;
           }
         }

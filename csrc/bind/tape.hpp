@@ -35,6 +35,14 @@ struct Parameter {
   py::object otherwise;
 };
 
+/// What a schema says of an operator's parameters: the same on every tape, which gives them the row's names.
+struct Signature {
+  /// `from`: (name, use, default) of each.
+  explicit Signature(const py::list& from);
+  std::vector<Parameter> parameters;
+  std::size_t lists = 0;  ///< of tensors
+};
+
 /// Which elements of an operator's result are stored, when a sparse tensor goes in.
 enum class Stores : std::uint8_t { all, same, some };
 
@@ -91,10 +99,9 @@ class Tape {
   Tape(const SharedRegistry& rules, const std::string& name, const py::dict& torch)
       : builder_(rules.get(), name), torch_(torch), nonzeros_(builder_.keep("nonzeros")) {}
 
-  /// `parameters`: (name, use, default) of each; names change as the row's spelling says. `stores`: "all", "same",
-  /// "some".
-  const Plan* plan(const std::string& dialect, const std::string& name, const py::list& parameters, std::size_t outputs,
-                   const std::string& stores);
+  /// Names of parameters change as the row's spelling says. `stores`: "all", "same", "some".
+  const Plan* plan(std::string_view dialect, std::string_view name, const Signature& signature, std::size_t outputs,
+                   std::string_view stores);
 
   /// Records a call whose results the row can tell; they, or None. `follow`: None also when a tensor is met for the
   /// first time, and NotImplemented when the contents of all are known: nothing is recorded.
@@ -210,12 +217,12 @@ class Tape {
   Report finish(const py::object& results);
 
  private:
-  static std::string canonical(const Match* match, const std::string& name);
-  static bool is_host(const Match* match, const std::string& name);
+  static std::string_view canonical(const Match* match, std::string_view name);
+  static bool is_host(const Match* match, std::string_view name);
 
   bool is_tensor(PyObject* one) const {
-    return PyObject_TypeCheck(one, reinterpret_cast<PyTypeObject*>(torch_.tensor.ptr())) != 0 ||
-           reinterpret_cast<PyObject*>(Py_TYPE(one)) == torch_.node.ptr();
+    return reinterpret_cast<PyObject*>(Py_TYPE(one)) == torch_.node.ptr() ||
+           PyObject_TypeCheck(one, reinterpret_cast<PyTypeObject*>(torch_.tensor.ptr())) != 0;
   }
   void collect(const py::object& from, std::vector<py::object>& out) const;
 
@@ -283,7 +290,7 @@ class Tape {
   std::unordered_set<PyObject*> known_;                   ///< tensors whose contents are known
   std::unordered_map<ValueId, std::string_view> stored_;  ///< tensors of the model: the path of the module of each
   std::vector<PyObject*> values_;                         // of the call that is read
-  std::vector<ValueId> constants_;
+  std::vector<ValueId> constants_, met_;
   std::vector<std::int64_t> integers_;
   std::vector<double> reals_;
 };

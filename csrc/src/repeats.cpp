@@ -72,7 +72,7 @@ bool Walk::is_like(const Repeat& known) const {
   const Node& node = *here_.node;
   const std::vector<Type>& types = frame().types;
   if (known.node.inputs != node.inputs || known.node.outputs != node.outputs || known.node.attrs != node.attrs ||
-      known.sources != sources_) {
+      known.typed != here_.typed || known.sources != sources_) {
     return false;
   }
   for (std::size_t i = 0; i < node.inputs; ++i) {
@@ -80,6 +80,7 @@ bool Walk::is_like(const Repeat& known) const {
   }
   for (std::size_t i = node.inputs; i < known.types.size(); ++i) {
     if ((here_.edges[i] == kNone) == known.types[i].ranked) return false;  // an output that nobody named
+    if (here_.typed && !same_type(known.types[i], types[here_.edges[i]])) return false;
   }
   for (std::uint32_t i = 0; i < node.attrs; ++i) {
     if (!same_attr(*model_, model_->attrs[known.node.first_attr + i], model_->attrs[node.first_attr + i])) return false;
@@ -101,7 +102,7 @@ bool Walk::repeat() {
   }
   ++repeats.hits;
   Frame& in = frame();
-  for (std::size_t i = node.inputs; i < found->types.size(); ++i) {
+  for (std::size_t i = node.inputs; i < found->types.size() && !here_.typed; ++i) {
     if (here_.edges[i] != kNone) in.types[here_.edges[i]] = found->types[i];
   }
   merge_claims();
@@ -117,7 +118,7 @@ void Walk::remember() {
   const Node& node = *here_.node;
   const Frame& in = frame();
   if (row_.trust == Trust::unknown || here_.refused || here_.missed) return;
-  Repeat known{node, sources_, {}, row_};
+  Repeat known{node, sources_, here_.typed, {}, row_};
   known.types.reserve(std::size_t{node.inputs} + node.outputs);
   for (std::size_t i = 0; i < std::size_t{node.inputs} + node.outputs; ++i) {
     const ValueId id = here_.edges[i];

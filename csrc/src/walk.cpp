@@ -158,7 +158,8 @@ void Walk::step(std::uint32_t frame, NodeId id, bool typed) {
   go_to(frame, id);
   const Op& op = model_->ops[here_.node->op];
   if (here_.match == nullptr) return op.function != kNone ? expand(op) : unknown_op();
-  here_.single = typed || !may_repeat();
+  here_.typed = typed;
+  here_.single = !may_repeat();
   if (!here_.single && repeat()) return;
   if (lacks_inputs()) {
     remark(Code::bad_inputs, "it has no inputs, and its operator takes some");

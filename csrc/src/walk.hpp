@@ -65,6 +65,7 @@ struct Repeat {
   using Sources = std::array<std::uint8_t, 16>;
   Node node;
   Sources sources;
+  bool typed;               ///< its source said what its outputs are
   std::vector<Type> types;  ///< of its inputs, then of its outputs
   Row row;
 };
@@ -148,6 +149,7 @@ struct Place {
   bool told = false;     ///< a remark says why its work is unknown
   bool fresh = false;    ///< a rule made a symbol
   bool cut = false;      ///< a body of its was not run: the limits are reached
+  bool typed = false;    ///< its outputs' types are there already
   bool single = false;   ///< its results hang on more than its inputs' types and attributes, or are not only types
 };
 

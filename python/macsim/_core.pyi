@@ -2,7 +2,7 @@
 # Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 """The C++ core of macsim."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, Self, SupportsIndex, TypeAlias, final
 
 from numpy import bool_, float64, int64, uint32
@@ -374,6 +374,11 @@ class Unbound:
         """What it stands for."""
 
 @final
+class Signature:
+    """What a schema says of an operator's parameters: the name, the use and the default of each."""
+
+    def __init__(self, parameters: list[tuple[str, str, Any]]) -> None: ...
+
 class Plan:
     """How calls of one operator are read."""
 
@@ -393,9 +398,9 @@ class Tape:
 
     def __init__(self, rules: RuleTable, name: str, torch: dict[str, Any]) -> None: ...
     def plan(
-        self, dialect: str, name: str, parameters: list[tuple[str, str, Any]], outputs: int, stores: str = "all"
+        self, dialect: str, name: str, signature: Signature, outputs: int, stores: str = "all"
     ) -> Plan:
-        """Return how calls of an operator are to be read; a parameter is its name, its use and its default.
+        """Return how calls of an operator are to be read.
 
         Of a sparse tensor the result ``stores`` "all" elements, the "same" ones, or "some" that depend on data.
         """
@@ -462,29 +467,40 @@ class ModuleStates:
     def leave(self, modules: list[Any]) -> None:
         """Where no other count runs them, put back what they held."""
 
+def is_graph(nodes: list[Any], sort: Callable[[Any], bool | None]) -> bool:
+    """Whether nodes are operators' calls, and what goes with these, and say what their results are.
+
+    Of a target, ``sort`` tells: True, it is an operator; False, such calls are yet to be made of it; None, neither.
+    """
+
 class GraphWalk:
     """Records the plain calls of a graph of torch.fx: of operators with a row, on known tensors, that make tensors.
 
     ``torch`` says what is in graphs: ``reading(target)`` gives the plan of an operator whose calls may be plain, and
     whether they change their first argument, or None; ``paths`` has the paths of modules by the names of their calls,
-    and ``enter(name, said)`` gives that of another; the classes ``tensor`` and ``node``; ``getitem``; ``args`` and
+    ``modules`` what is known of them by path, objects of the class ``called``; ``path_of`` and ``class_name`` read what
+    a node's stack says of a module; the classes ``tensor``, ``parameter`` and ``node``; ``getitem``; ``args`` and
     ``kwargs``, the names of a node's attributes that hold its arguments.
     """
 
     def __init__(self, tape: Tape, torch: dict[str, Any]) -> None: ...
     def stored(
         self, inputs: list[Any], specs: list[Any], kinds: list[Any], state: dict[str, Any]
-    ) -> tuple[dict[str, int], list[Any]]:
+    ) -> tuple[dict[str, int], list[Any], list[Any]]:
         """Announce the tensors of an exported program's model, by what it says of its placeholders.
 
         Of ``kinds``, which are tensors, the first is that of parameters; ``state`` are the tensors by name. Returns the
-        number of elements of parameters by the path of their module, and the other placeholders.
+        number of elements of parameters by the path of their module, the other placeholders, and the kind of each.
         """
-    def walk(self, nodes: list[Any], start: int, outer: str, announced: bool) -> int:
-        """Record nodes from ``start`` on, and return the position of the first that is no plain call.
+    def walk(self, module: Any, nodes: list[Any], start: int, outer: str, announced: bool) -> int:
+        """Record nodes of a module's graph from ``start`` on; the position of the first that is no plain call.
 
         The graph's inputs are passed over when they are ``announced``.
         """
+    def attribute(self, module: Any, node: Any) -> bool:
+        """Let a node stand for the tensor of a module's that it names; False when it names something else."""
+    def tensor(self, node: Any) -> Any:
+        """Return that tensor, or None."""
     def part(self, to: Any, node: Any, number: int) -> None:
         """Let a tensor be the value that is a part of a node's results."""
 

@@ -29,10 +29,17 @@ def _registered(registry: Registry) -> dict[str, Callable[..., Any]]:
     counter = sys.modules.get("torch.utils.flop_counter")
     found = {}
     for operator, formula in dict(getattr(counter, "flop_registry", {})).items():
+        if id(operator) in _ATEN:
+            continue
         name = getattr(operator, "_qualified_op_name", None)
-        if isinstance(name, str) and not name.startswith("aten::") and registry.find(name) is None:
+        if isinstance(name, str) and name.startswith("aten::"):
+            _ATEN[id(operator)] = operator
+        elif isinstance(name, str) and registry.find(name) is None:
             found[name] = formula
     return found
+
+
+_ATEN: dict[int, Any] = {}  # torch's own operators that have formulas, by identity: to hash one is work
 
 
 class _FormulaTape(_core.Tape):
@@ -42,24 +49,33 @@ class _FormulaTape(_core.Tape):
         self, registry: Registry, name: str, facts: dict[str, Any], formulas: dict[str, Callable[..., Any]]
     ) -> None:
         extended = registry.copy()
+        self._latest = latest = _Latest(facts)
         for operator, formula in formulas.items():
-            extended.op(operator, slots="xs...")(self._rule(formula))
+            extended.op(operator, slots="xs...")(latest.rule(formula))
         super().__init__(extended.table, name, facts)
-        self._tensor, self._expr_of = (facts["tensor"], torch.Tensor), facts["expr_of"]
-        self._pending: tuple[Any, Any, Any] = ((), {}, None)
 
     def record(self, plan: Any, args: Any, kwargs: Any, scope: int, results: Any) -> None:
-        self._pending = (args, kwargs, results)
+        self._latest.call = (args, kwargs, results)
         super().record(plan, args, kwargs, scope, results)
 
-    def _rule(self, formula: Callable[..., Any]) -> type:
+
+class _Latest:
+    """The latest call of a tape, which holds the rules that ask it: so it does not know the tape."""
+
+    def __init__(self, facts: dict[str, Any]) -> None:
+        self._tensor, self._expr_of = (facts["tensor"], torch.Tensor), facts["expr_of"]
+        self.call: tuple[Any, Any, Any] = ((), {}, None)
+
+    def rule(self, formula: Callable[..., Any]) -> type:
+        """Return the row of an operator whose work a formula tells."""
+
         def cost(call: _core.Call) -> _core.Cost:
             return _core.Cost(mac=self._flops(formula) // 2, trust="estimate", because=FROM)
 
         return type("Formula", (), {"__doc__": FROM, "infer": None, "cost": staticmethod(cost)})
 
     def _flops(self, formula: Callable[..., Any]) -> Any:
-        args, kwargs, results = self._pending
+        args, kwargs, results = self.call
         plain: Callable[..., Any] | None = getattr(formula, "__wrapped__", None)
         if plain is None:  # registered with get_raw=True: it takes tensors
             flops = formula(*args, **kwargs, out_val=results)

@@ -106,6 +106,8 @@ def name_of(model: Any) -> str:
         name = type(model).__name__
         return name if name.isidentifier() else "graph"
     for node in model.graph.nodes:
+        if node.op == "placeholder":
+            continue
         for key, (where, kind) in (node.meta.get("nn_module_stack") or {}).items():
             if not key.startswith("_empty_nn_module_stack") and not path_of(where):
                 return class_name(kind)
@@ -119,10 +121,10 @@ def name_of(model: Any) -> str:
 STORED = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
 
 
-def user_inputs(exported: torch.export.ExportedProgram, nodes: list[fx.Node]) -> dict[str, Any]:
-    """Return what an exported program says of its inputs, by name."""
-    names = {one.arg.name for one in exported.graph_signature.input_specs if one.kind is InputKind.USER_INPUT}
-    return {node.name: node.meta.get("val") for node in nodes if node.name in names}
+def user_inputs(nodes: list[fx.Node], kinds: list[Any]) -> dict[str, Any]:
+    """Return what an exported program says of its inputs, by name; of placeholders that are of these kinds."""
+    given = zip(nodes, kinds, strict=True)
+    return {node.name: node.meta.get("val") for node, kind in given if kind is InputKind.USER_INPUT}
 
 
 def named(nodes: list[fx.Node]) -> dict[str, Any]:
@@ -140,7 +142,10 @@ def user_results(exported: torch.export.ExportedProgram, results: Any) -> list[A
 def elements_of(module: torch.nn.Module) -> dict[str, int]:
     """Return how many elements the parameters of a graph's modules have, by the paths of these; each counts once."""
     found: dict[str, int] = {}
-    for name, one in module.named_parameters():
-        path = name.rpartition(".")[0]
-        found[path] = found.get(path, 0) + one.numel()
+    seen: set[int] = set()
+    for path, inner in module.named_modules():
+        for one in inner._parameters.values():
+            if one is not None and id(one) not in seen:
+                seen.add(id(one))
+                found[path] = found.get(path, 0) + one.numel()
     return found

@@ -7,6 +7,7 @@ from __future__ import annotations
 import operator as python_operators
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -46,17 +47,7 @@ def is_graph(model: Any) -> bool:
         return True
     if not isinstance(model, fx.GraphModule):
         return False
-    called = False
-    for node in model.graph.nodes:
-        if node.op in ("get_attr", "output") or _is_guard(node):
-            continue
-        if node.op not in ("call_function", "placeholder") or "val" not in node.meta:
-            return False
-        if isinstance(node.target, OpOverload):
-            called = True
-        elif node.op == "call_function" and _is_torch_function(node.target):
-            return False
-    return called
+    return _core.is_graph(list(model.graph.nodes), _sort)
 
 
 def _is_guard(node: fx.Node) -> bool:
@@ -64,12 +55,14 @@ def _is_guard(node: fx.Node) -> bool:
     return bool(node.op == "call_module" and node.target == "_guards_fn")
 
 
-def _is_torch_function(target: Any) -> bool:
-    """Whether it is something like `torch.nn.functional.relu`, of which ATen calls are yet to be made."""
-    if isinstance(target, OpOverload | HigherOrderOperator):
-        return False
-    module = getattr(target, "__module__", None) or ""
-    return str(module).partition(".")[0] == "torch" and not str(getattr(target, "__name__", "")).startswith("sym_")
+def _sort(target: Any) -> bool | None:
+    """Whether it is an ATen call, or something like `torch.nn.functional.relu`, of which these are yet to be made."""
+    if isinstance(target, OpOverload):
+        return True
+    if isinstance(target, HigherOrderOperator):
+        return None
+    module = str(getattr(target, "__module__", None) or "").partition(".")[0]
+    return False if module == "torch" and not str(getattr(target, "__name__", "")).startswith("sym_") else None
 
 
 def walk(
@@ -86,11 +79,13 @@ def walk(
     nodes = [node for node in model.graph.nodes if node.op == "placeholder"]
     if exported:
         specs = model.graph_signature.input_specs
-        parameters, nodes = walker.plain.stored(nodes, specs, list(STORED), model.state_dict)
+        parameters, nodes, kinds = walker.plain.stored(nodes, specs, list(STORED), model.state_dict)
+        stated = user_inputs(nodes, kinds)
     else:
         parameters = elements_of(module)
+        stated = named(nodes)
     walker.sizes.call([node.meta.get("val") for node in nodes])
-    walker.sizes.fit(user_inputs(model, nodes) if exported else named(nodes), inputs, kwargs, shapes)
+    walker.sizes.fit(stated, inputs, kwargs, shapes)
     for node in nodes:
         walker.input(node, node.meta.get("val"))
     results = walker.graph(module, None)
@@ -130,26 +125,27 @@ class Walker:
         self.sizes: Sizes = like.sizes if like else Sizes(model.range_constraints if exported else {})
         self.tape = tape_of(registry, name_of(model), facts(self.sizes))
         self._seen: dict[Any, str | None] = {}  # paths of modules, by the names of their calls
+        self.modules: dict[str, Called] = {}
+        self._operators: dict[Any, Operator] = {}
         self.plain = _core.GraphWalk(
             self.tape,
             {
-                "reading": self._reading,
+                "reading": partial(_reading, self._operators, self.tape),  # the core holds it: not the walker
                 "paths": self._seen,
-                "enter": self._enter,
+                "modules": self.modules,
+                "called": Called,
+                "path_of": path_of,
+                "class_name": class_name,
                 "tensor": torch.Tensor,
+                "parameter": torch.nn.Parameter,
                 "node": fx.Node,
                 "getitem": python_operators.getitem,
                 "args": "_args" if hasattr(fx.Node, "_args") else "args",  # the others are Python's properties
                 "kwargs": "_kwargs" if hasattr(fx.Node, "_kwargs") else "kwargs",
             },
         )
-        self.higher = HigherOrder(self)
-        self.modules: dict[str, Called] = {}
         self._homes: dict[Any, str] = {}  # the modules that repeated graphs were made from, by the graphs' names
         self._moved = ("", "")  # such a module, and the one that its graph runs for
-        self._stored: dict[int, fx.Node] = {}  # the first node of each of the module's tensors, by identity
-        self._attributes: dict[fx.Node, torch.Tensor] = {}  # those of the module's tensors that nodes stand for
-        self._operators: dict[Any, Operator] = {}
         self.plans: dict[str, _core.Plan] = {}
         self._times: Any = 1
         self._floor = ("exact", "")
@@ -191,7 +187,7 @@ class Walker:
         at = 0
         while at < len(nodes):
             if not self._widths and not self._moved[0]:  # plain calls, which are most
-                at = self.plain.walk(nodes, at, scope, arguments is None)
+                at = self.plain.walk(module, nodes, at, scope, arguments is None)
                 if at == len(nodes):
                     break
             node = nodes[at]
@@ -200,11 +196,8 @@ class Walker:
                 if arguments is not None:
                     made[node] = next(given)
             elif node.op == "get_attr":
-                found = attribute_of(module, str(node.target))
-                if isinstance(found, torch.Tensor):
-                    self._announce(node, found)
-                else:
-                    made[node] = found
+                if not self.plain.attribute(module, node):
+                    made[node] = attribute_of(module, str(node.target))
             elif node.op == "output":
                 return self._filled(node.args[0], made)
             elif node.op == "call_function":
@@ -215,7 +208,7 @@ class Walker:
 
     def value_at(self, node: fx.Node) -> Any:
         """Return what stands for the result of a node that went straight to the tape."""
-        held = self._attributes.get(node)
+        held = self.plain.tensor(node)
         value = self.value_of(node.meta.get("val") if held is None else held)
         if isinstance(value, Value):
             self.tape.same(value, node)
@@ -224,30 +217,6 @@ class Walker:
                 if isinstance(one, Value):
                     self.plain.part(one, node, number)
         return value
-
-    # What the core asks about nodes.
-    def _reading(self, target: Any) -> tuple[_core.Plan, bool] | None:
-        """Return how calls of an operator are read, and whether they change their first argument, if they are plain."""
-        if not isinstance(target, OpOverload) or target.namespace != "aten":
-            return None
-        operator = self.operator(target)
-        if not operator.known and not operator.native:
-            return None
-        if operator.writes is not None and not operator.in_place:
-            return None
-        returns = [str(one.type) for one in target._schema.returns]
-        if not returns or any(one not in ("Tensor", "List[Tensor]") for one in returns):
-            return None
-        return operator.plan, operator.writes is not None
-
-    def _announce(self, node: fx.Node, tensor: torch.Tensor) -> None:
-        """Let a node stand for a tensor of the module's."""
-        self._attributes[node] = tensor
-        first = self._stored.setdefault(id(tensor), node)
-        if first is node:
-            self.tape.stored_node(node, tensor, str(node.target), not isinstance(tensor, torch.nn.Parameter))
-        else:
-            self.tape.same(node, first)
 
     def _filled(self, nest: Any, made: dict[fx.Node, Any]) -> Any:
         return fx.node.map_arg(nest, lambda node: made[node])
@@ -327,10 +296,7 @@ class Walker:
 
     def operator(self, target: OpOverload) -> Operator:
         """Return how calls of an operator are read."""
-        found = self._operators.get(target)
-        if found is None:
-            found = self._operators[target] = operator_of(_SAME.get(target, target), self.tape)
-        return found
+        return _operator(self._operators, self.tape, target)
 
     # Scopes. ----------------------------------------------------------------------------------------------------------
 
@@ -383,7 +349,7 @@ class Walker:
 
     def _higher(self, node: fx.Node, target: Any, args: Any, kwargs: Any, scope: str) -> Any:
         name = target.name() if callable(getattr(target, "name", None)) else str(target)
-        do: Callable[..., Any] | None = getattr(self.higher, f"run_{name.rpartition('::')[2]}", None)
+        do: Callable[..., Any] | None = getattr(HigherOrder(self), f"run_{name.rpartition('::')[2]}", None)
         if do is not None:
             return self._as_stated(do(scope, node, *args, **kwargs), node, scope)
         if name in _WRAPS:
@@ -413,7 +379,7 @@ class Walker:
     ) -> Any:
         plan = self.plans.get(name)
         if plan is None:
-            plan = self.plans[name] = self.tape.plan(dialect, name, [("inputs", "tensors", None)], 0)
+            plan = self.plans[name] = self.tape.plan(dialect, name, _INPUTS, 0)
         result = self.value_of(node.meta.get("val"))
         self.record(plan, (values((args, kwargs)),), {}, self.number(scope), result)
         return result
@@ -451,6 +417,22 @@ class Walker:
             self.tape.within(self._times, *self._floor)
 
 
+def _operator(known: dict[Any, Operator], tape: _core.Tape, target: OpOverload) -> Operator:
+    found = known.get(target)
+    if found is None:
+        found = known[target] = operator_of(_SAME.get(target, target), tape)
+    return found
+
+
+# What the core asks about nodes.
+def _reading(known: dict[Any, Operator], tape: _core.Tape, target: Any) -> tuple[_core.Plan, bool] | None:
+    """Return how calls of an operator are read, and whether they change their first argument, if they are plain."""
+    if not isinstance(target, OpOverload):
+        return None
+    operator = _operator(known, tape, target)
+    return (operator.plan, operator.writes is not None) if operator.plain else None
+
+
 def attribute_of(module: Any, path: str) -> Any:
     """Return what a dotted path leads to."""
     for part in path.split("."):
@@ -458,6 +440,7 @@ def attribute_of(module: Any, path: str) -> Any:
     return module
 
 
+_INPUTS = _core.Signature([("inputs", "tensors", None)])
 _QUIET = frozenset({"aten", "prim", "prims", "profiler"})  # operators without tensors among their results do no work
 _SAME: dict[OpOverload, OpOverload] = {  # calls that are read as those of another operator
     torch.ops.aten.lift_fresh_copy.default: torch.ops.aten.clone.default,

@@ -208,7 +208,7 @@ class HigherOrder:
         key = f"triton::{name}({','.join(given)})"
         if key not in self.walker.plans:
             parameters = [(one, "tensor" if isinstance(given[one], Value) else "value", None) for one in given]
-            self.walker.plans[key] = self.walker.tape.plan("triton", name, parameters, 0)
+            self.walker.plans[key] = self.walker.tape.plan("triton", name, _core.Signature(parameters), 0)
         results = self.walker.value_of(node.meta.get("val"))
         self.walker.record(self.walker.plans[key], (), given, self.walker.number(scope), results)
 

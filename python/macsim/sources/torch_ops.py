@@ -5,13 +5,11 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
-if TYPE_CHECKING:
-    from macsim import _core
-
+from macsim import _core
 from macsim.sources.torch_packed import parts_of
 
 __all__ = ["DTYPES", "Operator", "operator_of"]
@@ -148,11 +146,13 @@ class Operator:
         So do calls that change their first argument, when its contents are not followed.
     view : bool
         It takes a tensor first, and torch tells the results' shapes in no time.
+    plain : bool
+        It gives back tensors and nothing else, and is counted as such where a graph says what they are.
     """
 
     __slots__ = (
-        "fast", "func", "in_place", "infers", "known", "native", "packed", "plan", "random", "reshapes", "view",
-        "writes",
+        "fast", "func", "in_place", "infers", "known", "native", "packed", "plain", "plan", "random", "reshapes",
+        "view", "writes",
     )  # fmt: skip
 
     def __init__(self, func: Any, plan: _core.Plan, said: _Reading) -> None:
@@ -165,7 +165,9 @@ class Operator:
         first = isinstance(said.writes, int) and said.writes == 0
         self.in_place = plan.known and first and not said.reshapes and said.outputs == 1
         makes = said.native or func is torch.ops.aten.to.dtype  # which makes a tensor where its input is
-        self.view = makes and said.writes is None and said.parameters[0][1] == "tensor"
+        self.view = makes and said.writes is None and said.first
+        changes = said.writes is not None and not self.in_place
+        self.plain = said.plain and (plan.known or said.native) and not changes
 
 
 def _use(kind: str, name: str) -> str:
@@ -186,7 +188,7 @@ class _Reading(NamedTuple):
 
     dialect: str
     name: str
-    parameters: list[tuple[str, str, Any]]
+    signature: _core.Signature
     outputs: int
     native: bool
     writes: int | str | None
@@ -195,6 +197,8 @@ class _Reading(NamedTuple):
     packed: tuple[tuple[int, str], ...]
     stores: str
     takes: bool
+    first: bool
+    plain: bool
 
 
 @cache
@@ -224,13 +228,15 @@ def _reading(func: Any) -> _Reading:
     return _Reading(
         dialect=dialect,
         name=packet[:-1] if inward else packet,
-        parameters=parameters,
+        signature=_core.Signature(parameters),
         outputs=len(returns) if returns and all(one == "Tensor" for one in returns) else 0,
         native=dialect == "aten" and packet in _NATIVE,
         writes=writes,
         reshapes=packet in _RESHAPING,
         random=torch.Tag.nondeterministic_seeded in func.tags,
         packed=tuple(packed),
+        plain=dialect == "aten" and bool(returns) and all(one in ("Tensor", "List[Tensor]") for one in returns),
+        first=bool(parameters) and parameters[0][1] == "tensor",
         takes=any(use in ("tensor", "tensors") for _, use, _ in parameters),
         stores="some" if packet.startswith("to_sparse") else "same" if packet in _STORING else "all",
     )
@@ -239,5 +245,5 @@ def _reading(func: Any) -> _Reading:
 def operator_of(func: Any, tape: _core.Tape) -> Operator:
     """Return how calls of ``func``, an ``OpOverload``, are read."""
     said = _reading(func)
-    plan = tape.plan(said.dialect, said.name, said.parameters, said.outputs, said.stores)
+    plan = tape.plan(said.dialect, said.name, said.signature, said.outputs, said.stores)
     return Operator(func, plan, said)
