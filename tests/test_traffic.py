@@ -206,6 +206,29 @@ def test_unfused_is_what_the_report_says() -> None:
     )  # fmt: skip
 
 
+def test_an_expanded_view_is_read_once() -> None:
+    """In rows, too: of 7 floats that are shown 5 times 28 bytes are read, also through further views."""
+    torch = pytest.importorskip("torch")
+
+    def run(x: torch.Tensor, b: torch.Tensor) -> Any:
+        c = b.expand(x.shape[0], 7)
+        return x * c, x * c.t().t(), x * b, x + x
+
+    fixed = macsim.count(run, (5, 7), (1, 7))
+    assert [row.read for row in fixed.rows if row.op in ("aten::mul", "aten::add")] == [
+        140 + 28,
+        140 + 28,
+        140 + 28,
+        280,
+    ]
+    free = macsim.count(run, ("n", 7), (1, 7))
+    amounts = [str(row.read) for row in free.rows if row.op in ("aten::mul", "aten::add")]
+    assert amounts == ["28*n + 28"] * 3 + ["56*n"]
+    for report in (fixed, free, free.bind(n=5)):
+        assert report.traffic("unfused").read == report.read
+    assert free.bind(n=5).read == fixed.read
+
+
 def test_low_bits_move_as_they_are() -> None:
     """4-bit weights, a scale for each block of 32 and a packed zero point."""
     report = count(
