@@ -301,7 +301,7 @@ def on_board(row: Row) -> Case:
     return Case(found, part, joules / float(row["avg_watts"]), joules, machine=board(system(row), int8))
 
 
-SERVERS = {
+SERVERS = {  # multi-GPU rows, and others
     "NVIDIA A100-PCIE-40GB": "a100-pcie-40gb",
     "NVIDIA A100-PCIe-40GB": "a100-pcie-40gb",
     "NVIDIA A100-PCIe": "a100-pcie-40gb",
@@ -310,9 +310,21 @@ SERVERS = {
     "NVIDIA A100-SXM-80GB CTS": "a100-sxm-80gb",
     "NVIDIA A100-SXM4-40GB": "a100-sxm-40gb",
     "NVIDIA A10": "a10",
+    "NVIDIA A2": "a2",
     "NVIDIA A30": "a30",
     "NVIDIA H100-PCIe-80GB": "h100-pcie",
+    "NVIDIA L4": "l4",
+    "NVIDIA GeForce RTX 4090 (Ada Lovelace)": "rtx-4090",
 }
+JETSONS = {
+    "NVIDIA AGX Xavier": "jetson-agx-xavier",
+    "NVIDIA Xavier NX": "jetson-xavier-nx",
+    "NVIDIA Orin": "jetson-agx-orin",
+    "NVIDIA Jetson AGX Orin": "jetson-agx-orin",
+}
+CLOUD = "QUALCOMM Cloud AI 100"
+# Modules with the same chip, as they were announced: share of the card's peak, and watts.
+MODULES = {"DM.2e": (70 / 400, 15.0), "DM.2": (200 / 400, 25.0)}
 # Workload, batch, dtype: 99 % of the accuracy is reached in int8, 99.9 % of BERT's in fp16, on H100 in fp8.
 TASKS = {
     "bert-99": ("bert-large", 64, "i8"),
@@ -326,15 +338,80 @@ TASKS = {
 SUPPLY = 0.92  # of what a server's power supplies take
 
 
+SCENARIOS = {"singlestream": 1, "multistream": 8}  # samples of a query; one accelerator has it, the others are idle
+
+
+@cache
+def accelerator(hardware: str) -> Machine:
+    """Return what a row of MLPerf ran on: a card in a server, or a whole board with its accelerator."""
+    if hardware in SERVERS:
+        return machine_of(SERVERS[hardware])[0]
+    module = hardware.removeprefix(CLOUD).strip()
+    chip = JETSONS.get(hardware) or ("cloud-ai-100-standard" if module.endswith("Standard") else "cloud-ai-100-pro")
+    machine, _ = machine_of(chip)
+    values = dict(machine.values)
+    if module in MODULES:
+        share, tdp = MODULES[module]
+        values = {name: spread.scaled(share) if name.startswith("peak.") else spread for name, spread in values.items()}
+        values["power.tdp"] = Spread.exact(tdp)
+    if is_board(hardware):  # all that a board draws is behind one meter
+        tdp = values["power.tdp"].typical
+        values["power.static"] = Spread(0.05 * tdp, 0.25 * tdp, tdp)
+        values["power.limit"] = Spread.exact(2.5 * tdp)
+    return replace(machine, values=values)
+
+
+def is_board(hardware: str) -> bool:
+    """Whether a row of MLPerf is of a board that is its own host."""
+    return hardware in JETSONS or hardware.removeprefix(CLOUD).strip() in MODULES
+
+
 def on_server(row: Row) -> Case:
-    """Return the case of a row of a server at its wall: a batch on one accelerator, with its share of the host."""
+    """Return the case of a row at its wall: a batch on one accelerator, with its share of the host.
+
+    Where queries come one at a time, one accelerator works, and the others idle with the host. In the server scenario
+    queries come at random: how much of the time nothing is there to do is in proportion to the work.
+    """
     workload, batch, dtype = TASKS[row["task_model"]]
-    devices = int(row["n_devices"])
-    machine, _ = machine_of(SERVERS[row["hardware"]])
+    scenario = row["scenario_batch"].lower()
+    batch, devices = SCENARIOS.get(scenario, batch), int(row["n_devices"])
+    busy = 1 if scenario in SCENARIOS else devices
+    machine = accelerator(row["hardware"])
     if dtype == "f16" and "H100" in row["hardware"]:
         dtype = "f8"
-    moved = 0.5 if dtype == "f16" else 0.25
-    part = loads(counted(workload, "fused", batch=batch), dtype, moved=moved)
-    seconds = batch * devices / float(row["throughput"])
+    part = loads(counted(workload, "fused", batch=batch), dtype, moved=0.5 if dtype == "f16" else 0.25)
+    idle = machine.get("power.idle")
+    if busy < devices and idle is not None:
+        more = {
+            name: machine.values[name].typical + (devices - 1) * idle.typical for name in ("power.static", "power.tdp")
+        }
+        static = machine.values["power.static"].scaled(more["power.static"] / machine.values["power.static"].typical)
+        machine = replace(
+            machine, values={**machine.values, "power.static": static, "power.tdp": Spread.exact(more["power.tdp"])}
+        )
+    waits = {}
+    if scenario == "server":
+        rate = machine.peak("mac", dtype)
+        assert rate is not None
+        waits["ten microseconds of work for a server"] = 1e5 * float(part.flops.sum()) / rate[1].typical
+    seconds = batch * busy / float(row["throughput"])
     joules = float(row["J_per_unit"]) * batch * SUPPLY
-    return Case(workload, part, seconds, joules, host=1 / devices, machine=machine)
+    host = 0.0 if is_board(row["hardware"]) else 1 / busy
+    return Case(workload, part, seconds, joules, waits, host=host, machine=machine)
+
+
+# Small studies --------------------------------------------------------------------------------------------------------
+
+STUDIED = {"RTX 5090": "rtx-5090", "RTX 4090D": "rtx-4090-d"}
+ALONE = (1.0, 64, 0, 256.0, 0, 0)  # a batch of one, with a prompt and an answer that are not stated
+
+
+def studied(row: Row) -> Case:
+    """Return the case of a row of a study of one sequence on a consumer's GPU: one token."""
+    machine, _ = machine_of(STUDIED[row["hardware"]])
+    found = step_of(row["task_model"], "", "f16", ALONE, 1)
+    if row["precision"] == "nf4":  # which weights are converted from as they are read
+        read = counted(row["task_model"], "decode", batch=1, context=192, window=1)
+        kept = 1 - 0.75 * (read["weights"] * read["times"]).sum() / found.bytes.sum()
+        found = found.scaled(1.0, max(kept, 0.0))
+    return Case(row["task_model"], found, 1 / float(row["throughput"]), float(row["J_per_unit"]), machine=machine)

@@ -129,10 +129,16 @@ def parts_of(score: Score, key: Callable[[Row], str]) -> None:
 
 
 def unfitted(name: str) -> Machine:
-    """Return a GPU without anything that was fitted to these rows: rules and technologies in its place."""
+    """Return a GPU without anything that was fitted to these rows: rules and technologies in its place.
+
+    What a product costs follows from the chip's own datasheet: at the 0.7 of the peak that the best products reach, a
+    chip draws what its limit leaves above static power.
+    """
     machine, _ = machine_of(name)
     tdp = machine.values["power.tdp"].typical
-    price = Spread(1.2e-12, 2e-12, 3.6e-12)
+    rate = machine.values["peak.tensor.bf16"].typical / 2
+    closed = (1 - 0.24) * tdp / (0.7 * rate)
+    price = Spread(0.6 * closed, closed, 2 * closed)
     values = dict(machine.values)
     values |= {"energy.mac.bf16": price, "energy.mac.f16": price, "energy.mac.f8": price.scaled(0.55)}
     values |= {"energy.mac.i8": price.scaled(0.5), "memory.dram.path": Spread(95e-12, 110e-12, 130e-12)}
@@ -197,28 +203,29 @@ def energy_score(name: str, target: str, rows: list[Row], cases: list[Case], fou
     )
 
 
-def chosen(rows: list[Row], machines: dict[str, Machine], without: str) -> tuple[Prompts, dict[str, Fitted]]:
-    """Return the assumption about prompts that fits best, and the fits with it; one model is not looked at."""
-    best: tuple[float, Prompts, dict[str, Fitted]] | None = None
+def chosen(rows: list[Row], machines: dict[str, Machine]) -> dict[str, tuple[Prompts, dict[str, Fitted]]]:
+    """Return for each model, and for none (""), the assumption that fits best without it, and the fits."""
+    best: dict[str, tuple[float, Prompts, dict[str, Fitted]]] = {}
     for assumed in GRID:
-        fits = {}
+        all_of, without = {}, {}
         for hardware, machine in machines.items():
             cases = [energy_rows.serving(row, machine, assumed) for row in rows if row["hardware"] == hardware]
-            fits[hardware] = fit(machine, [case for case in cases if case.group != without])
-        cost = sum(found.cost for found in fits.values())
-        if best is None or cost < best[0]:
-            best = cost, assumed, fits
-    assert best is not None
-    return best[1], best[2]
+            all_of[hardware] = fit(machine, cases)
+            apart = leave_out(machine, cases)
+            without[hardware] = {case.group: found for case, found in zip(cases, apart, strict=True)}
+        for model in {"": None} | {energy_rows.model_of(row): None for row in rows}:
+            fits = {hardware: without[hardware].get(model, all_of[hardware]) for hardware in machines}
+            cost = sum(found.cost for found in fits.values())
+            if model not in best or cost < best[model][0]:
+                best[model] = cost, assumed, fits
+    return {model: (assumed, fits) for model, (_, assumed, fits) in best.items()}
 
 
 def dense_serving(data: list[Row]) -> list[Score]:
     """Dense language models on one GPU: a model left out, then a chip."""
     rows = [row for row in data if is_serving(row) and is_dense(row)]
     machines = {hardware: unfitted(chip) for hardware, chip in GPUS.items()}
-    without = {
-        model: chosen(rows, machines, model) for model in dict.fromkeys(energy_rows.model_of(row) for row in rows)
-    }
+    without = chosen(rows, machines)
     scores: dict[str, list[Score]] = defaultdict(list)
     for hardware, chip in GPUS.items():
         mine = [row for row in rows if row["hardware"] == hardware]
@@ -238,7 +245,7 @@ def dense_serving(data: list[Row]) -> list[Score]:
         scores["time"].append(Score(name, "", mine, groups, [case.seconds for case in cases], times))
         other = next(name for name in GPUS if name != hardware)
         alone = [row for row in rows if row["hardware"] == other]
-        assumed, fits = chosen(alone, {other: machines[other]}, "")
+        assumed, fits = chosen(alone, {other: machines[other]})[""]
         print(f"{chip}, from {GPUS[other]}: {constants(fits[other])}")
         cases = [energy_rows.serving(row, machines[hardware], assumed) for row in mine]
         name = f"the same, constants of the other chip: {chip}"
@@ -339,16 +346,19 @@ def tables_alone(data: list[Row]) -> list[Score]:
     return [*scores, energy_score("tables alone: boards at the wall", "", mine, cases, plain)]
 
 
-def servers(data: list[Row]) -> list[Score]:
-    """Servers of several GPUs at the wall, offline: a network left out, then a chip."""
-    rows = [
-        row
-        for row in data
-        if "closed power" in row["source"]
+def is_offline_server(row: Row) -> bool:
+    """Whether a row is of several GPUs in a server that has all pictures or questions at once."""
+    return (
+        row["hardware"] in energy_rows.SERVERS
+        and row["task_model"] in energy_rows.TASKS
         and row["scenario_batch"].lower() == "offline"
         and int(row["n_devices"]) > 1
-        and row["hardware"] in energy_rows.SERVERS
-    ]
+    )
+
+
+def servers(data: list[Row]) -> list[Score]:
+    """Servers of several GPUs at the wall, offline: a network left out, then a chip."""
+    rows = [row for row in data if is_offline_server(row)]
     cases = [energy_rows.on_server(row) for row in rows]
     base = cases[0].machine
     print(f"servers: {constants(fit(base, cases))}")
@@ -356,6 +366,24 @@ def servers(data: list[Row]) -> list[Score]:
     chips = [replace(case, group=re.sub(r"-(40|80)gb", "", case.machine.name)) for case in cases]
     chip = energy_score("the same, a chip left out", "35 mean", rows, chips, leave_out(base, chips))
     return [model, chip]
+
+
+def accelerators(data: list[Row]) -> list[Score]:
+    """The other rows of MLPerf at the wall: a network left out. What is known of servers offline is known here."""
+    scores = []
+    offline = [energy_rows.on_server(row) for row in data if is_offline_server(row)]
+    sets: dict[str, list[Row]] = {name: [] for name in ("GPUs, other scenarios or alone", "Jetsons", "Cloud AI 100")}
+    for row in data:
+        if row["task_model"] in energy_rows.TASKS and not is_offline_server(row):
+            kinds = (energy_rows.SERVERS, energy_rows.JETSONS)
+            at = next((at for at, kind in enumerate(kinds) if row["hardware"] in kind), 2)
+            if at < 2 or row["hardware"].startswith(energy_rows.CLOUD):
+                list(sets.values())[at].append(row)
+    for name, rows in sets.items():
+        cases = [energy_rows.on_server(row) for row in rows]
+        found = leave_out(cases[0].machine, cases + (offline if "GPUs" in name else []))[: len(cases)]
+        scores.append(energy_score(f"MLPerf, {name}, wall", "", rows, cases, found))
+    return scores
 
 
 def main() -> None:

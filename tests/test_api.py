@@ -286,16 +286,15 @@ def python(code: str) -> str:
     return done.stdout
 
 
-def test_importing_is_cheap_and_pulls_nothing_in() -> None:
-    heavy = python(
-        "import sys; import macsim; "
-        "print(*sorted({name.partition('.')[0] for name in sys.modules} & "
-        "{'torch', 'onnx', 'onnx_ir', 'pandas', 'numpy', 'rich', 'matplotlib'}))"
-    )
-    assert heavy.split() == []
-    times = [float(python("import time; t = time.perf_counter(); import macsim; print(time.perf_counter() - t)"))
-             for _ in range(5)]  # fmt: skip
-    assert min(times) < 0.1, times
+def test_importing_pulls_nothing_in_that_takes_long() -> None:
+    loaded = python(
+        "import sys; before = set(sys.modules); import macsim; "
+        "print(*{name.partition('.')[0] for name in set(sys.modules) - before})"
+    ).split()
+    heavy = {"torch", "onnx", "onnx_ir", "pandas", "numpy", "rich", "matplotlib", "plotly"}
+    slow = {"argparse", "asyncio", "dataclasses", "inspect", "pathlib", "tomllib", "typing_extensions", "unittest"}
+    assert "macsim" in loaded
+    assert not {*loaded} & (heavy | slow)
 
 
 def test_counting_needs_neither_onnx_nor_numpy() -> None:

@@ -419,6 +419,44 @@ def test_inputs_are_left_as_found() -> None:
     assert ids.equal(torch.arange(3))
 
 
+class Tables(nn.Module):
+    """Writes to its own small tables, also through views of them, and goes by what they then hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("steps", torch.arange(4))
+        self.order = torch.arange(6)
+
+    def forward(self, x: Any) -> Any:
+        self.steps[1:3].add_(2)  # 0 3 4 3
+        self.steps.detach()[0] = 5  # 5 3 4 3
+        self.order.view(2, 3)[1].mul_(3)  # 0 1 2 9 12 15
+        x = x[: int(self.steps.sum())] @ torch.ones(4, 2)  # 15 rows
+        return x[: self.order[-1].item()] @ torch.ones(2, int(self.steps[0]))  # 15 rows, 5 columns
+
+
+def test_tables_are_left_as_found() -> None:
+    model = Tables()
+    for _ in range(2):
+        assert macsim.count(model, (20, 4)).macs == 15 * 4 * 2 + 15 * 2 * 5
+    assert model.steps.tolist() == [0, 1, 2, 3]
+    assert model.order.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("through", ["view", "itself"])
+def test_what_shares_contents_is_not_known_either(through: str) -> None:
+    """What is not known is written to a part, and the whole is looked at; and the other way round."""
+
+    def program(x: Any) -> Any:
+        whole = torch.zeros(4, dtype=torch.int64)
+        part = whole[:]
+        (part if through == "view" else whole).copy_(x.argmax(0))
+        return x if (whole if through == "view" else part).sum() > 0 else x + 1
+
+    with pytest.raises(macsim.TraceError, match="looks at the contents"):
+        macsim.count(program, (7, 4))
+
+
 def test_threads() -> None:
     """Eight counts at a time, next to a thread that only runs the model."""
     model = VisionBlock().train()

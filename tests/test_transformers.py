@@ -208,7 +208,6 @@ def test_full_size() -> None:
     assert [one[0] for one in found] == macs
     for (_, stored, seconds, peak), parameters in zip(found, (6.7e9, 69e9, 671e9), strict=True):
         assert abs(stored / parameters - 1) < 0.01
-        assert seconds < 10
         assert peak < 1e9
 
 

@@ -1,6 +1,7 @@
 // The door of the tape, and of what walks graphs on it.
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include "graph_walk.hpp"
+#include "module_states.hpp"
 #include "tape.hpp"
 
 namespace macsim::bind {
@@ -15,9 +16,11 @@ void bind_tape(py::module_& m) {
       .def("plan", &Tape::plan, py::arg("dialect"), py::arg("name"), py::arg("parameters"), py::arg("outputs"),
            py::arg("stores") = "all", py::return_value_policy::reference_internal,
            "How calls of an operator are to be read.")
-      .def("call", &Tape::call, py::arg("plan"), py::arg("args"), py::arg("kwargs"), py::arg("scope"),
-           py::arg("follow") = true,
-           "Record a call whose results the row can tell; they, or None. follow: None also when everything is known.")
+      .def(
+          "call", &Tape::call, py::arg("plan"), py::arg("args"), py::arg("kwargs"), py::arg("scope"),
+          py::arg("follow") = true,
+          "Record a call whose results the row can tell; they, or None. follow: None also when a tensor is met for the "
+          "first time, and NotImplemented when the contents of all are known: nothing is recorded.")
       .def("record", &Tape::record, py::arg("plan"), py::arg("args"), py::arg("kwargs"), py::arg("scope"),
            py::arg("results"), "Record a call with its results.")
       .def("input_node", &Tape::input_node, py::arg("node"), py::arg("val"), py::arg("name"),
@@ -58,6 +61,11 @@ void bind_tape(py::module_& m) {
            "Say whether what calls from now on compute is computed again for the gradient.")
       .def_property_readonly("calls", &Tape::calls, "How many calls were recorded.")
       .def("finish", &Tape::finish, py::arg("results"), "The ledger; the tape is then of no more use.");
+  py::class_<ModuleStates>(m, "ModuleStates", "What modules hold, noted before a count and put back after it.")
+      .def(py::init<const py::dict&>(), py::arg("common"))
+      .def("enter", &ModuleStates::enter, py::arg("modules"), py::arg("evaluate"), "Note what modules hold.")
+      .def("leave", &ModuleStates::leave, py::arg("modules"),
+           "Put back what they held, where no other count runs them.");
   py::class_<GraphWalk>(m, "GraphWalk", "Records the plain calls of a graph of torch.fx.")
       .def(py::init<Tape&, const py::dict&>(), py::arg("tape"), py::arg("torch"), py::keep_alive<1, 2>())
       .def("stored", &GraphWalk::stored, py::arg("inputs"), py::arg("specs"), py::arg("kinds"), py::arg("state"),

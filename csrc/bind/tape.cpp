@@ -54,7 +54,9 @@ const Plan* Tape::plan(const std::string& dialect, const std::string& name, cons
 
 py::object Tape::call(const Plan* plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope,
                       bool follow) {
-  if (!fill(*plan, args, kwargs, scope, follow)) return py::none();
+  const Read read = fill(*plan, args, kwargs, scope, follow);
+  if (read == Read::all_known) return py::reinterpret_borrow<py::object>(Py_NotImplemented);
+  if (read == Read::first_met) return py::none();
   const ValueId first = builder_.infer(plan->outputs);
   if (first == kNone) return py::none();
   if (plan->outputs == 1) {
@@ -262,13 +264,18 @@ py::object Tape::first_made(const Type& type) const {
   return out;
 }
 
-bool Tape::fill(const Plan& plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope, bool follow) {
+Tape::Read Tape::fill(const Plan& plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope,
+                      bool follow) {
   const auto given = static_cast<std::size_t>(PyTuple_GET_SIZE(args.ptr()));
   // Whatever raises while arguments are read comes before the call is started.
   values_.clear();
   constants_.clear();
-  bool any_known = false, any_unknown = false;
+  bool any_known = false, any_unknown = false, any_first = false;
   const auto meet = [&](PyObject* tensor) {
+    if (follow && !ids_.contains(tensor)) {
+      any_first = true;
+      return;
+    }
     (void)id_of(tensor);
     (known_.contains(tensor) ? any_known : any_unknown) = true;
   };
@@ -290,7 +297,8 @@ bool Tape::fill(const Plan& plan, const py::tuple& args, const py::object& kwarg
       }
     }
   }
-  if (follow && any_known && !any_unknown) return false;
+  if (any_first) return Read::first_met;
+  if (follow && any_known && !any_unknown) return Read::all_known;
   builder_.start(plan.op, scope);
   std::size_t constant = 0;
   for (std::size_t i = 0; i < plan.parameters.size(); ++i) {
@@ -327,7 +335,7 @@ bool Tape::fill(const Plan& plan, const py::tuple& args, const py::object& kwarg
     }
   }
   if (!sparse_.empty()) tell_stored(plan);
-  return true;
+  return Read::whole;
 }
 
 std::vector<Dim> Tape::dims_of(PyObject* value) const {

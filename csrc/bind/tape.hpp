@@ -96,7 +96,8 @@ class Tape {
   const Plan* plan(const std::string& dialect, const std::string& name, const py::list& parameters, std::size_t outputs,
                    const std::string& stores);
 
-  /// Records a call whose results the row can tell; they, or None. `follow`: None also when everything is known.
+  /// Records a call whose results the row can tell; they, or None. `follow`: None also when a tensor is met for the
+  /// first time, and NotImplemented when the contents of all are known: nothing is recorded.
   py::object call(const Plan* plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope, bool follow);
 
   /// Records a call with the results that torch gave: a tensor, or a sequence in which other things are passed over.
@@ -255,8 +256,10 @@ class Tape {
 
   py::object first_made(const Type& type) const;
 
-  // False, when `follow`: there is nothing but tensors whose contents are known, so that torch may tell the results'.
-  bool fill(const Plan& plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope, bool follow);
+  /// How a call is read.
+  enum class Read : std::uint8_t { whole, first_met, all_known };
+  // When `follow`, a call is not read to its end that meets a tensor for the first time, or known contents alone.
+  Read fill(const Plan& plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope, bool follow);
 
   std::vector<Dim> dims_of(PyObject* value) const;
 

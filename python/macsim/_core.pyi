@@ -456,7 +456,8 @@ class Tape:
     def call(self, plan: Plan, args: tuple[Any, ...], kwargs: Any, scope: int, follow: bool = True) -> Any:
         """Record a call whose results the row can tell, and return them; None when it cannot.
 
-        With ``follow`` also when the contents of all its tensors are known.
+        With ``follow`` nothing is recorded, and the answer is None when a tensor is met for the first time,
+        ``NotImplemented`` when the contents of all are known.
         """
     def record(self, plan: Plan, args: tuple[Any, ...], kwargs: Any, scope: int, results: Any) -> None:
         """Record a call with its results."""
@@ -505,6 +506,16 @@ class Tape:
         """Return the ledger; the tape is then of no more use."""
 
 @final
+class ModuleStates:
+    """What modules of torch hold, noted before a count and put back after it; one thread at a time."""
+
+    def __init__(self, common: dict[str, Any]) -> None:
+        """``common``: attributes that all modules have, and have first."""
+    def enter(self, modules: list[Any], evaluate: bool) -> None:
+        """Note what modules hold that no other count has noted; ``evaluate``: put them into evaluation mode."""
+    def leave(self, modules: list[Any]) -> None:
+        """Where no other count runs them, put back what they held."""
+
 class GraphWalk:
     """Records the plain calls of a graph of torch.fx: of operators with a row, on known tensors, that make tensors.
 
@@ -618,7 +629,7 @@ class Memory:
 class Flows:
     """The tensors of a report, followed once."""
 
-    def __init__(self, report: Ledger) -> None: ...
+    def __init__(self, report: Ledger, cache: Sequence[str] | None) -> None: ...
     def traffic(self, level: str, capacity: int) -> Traffic:
         """Return the bytes that move at a level."""
 

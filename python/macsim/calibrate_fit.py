@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from macsim.estimate_physics import NINETY, Loads, Machine, Range, Spread, roofline, simulate
+from macsim.estimate_physics import NINETY, Loads, Machine, Range, Spread, simulate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -132,15 +133,17 @@ def _first(outcome: Any, what: str) -> Range:
 class _Arrays:
     """The cases, laid out one after the other: seconds at full rates, and joules at the tables' prices."""
 
-    def __init__(self, machine: Machine, cases: Sequence[Case], waits: Sequence[str]) -> None:
+    def __init__(self, machine: Machine, cases: Sequence[Case]) -> None:
+        self.names = list(dict.fromkeys(name for case in cases for name in case.waits))
         whole = {name.replace(".", "__"): Spread.exact(1.0) for name in TIME[:2]}
         machines = [case.machine or machine for case in cases]
         rates = [simulate(c.loads, m.with_values(**whole), draws=False) for c, m in zip(cases, machines, strict=True)]
         self.arithmetic = np.concatenate([rate.row_compute[:, 0] for rate in rates])
         self.moving = np.concatenate([rate.row_memory[:, 0] for rate in rates])
-        self.starts = np.array([0, *np.cumsum([case.loads.shape[0] for case in cases])[:-1]])
+        self.lengths = np.array([case.loads.shape[0] for case in cases])
+        self.starts = np.array([0, *np.cumsum(self.lengths)[:-1]])
         self.launches = np.array([case.loads.launches.sum() for case in cases])
-        self.waits = np.array([[case.waits.get(name, 0.0) for name in waits] for case in cases])
+        self.waits = np.array([[case.waits.get(name, 0.0) for name in self.names] for case in cases])
         self.compute = np.array([rate.energy["compute"][0, 0] for rate in rates])
         self.memory = np.array([sum(j[0, 0] for at, j in r.energy.items() if at.startswith("memory")) for r in rates])
         self.seconds = np.array([case.seconds for case in cases])
@@ -151,19 +154,39 @@ class _Arrays:
         limits = [one.get("power.limit") or one.get("power.tdp") for one in machines]
         self.cap = np.array([math.inf if limit is None else limit.typical for limit in limits])
 
-    def times(self, x: NDArray[Any]) -> NDArray[Any]:
-        """Seconds of each case for the logarithms of the constants of `TIME` and of what is waited for."""
-        values = np.exp(x)
-        each = roofline(self.arithmetic / min(values[0], 1.0), self.moving / min(values[1], 1.0), self.overlap)
-        total: NDArray[Any] = np.add.reduceat(each, self.starts) + self.launches * values[2] + self.waits @ values[3:]
-        return total
+    def picked(self, keep: NDArray[Any]) -> _Arrays:
+        """Return the cases where ``keep`` is true, and what any of them waits for."""
+        found = copy(self)
+        rows = np.repeat(keep, self.lengths)
+        found.arithmetic, found.moving, found.lengths = self.arithmetic[rows], self.moving[rows], self.lengths[keep]
+        found.starts = np.array([0, *np.cumsum(found.lengths)[:-1]])
+        for name in ("launches", "compute", "memory", "seconds", "joules", "host", "static", "cap"):
+            setattr(found, name, getattr(self, name)[keep])
+        waited = self.waits[keep].any(0)
+        found.waits = self.waits[keep][:, waited]
+        found.names = [name for name, is_one in zip(self.names, waited, strict=True) if is_one]
+        return found
 
-    def energies(self, x: NDArray[Any]) -> NDArray[Any]:
+    def times(self, x: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Seconds of each case, and their slopes, for the logarithms of the constants of `TIME` and of waits."""
+        values = np.exp(x)
+        arithmetic, moving = self.arithmetic / min(values[0], 1.0), self.moving / min(values[1], 1.0)
+        if self.overlap:
+            first = arithmetic >= moving
+            arithmetic, moving = arithmetic * first, moving * ~first
+        sides = [np.add.reduceat(side, self.starts) for side in (arithmetic, moving)]
+        waited = self.waits * values[3:]
+        slopes = [-side * (value < 1) for side, value in zip(sides, values, strict=False)]
+        started = self.launches * values[2]
+        return sides[0] + sides[1] + started + waited.sum(1), np.column_stack([*slopes, started, waited])
+
+    def energies(self, x: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Joules of each case at its measured time, for the logarithms of three factors and of the host's power."""
         values = np.exp(x)
-        drawn = values[0] * self.compute + values[1] * self.memory + values[2] * self.static * self.seconds
-        found: NDArray[Any] = np.minimum(drawn, self.cap * self.seconds) + values[3] * self.host * self.seconds
-        return found
+        parts = np.column_stack([self.compute, self.memory, self.static * self.seconds]) * values[:3]
+        drawn, most = parts.sum(1), self.cap * self.seconds
+        host = values[3] * self.host * self.seconds
+        return np.minimum(drawn, most) + host, np.column_stack([parts * (drawn < most)[:, None], host])
 
 
 def fit(machine: Machine, cases: Sequence[Case]) -> Fitted:
@@ -183,60 +206,77 @@ def fit(machine: Machine, cases: Sequence[Case]) -> Fitted:
     -------
     Fitted
     """
-    waits = list(dict.fromkeys(name for case in cases for name in case.waits))
-    arrays = _Arrays(machine, cases, waits)
+    return _fitted(machine, _Arrays(machine, cases))
+
+
+def _fitted(machine: Machine, arrays: _Arrays) -> Fitted:
+    """Fit times, then energies at the times that were measured."""
+    waits = arrays.names
     before = [machine.values.get(name, LAUNCH) for name in TIME] + [WAIT] * len(waits)
-    target = np.log(arrays.seconds)
-    x, cost = _solve(lambda x: np.log(arrays.times(x)) - target, before)
+    x, cost = _solve(arrays.times, arrays.seconds, before)
     shares = {
         name: math.exp(min(at, 0.0) if at_most else at) for name, at, at_most in zip(TIME, x, (1, 1, 0), strict=False)
     }
     waited = {name: math.exp(at) for name, at in zip(waits, x[len(TIME) :], strict=True)}
-    known = np.flatnonzero(~np.isnan(arrays.joules))
-    if not len(known):
+    known = ~np.isnan(arrays.joules)
+    if not known.any():
         return Fitted(machine, shares, {}, waited, 0.0, cost)
-    joules = np.log(arrays.joules[known])
     priced = next((s for name, s in machine.values.items() if name.startswith("energy.mac.")), Spread.exact(1.0))
     start = [priced, machine.values.get("memory.dram.path", Spread.exact(1.0)), machine.values["power.static"]]
     start = [*(spread.scaled(1 / spread.typical) for spread in start), HOST]
-    y, more = _solve(lambda y: np.log(arrays.energies(y)[known]) - joules, start)
+    measured = arrays.picked(known)
+    y, more = _solve(measured.energies, measured.joules, start)
     factors = {name: math.exp(at) for name, at in zip(ENERGY, y, strict=False)}
     return Fitted(machine, shares, factors, waited, math.exp(y[3]) if np.any(arrays.host) else 0.0, cost + more)
 
 
-def _solve(residual: Callable[[NDArray[Any]], NDArray[Any]], start: Sequence[Spread]) -> tuple[NDArray[Any], float]:
-    """Minimise soft-L1 residuals by Levenberg and Marquardt, with the start as what is believed beforehand."""
+Model = Callable[["NDArray[Any]"], "tuple[NDArray[Any], NDArray[Any]]"]
+
+
+def _solve(model: Model, truths: NDArray[Any], start: Sequence[Spread]) -> tuple[NDArray[Any], float]:
+    """Return the logarithms of constants that explain truths best, with the start as what is believed beforehand.
+
+    Where loads change from one side of the roofline to the other, or reach the limit of power, there are several
+    minima: the search is made from the middle of what is believed and from either side of it.
+    """
     middle = np.array([math.log(spread.typical) for spread in start])
     width = np.array(
         [max(math.log(max(s.high / s.typical, s.typical / max(s.low, 1e-30))) / NINETY, 0.05) for s in start]
     )
+    target, count = np.log(truths), len(truths)
 
-    def all_of(x: NDArray[Any]) -> NDArray[Any]:
-        data = residual(x) / ERROR
-        return np.concatenate([data, (x - middle) / width])
+    def residuals(x: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        values, slopes = model(x)
+        data = (np.log(values) - target) / ERROR
+        return np.concatenate([data, (x - middle) / width]), slopes / values[:, None] / ERROR
 
-    def robust(r: NDArray[Any], count: int) -> float:
+    found = [_descend(residuals, middle + side * width, width, count) for side in (0.0, -1.0, 1.0)]
+    return min(found, key=lambda one: one[1])
+
+
+def _descend(residuals: Model, x: NDArray[Any], width: NDArray[Any], count: int) -> tuple[NDArray[Any], float]:
+    """Minimise soft-L1 residuals, the first ``count`` of all, by Levenberg and Marquardt."""
+
+    def robust(r: NDArray[Any]) -> float:
         return float(2 * (np.sqrt(1 + r[:count] ** 2) - 1).sum() + (r[count:] ** 2).sum())
 
-    x, damping = middle.copy(), 1e-2
-    r = all_of(x)
-    count = len(r) - len(x)
-    cost = robust(r, count)
+    damping = 1e-2
+    r, slopes = residuals(x)
+    cost = robust(r)
     for _ in range(STEPS):
-        slopes = np.stack([(all_of(x + step) - r) / 1e-4 for step in 1e-4 * np.eye(len(x))], 1)
-        weights = np.concatenate([1 / np.sqrt(1 + r[:count] ** 2), np.ones(len(x))])
-        normal = slopes.T @ (slopes * weights[:, None])
-        gradient = slopes.T @ (r * weights)
+        weights = 1 / np.sqrt(1 + r[:count] ** 2)
+        normal = slopes.T @ (slopes * weights[:, None]) + np.diag(width**-2)
+        gradient = slopes.T @ (r[:count] * weights) + r[count:] / width
         while True:
-            move = np.linalg.solve(normal + damping * np.diag(np.diag(normal) + 1e-9), -gradient)
-            after = all_of(x + move)
-            lower = robust(after, count)
+            move = np.linalg.solve(normal + damping * np.diag(np.diag(normal)), -gradient)
+            after, steeper = residuals(x + move)
+            lower = robust(after)
             if lower <= cost or damping > 1e8:
                 break
             damping *= 4
         done = cost - lower < 1e-7 * (1 + cost)
         if lower <= cost:
-            x, r, cost = x + move, after, lower
+            x, r, slopes, cost = x + move, after, steeper, lower
         damping = max(damping / 8, 1e-9)
         if done:
             break
@@ -245,10 +285,9 @@ def _solve(residual: Callable[[NDArray[Any]], NDArray[Any]], start: Sequence[Spr
 
 def leave_out(machine: Machine, cases: Sequence[Case]) -> list[Fitted]:
     """Return for each case the fit to all cases but those of its group."""
-    fits = {
-        group: fit(machine, [case for case in cases if case.group != group])
-        for group in dict.fromkeys(case.group for case in cases)
-    }
+    arrays = _Arrays(machine, cases)
+    groups = np.array([case.group for case in cases])
+    fits = {group: _fitted(machine, arrays.picked(groups != group)) for group in dict.fromkeys(groups.tolist())}
     return [fits[case.group] for case in cases]
 
 

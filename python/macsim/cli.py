@@ -140,6 +140,12 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     )
     given.add_argument("--dim", action="append", default=[], metavar="NAME=SIZE", help="size of one of its symbols")
     given.add_argument(
+        "--cache",
+        action="append",
+        metavar="NAME",
+        help="an input or output that is keys or values of earlier tokens; default: past, present, cache in its name",
+    )
+    given.add_argument(
         "--value",
         action="append",
         default=[],
@@ -225,13 +231,14 @@ def counted(arguments: argparse.Namespace) -> Report:
             dims=dims,
             values=values,
             dtypes=dict(dtype_of(text) for text in arguments.dtype),
+            cache=arguments.cache,
             training=training,
         )
     if arguments.dtype:
         raise UsageError("--dtype is for torch programs: an ONNX model states its dtypes")
     model = load(arguments.model)
     shapes = dict(shape_of(text, [tensor.name for tensor in model.inputs]) for text in arguments.shape)
-    return analyze(model, shapes=shapes, dims=dims, values=values, training=training)
+    return analyze(model, shapes=shapes, dims=dims, values=values, cache=arguments.cache, training=training)
 
 
 def give(report: Report, arguments: argparse.Namespace) -> None:

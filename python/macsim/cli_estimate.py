@@ -7,11 +7,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from macsim.estimate import Estimate
+    from macsim.estimate import Estimate, Wall
 
 EXAMPLES = """\
 examples:
@@ -21,6 +21,8 @@ examples:
   macsim estimate model.onnx --on a100 --devices 4 --parallel tensor
   macsim estimate model.onnx --on a100 --host-watts 300 --supply 0.92 --pue 1.2 --grams-per-kwh 380
   macsim estimate model.onnx --on my-chip.toml --format json
+  macsim estimate model.onnx --on h100 --on a100 --dim batch=1,2,4,8,16     one line for each chip and size
+  macsim estimate model.onnx --on h100 --dim batch=8 --plot page.svg        a roofline, and what the energy goes to
 
 exit status: 0 done; 2 when the model cannot be read, or a chip, shape or size does not fit.
 """
@@ -33,6 +35,7 @@ def add_estimate(
     """Add ``macsim estimate`` to the command line."""
     from macsim.cli_hardware import suggestions
     from macsim.estimate_loads import LEVELS
+    from macsim.estimate_plots import KINDS
 
     parser = command("estimate", "estimate a model's time, energy and power on chips", EXAMPLES)
     add_inputs(parser)
@@ -60,67 +63,102 @@ def add_estimate(
     shown.add_argument("--depth", type=int, metavar="N", help="of scopes: levels of modules to tell apart")
     shown.add_argument("--top", type=int, default=15, metavar="N", help="lines at most; 0 for all (default: 15)")
     shown.add_argument("--format", choices=("table", "json"), default="table", help="default: table")
+    shown.add_argument(
+        "--plot",
+        metavar="FILE",
+        help="draw it, with matplotlib: .png, .svg, .pdf; what is drawn follows from what is asked",
+    )
+    shown.add_argument("--plot-kind", choices=KINDS, help="draw this instead")
     parser.set_defaults(run=run_estimate)
 
 
 def run_estimate(arguments: argparse.Namespace) -> int:
     """Estimate a model, print what it takes, and return the exit status."""
-    from macsim.cli import counted, put
-    from macsim.compare import Comparison
-    from macsim.estimate import estimated
+    from macsim.cli import UsageError, counted, put
+    from macsim.compare import compare
 
-    report = counted(arguments)
-    how = {
-        "dtype": arguments.as_dtype,
-        "tf32": arguments.tf32,
-        "traffic": arguments.traffic,
-        "cores": arguments.cores,
-        "devices": arguments.devices,
-        "parallel": arguments.parallel,
-    }
-    found = {one.hardware.name: one for one in (estimated(report, chip, **how) for chip in arguments.on)}
+    if arguments.plot_kind and not arguments.plot:
+        raise UsageError("--plot-kind says what is drawn: it goes with --plot FILE")
+    arguments.dim, sizes = apart(arguments.dim)
+    found = compare(
+        counted(arguments),
+        arguments.on,
+        sizes,
+        dtype=arguments.as_dtype,
+        tf32=arguments.tf32,
+        traffic=arguments.traffic,
+        cores=arguments.cores,
+        devices=arguments.devices,
+        parallel=arguments.parallel,
+    )
+    several = len(found.estimates) > 1
+    if arguments.plot:
+        depicted = found if several or sizes else next(iter(found.estimates.values()))
+        depicted.plot(arguments.plot_kind, by=arguments.by, depth=arguments.depth, path=arguments.plot)
     if arguments.format == "json":
-        print_json([{**one.to_dict(), "wall": at_wall(one, arguments)} for one in found.values()])
-    elif len(found) > 1:
-        put(Comparison(found, {}).table())
+        data = [{**one.to_dict(), "wall": at_wall(one, arguments).to_dict()} for one in found.estimates.values()]
+        sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+        return 0
+    if several or sizes:
+        put(found.table())
     else:
-        (one,) = found.values()
+        (one,) = found.estimates.values()
         put(one.table(arguments.by, depth=arguments.depth, top=arguments.top or None))
-        words = wall_words(one, arguments)
-        if words:
-            sys.stdout.write(f"At the wall: {words}.\n")
+    for name, one in found.estimates.items():
+        for words in wall_words(one, arguments):
+            sys.stdout.write(f"At the wall{f', {name}' if several else ''}: {words}.\n")
     return 0
 
 
-def print_json(data: Any) -> None:
-    """Print data as JSON."""
-    sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+def apart(dims: list[str]) -> tuple[list[str], dict[str, list[int]]]:
+    """Part sizes that are one from those that are several: ``batch=1,2,4``."""
+    from macsim.cli import UsageError
+
+    single, several = [], {}
+    for text in dims:
+        name, equals, sizes = text.rpartition("=")
+        if "," not in sizes:
+            single.append(text)
+        elif not equals or not name or not all(size.strip().isdecimal() for size in sizes.split(",")):
+            raise UsageError(f"--dim {text}: write NAME=SIZE, or NAME=SIZE,SIZE as in batch=1,8,64")
+        else:
+            several[name] = [int(size) for size in sizes.split(",")]
+    return single, several
 
 
-def at_wall(one: Estimate, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the energy at the wall as plain data."""
-    wall = one.wall(
+def at_wall(one: Estimate, arguments: argparse.Namespace) -> Wall:
+    """Return the energy at the wall."""
+    return one.wall(
         host_watts=arguments.host_watts,
         supply=arguments.supply,
         pue=arguments.pue,
         grams_per_kwh=arguments.grams_per_kwh,
         price_per_kwh=arguments.price_per_kwh,
     )
-    return {name: value._asdict() for name, value in vars(wall).items() if value is not None}
 
 
-def wall_words(one: Estimate, arguments: argparse.Namespace) -> str:
-    """Return the energy at the wall in words; empty when nothing was given for it."""
+def wall_words(one: Estimate, arguments: argparse.Namespace) -> Iterator[str]:
+    """Yield the energy at the wall in words, for each set of sizes; nothing when nothing was given for it."""
+    import numpy as np
+
     from macsim.estimate_physics import Range
     from macsim.estimate_show import ranged
 
     given = (arguments.host_watts, arguments.supply, arguments.pue, arguments.grams_per_kwh, arguments.price_per_kwh)
     if given == (0.0, 1.0, 1.0, None, None):
-        return ""
+        return
     wall = at_wall(one, arguments)
-    words = [ranged(Range(**wall["joules"]), "J")]
-    if "grams" in wall:
-        words.append(f"{ranged(Range(**wall['grams']), 'g')} of CO2")
-    if "cost" in wall:
-        words.append(f"{Range(**wall['cost'])} for the energy")
-    return ", ".join(words)
+    sizes = one.asked.sizes
+    grid = np.broadcast_arrays(*(np.asarray(size) for size in sizes.values())) if sizes else []
+
+    def here(value: Range, at: tuple[int, ...]) -> Range:
+        return Range(*(float(bound[at]) if at else float(bound) for bound in value))
+
+    for at in np.ndindex(np.shape(wall.joules.typical)):
+        words = [", ".join(f"{name} = {size[at]}" for name, size in zip(sizes, grid, strict=True))] if at else []
+        words.append(f"{one.sign} {ranged(here(wall.joules, at), 'J')}".strip())
+        if wall.grams is not None:
+            words.append(f"{ranged(here(wall.grams, at), 'g')} of CO2")
+        if wall.cost is not None:
+            words.append(f"{here(wall.cost, at)} for the energy")
+        yield ", ".join(words)

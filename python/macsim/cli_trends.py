@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from macsim.trends import Data
+    from macsim.trends import Count, Data
 
 EXAMPLES = """\
 examples:
@@ -21,7 +21,8 @@ examples:
   macsim trends --place my.onnx --top1 81.2           among its contemporaries
   macsim trends --place my.onnx --shape 1,3,224,224 --top1 81.2 --date 2024-05-01
   macsim trends --report DIR --vision mine.csv        with rows of yours
-  macsim trends --recount counts.csv                  count the models of the tables again
+  macsim trends --recount counts.csv                  count the models of the tables again: minutes
+  macsim trends --recount counts.csv --report DIR     a report of the new counts, not of those that are stored
 
 exit status: 0 done; 2 when a model or a table cannot be read.
 """
@@ -68,7 +69,7 @@ def run_trends(arguments: argparse.Namespace) -> int:
     added = {name: getattr(arguments, name) for name in ("vision", "language", "chips")}
     data = trends.load(later=not arguments.study).extended(**added)
     if arguments.recount:
-        count_again(arguments.recount)
+        data = data.recounted(count_again(arguments.recount))
     if arguments.report:
         write(data, arguments.report)
     if arguments.model is not None:
@@ -90,14 +91,15 @@ def bar(what: str) -> Iterator[Callable[[str, int, int], None]]:
         yield lambda now, done, total: progress.update(task, completed=done, total=total, now=now)
 
 
-def count_again(path: str) -> None:
-    """Count the models of the tables, and write the counts."""
+def count_again(path: str) -> list[Count]:
+    """Count the models of the tables, write the counts and return them."""
     from macsim.trends.recount import everything, recount, write_counts
 
     with bar("counting") as progress:
         counts = list(recount(everything(), progress))
     write_counts(counts, path)
     sys.stdout.write(f"{path}: {len(counts)} models\n")
+    return counts
 
 
 def write(data: Data, folder: str) -> None:
@@ -112,9 +114,10 @@ def write(data: Data, folder: str) -> None:
 
 
 def place_model(data: Data, arguments: argparse.Namespace) -> None:
-    """Count a model, and say where it stands."""
+    """Count a model, and say where it stands, and what the estimator says of its energy."""
     from macsim.cli import UsageError, counted
     from macsim.trends.place import place
+    from macsim.trends.recount import chip_of, energy_on
 
     if arguments.top1 is not None and arguments.glue is not None:
         raise UsageError("--top1 is of a vision model, --glue of a language model: give one")
@@ -135,7 +138,11 @@ def place_model(data: Data, arguments: argparse.Namespace) -> None:
         )
     except ValueError as error:
         raise UsageError(f"--date {arguments.date}: {error}; write YYYY-MM-DD") from error
-    sys.stdout.write("\n".join(found.lines()) + "\n")
+    said = found.lines()
+    if chip := chip_of(found.date):
+        energy = energy_on(chip, report)
+        said.insert(3, f"macsim's estimator: {energy.joules:.3g} J ({energy.low:.2g} to {energy.high:.2g}) on {energy}")
+    sys.stdout.write("\n".join(said) + "\n")
 
 
 def give_lines(data: Data) -> None:

@@ -4,17 +4,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
+from macsim.errors import RequestError
 from macsim.report import Report
 
 if TYPE_CHECKING:
+    import os
+
     import pandas as pd
     from rich.console import RenderableType
 
     from macsim.estimate import Estimate
+    from macsim.groups import Key
     from macsim.hardware_types import Hardware
+    from macsim.traffic import Level
 
 __all__ = ["Comparison", "compare"]
 
@@ -57,6 +62,8 @@ class Comparison:
         """Return the chip that takes the least, in sum over all sizes: of ``joules`` or ``seconds``."""
         import numpy as np
 
+        if what not in ("joules", "seconds"):
+            raise RequestError(f'the least of "joules" or of "seconds", not of {what!r}')
         return min(self.estimates, key=lambda name: float(np.sum(getattr(self.estimates[name], what).typical)))
 
     def to_pandas(self) -> pd.DataFrame:
@@ -72,6 +79,43 @@ class Comparison:
                 row.update({f"{what}_{name}": value for name, value in record[what]._asdict().items()})
             rows.append(row)
         return pd.DataFrame(rows)
+
+    def plot(
+        self,
+        kind: Literal["chips", "sizes", "page", "roofline", "energy"] | None = None,
+        *,
+        by: Key = "op",
+        depth: int | None = None,
+        path: str | os.PathLike[str] | None = None,
+    ) -> Any:
+        """Draw the comparison with matplotlib.
+
+        Parameters
+        ----------
+        kind : {"chips", "sizes", "page", "roofline", "energy"}, optional
+            ``"chips"``: joules and seconds of each chip with their intervals, which is what one set of sizes gets.
+            ``"sizes"``: energy over the one size of which there are several, such as the batch, a line for each chip.
+            The others are of one chip: see `Estimate.plot`.
+        by, depth, path
+            As `Estimate.plot` takes them.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            One that no window shows.
+
+        Examples
+        --------
+        >>> import macsim
+        >>> report = macsim.count("examples/resnet50.onnx", dims={"height": 224, "width": 224})
+        >>> found = macsim.compare(report, ["a100", "h100"], batch=[1, 2, 4, 8])
+        >>> figure = found.plot(path="batch.svg")  # doctest: +SKIP
+        """
+        from macsim.estimate_plots import plotted
+
+        several = any(len(values) > 1 for values in self.sizes.values())
+        found = list(self.estimates.values())
+        return plotted(found, kind or ("sizes" if several else "chips"), by=by, depth=depth, path=path)
 
     def table(self) -> RenderableType:
         """Return the comparison as a table that rich can print."""
@@ -91,12 +135,18 @@ class Comparison:
 def compare(
     model: Any,
     chips: Sequence[str | Hardware],
+    sizes: Mapping[str, Any] | None = None,
+    /,
     *,
     inputs: Sequence[Any] = (),
     dtype: str | None = None,
     tf32: bool = False,
-    traffic: str = "fused",
-    **sizes: Any,
+    traffic: Level = "fused",
+    capacity: int | None = None,
+    cores: int | None = None,
+    devices: int = 1,
+    parallel: Literal["data", "tensor"] = "data",
+    **more: Any,
 ) -> Comparison:
     """Compare what a model takes on several chips, for all combinations of sizes.
 
@@ -106,12 +156,12 @@ def compare(
         A report, or a model that is counted.
     chips : sequence of str or Hardware
         Their names.
+    sizes, **more : int or sequence of int
+        Sizes of the symbols that are free: one, or all that are wanted.
     inputs : sequence, optional
         Of a torch program: shapes or tensors, as `count` takes them.
-    dtype, tf32, traffic
-        As `Report.estimate` takes them.
-    **sizes : int or sequence of int
-        Sizes of the symbols that are free: one, or all that are wanted.
+    dtype, tf32, traffic, capacity, cores, devices, parallel
+        As `Report.estimate` takes them, the same for all chips.
 
     Returns
     -------
@@ -130,14 +180,34 @@ def compare(
     from macsim.api import count
     from macsim.estimate import estimated
 
+    if isinstance(chips, str) or not chips:
+        raise RequestError(f"chips is a sequence of at least one, as in ['a100', 'h100'], not {chips!r}")
     report = model if isinstance(model, Report) else count(model, *inputs)
-    lists = {
-        name: [int(one) for one in np.atleast_1d(np.asarray(list(v) if isinstance(v, range) else v))]
-        for name, v in sizes.items()
-    }
+    lists = {name: _sizes(name, values) for name, values in {**(sizes or {}), **more}.items()}
     grid = dict(zip(lists, np.ix_(*lists.values()), strict=True)) if lists else {}
     found = {}
     for chip in chips:
-        one = estimated(report, chip, grid, dtype=dtype, tf32=tf32, traffic=traffic)
+        one = estimated(
+            report,
+            chip,
+            grid,
+            dtype=dtype,
+            tf32=tf32,
+            traffic=traffic,
+            capacity=capacity,
+            cores=cores,
+            devices=devices,
+            parallel=parallel,
+        )
         found[one.hardware.name] = one
     return Comparison(found, lists)
+
+
+def _sizes(name: str, values: Any) -> list[int]:
+    """The sizes of a symbol as a list."""
+    import numpy as np
+
+    found = np.atleast_1d(np.asarray(list(values) if isinstance(values, Iterable) else values))
+    if found.ndim > 1 or not found.size or found.dtype.kind not in "iu":
+        raise RequestError(f"the sizes of {name!r} are integers, one or several, not {values!r}")
+    return [int(one) for one in found]

@@ -5,17 +5,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from macsim.errors import RequestError
 from macsim.estimate_loads import Counted, loads_of, machine_of, sent_by
 from macsim.estimate_physics import Machine, Outcome, Range, simulate
+from macsim.estimate_types import Asked, Roof, Roofline, RowEstimate, Wall, plain
 from macsim.hardware_tables import hardware
 
 if TYPE_CHECKING:
+    import os
+
     from numpy.typing import NDArray
     from rich.console import RenderableType
 
@@ -23,90 +25,26 @@ if TYPE_CHECKING:
     from macsim.hardware_types import Hardware
     from macsim.report import Report
 
-__all__ = ["Estimate", "RowEstimate", "Wall"]
+__all__ = ["Asked", "Estimate", "RowEstimate", "Wall"]
 
 BOUNDS = ("compute", "memory", "launch")
-
-
-class RowEstimate(NamedTuple):
-    """What one node, or a group of them, takes.
-
-    Attributes
-    ----------
-    name : str
-        The node's path, or the group's name.
-    seconds, joules : Range
-        Groups have typical values alone; low and high are the same number.
-    bound : str
-        ``compute``, ``memory`` or ``launch``: what takes most of its time; empty when it takes none.
-    flops, bytes : float
-        Operations, two for a multiply-accumulate, and bytes of the main memory.
-    """
-
-    name: str
-    seconds: Range
-    joules: Range
-    bound: str
-    flops: float
-    bytes: float
-
-    @property
-    def intensity(self) -> float:
-        """Operations for each byte."""
-        return self.flops / self.bytes if self.bytes else float("inf")
-
-
-class Roofline(NamedTuple):
-    """Where a run lies under a chip's roofline.
-
-    Attributes
-    ----------
-    intensity : float
-        Operations for each byte of the main memory.
-    ridge : float
-        The intensity above which arithmetic decides.
-    reached : float
-        Operations for each second.
-    roof : float
-        What the peak and the bandwidth allow at that intensity.
-    """
-
-    intensity: float
-    ridge: float
-    reached: float
-    roof: float
-
-    @property
-    def share(self) -> float:
-        """How much of the roof is reached."""
-        return self.reached / self.roof
-
-
-@dataclass(frozen=True)
-class Wall:
-    """An estimate at the wall: with the host, the losses of power supplies and cooling, and what comes of it.
-
-    Attributes
-    ----------
-    joules : Range
-        At the meter of the building.
-    watts : Range
-    grams : Range or None
-        Of CO2, where the carbon intensity was given.
-    cost : Range or None
-        In the currency of the price that was given.
-    """
-
-    joules: Range
-    watts: Range
-    grams: Range | None = None
-    cost: Range | None = None
 
 
 class Estimate:
     """What a run takes on a chip: time, energy and power of the device, each with a typical value and a 90 % interval.
 
     `Report.estimate` makes it. Numbers are floats, or arrays over the sizes that were given as arrays.
+
+    Attributes
+    ----------
+    report : Report
+    hardware : Hardware
+    devices : int
+        How many.
+    asked : Asked
+        How it was asked for.
+    assumed : tuple of str
+        What was taken where the table says nothing.
 
     Examples
     --------
@@ -127,16 +65,29 @@ class Estimate:
         chip: Hardware,
         machine: Machine,
         counted: Counted,
-        outcome: Outcome,
-        devices: int = 1,
+        asked: Asked,
         assumed: Sequence[str] = (),
     ) -> None:
         self.report = report
         self.hardware = chip
-        self.devices = devices
+        self.devices = asked.devices
+        self.asked = asked
         self.assumed = tuple(assumed)
-        self._machine, self._outcome = machine, outcome
+        self._machine = machine
         self._loads, self._shape, self._heads = counted
+        self._outcome = self._simulated()
+
+    def _simulated(self, groups: NDArray[Any] | None = None) -> Outcome:
+        how = self.asked
+        return simulate(
+            self._loads,
+            self._machine,
+            devices=how.devices,
+            link=how.link,
+            sent=how.sent,
+            seconds=how.seconds,
+            groups=groups,
+        )
 
     # Totals -----------------------------------------------------------------------------------------------------------
 
@@ -168,12 +119,36 @@ class Estimate:
 
     @property
     def energy(self) -> dict[str, Range]:
-        """The joules by what they go to: ``compute``, ``memory.path``, ``link``, ``static`` and ``launch``.
+        """The joules by what they go to: ``compute``, the levels of memory, ``link``, ``static`` and ``launch``.
 
-        ``memory.path`` is all the way from the main memory to the arithmetic; ``launch`` is static power while kernels
-        start and hosts are waited for, ``static`` the rest of it.
+        Tables price a byte all the way from the main memory to the arithmetic: that is ``memory.path``. Where a table
+        prices the levels on the chip too, the path is shown by its levels, ``memory.l1`` and ``memory.l2`` at their own
+        prices and ``memory.dram`` as the rest of it; the sum is the same. Three tables do: nobody has measured the
+        others. With the traffic ``"cached"``, what is found in the cache goes the rest of the way. What arithmetic
+        reads again from caches, tile by tile, is in its price, and so in ``compute``.
+
+        ``launch`` is static power while kernels start and hosts are waited for, ``static`` the rest of it; of a CPU
+        that is the package at work, arithmetic included.
         """
-        return {name: self._range(draws) for name, draws in self._outcome.energy.items()}
+        return {name: self._range(draws) for name, draws in self._by_level(self._outcome.energy).items()}
+
+    def _by_level(self, parts: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Split what bytes take over the levels of memory, by typical prices, where the table has them."""
+        near = {level: price.typical for level, price in self._machine.near.items()}
+        path = self._machine.values.get("memory.dram.path")
+        rest = path.typical - sum(near.values()) if path is not None else 0.0
+        if not near or rest <= 0:
+            return dict(parts)
+        levels = {"memory.path": {"dram": rest, **near}, "memory.cache": near}
+        out: dict[str, NDArray[Any]] = {}
+        for name, joules in parts.items():
+            split = levels.get(name, {})
+            for level, price in split.items():
+                key = f"memory.{level}"
+                out[key] = out.get(key, 0.0) + joules * (price / sum(split.values()))
+            if not split:
+                out[name] = joules
+        return out
 
     @property
     def time(self) -> dict[str, Any]:
@@ -226,6 +201,54 @@ class Estimate:
         reached = flops / float(self._outcome.seconds[0, 0])
         return Roofline(intensity, peak / bandwidth, reached, min(peak, intensity * bandwidth))
 
+    @property
+    def roofs(self) -> tuple[dict[str, Roof], dict[str, float]]:
+        """The peaks, by unit and dtypes, and the bandwidths of the levels of memory: what a roofline is made of.
+
+        Examples
+        --------
+        >>> import macsim
+        >>> report = macsim.count("examples/resnet50.onnx", shapes=(8, 3, 224, 224))
+        >>> peaks, bandwidths = report.estimate("a100", dtype="f16").roofs
+        >>> peaks["tensor f16, bf16"], bandwidths["dram"]
+        (Roof(rate=312000000000000.0, used=True), 2039000000000.0)
+        """
+        machine = self._machine
+        at_work = 1.0 if machine.cores is None else machine.cores[0] / machine.cores[1]
+        found = (machine.peak(*key) for key, amounts in self._loads.work.items() if np.any(amounts))
+        used = {peak[0] for peak in found if peak is not None}
+        same: dict[tuple[str, float], list[str]] = {}
+        bandwidths = {}
+        for name, spread in machine.values.items():
+            match name.split("."):
+                case ["peak", unit, dtype]:
+                    same.setdefault((unit, spread.typical * at_work), []).append(dtype)
+                case ["memory", level, "bandwidth"]:
+                    bandwidths[level] = spread.typical
+        peaks = {
+            f"{unit} {', '.join(dtypes)}": Roof(rate, any(f"peak.{unit}.{dtype}" in used for dtype in dtypes))
+            for (unit, rate), dtypes in same.items()
+        }
+        return peaks, bandwidths
+
+    @property
+    def efficiencies(self) -> tuple[float, float]:
+        """The shares of the peak and of the bandwidth of the main memory that good kernels reach, typically."""
+        found = (self._machine.get(f"efficiency.{what}") for what in ("compute", "memory"))
+        compute, memory = (1.0 if spread is None else spread.typical for spread in found)
+        return compute, memory
+
+    @property
+    def dtypes(self) -> list[str]:
+        """What products are made in, the dtype with most of them first."""
+        products = {dtype: float(n.sum()) for (kind, dtype), n in self._loads.work.items() if kind == "mac"}
+        return sorted(products, key=lambda dtype: -products[dtype])
+
+    @property
+    def is_package(self) -> bool:
+        """Whether power is that of a CPU's package at work, in which arithmetic is included."""
+        return self._machine.package
+
     def _ideal(self) -> float:
         """Seconds of the arithmetic at its peaks."""
         efficiency = self._machine.values["efficiency.compute"].typical
@@ -242,21 +265,36 @@ class Estimate:
         """What each kernel takes, in the order of execution: a node, or several that are fused; of one set of sizes."""
         self._single("rows")
         out = self._outcome
-        columns = (self.report.columns[column][self._heads] for column in ("path", "name"))
-        names = [str(path or name) for path, name in zip(*columns, strict=True)]
-        flops, moved = self._loads.flops[:, 0], self._loads.bytes[:, 0]
+        columns = (self.report.columns[column][self._heads] for column in ("path", "name", "op"))
+        names = [(str(path or name), str(op)) for path, name, op in zip(*columns, strict=True)]
         bounds = self._bounds(out.row_compute[:, 0], out.row_memory[:, 0], out.row_launch[:, 0])
-        (s_low, s_high), (j_low, j_high) = out.row_ranges["seconds"], out.row_ranges["joules"]
+        of = (out.row_seconds[:, 0], out.row_joules[:, 0], self._loads.flops[:, 0], self._loads.bytes[:, 0])
+        energy = {part: joules[:, 0] for part, joules in self._by_level(out.row_energy).items()}
+        return self._parts(names, bounds, of, energy, out.row_ranges)
+
+    def _parts(
+        self,
+        names: Sequence[tuple[str, str]],
+        bounds: Sequence[str],
+        of: Sequence[NDArray[Any]],
+        energy: Mapping[str, NDArray[Any]],
+        ranges: Mapping[str, tuple[NDArray[Any], NDArray[Any]]],
+    ) -> list[RowEstimate]:
+        """Put rows or groups together: names and operators; seconds, joules, operations and bytes."""
+        seconds, joules, flops, moved = of
+        (s_low, s_high), (j_low, j_high) = ranges["seconds"], ranges["joules"]
         return [
             RowEstimate(
                 name,
-                Range(float(s_low[at, 0]), float(out.row_seconds[at, 0]), float(s_high[at, 0])),
-                Range(float(j_low[at, 0]), float(out.row_joules[at, 0]), float(j_high[at, 0])),
+                Range(float(s_low[at, 0]), float(seconds[at]), float(s_high[at, 0])),
+                Range(float(j_low[at, 0]), float(joules[at]), float(j_high[at, 0])),
                 bounds[at],
                 float(flops[at]),
                 float(moved[at]),
+                op,
+                {part: float(joules[at]) for part, joules in energy.items()},
             )
-            for at, name in enumerate(names)
+            for at, (name, op) in enumerate(names)
         ]
 
     def _bounds(self, *sides: NDArray[Any]) -> list[str]:
@@ -287,7 +325,9 @@ class Estimate:
             return self.rows
         self._single("by")
         out = self._outcome
-        column = {"op": "op", "scope": "scope", "rule": "rule", "dtype": "compute"}[key]
+        column = {"op": "op", "scope": "scope", "rule": "rule", "dtype": "compute"}.get(key)
+        if column is None:
+            raise RequestError(f"there are no groups by {key!r}; there are op, node, scope, dtype, rule")
         names = [str(text) for text in self.report.columns[column][self._heads]]
         if key == "scope" and depth is not None:
             names = [".".join(name.split(".")[:depth]) for name in names]
@@ -298,21 +338,16 @@ class Estimate:
             return np.bincount(where, values[:, 0], len(index)) if len(where) else np.zeros(0)
 
         of = (out.row_seconds, out.row_joules, self._loads.flops, self._loads.bytes)
-        seconds, joules, flops, moved = (summed(values) for values in of)
         arithmetic = out.row_compute >= out.row_memory
         sides = [summed(out.row_compute * arithmetic), summed(out.row_memory * ~arithmetic), summed(out.row_launch)]
-        bounds = self._bounds(*sides)
-        return [
-            RowEstimate(
-                name,
-                Range(*[float(seconds[at])] * 3),
-                Range(*[float(joules[at])] * 3),
-                bounds[at],
-                float(flops[at]),
-                float(moved[at]),
-            )
-            for name, at in index.items()
-        ]
+        again = self._simulated(groups=where)  # for the doubt of sums
+        return self._parts(
+            [(name, name if key == "op" else "") for name in index],
+            self._bounds(*sides),
+            [summed(values) for values in of],
+            {part: summed(joules) for part, joules in self._by_level(out.row_energy).items()},
+            again.row_ranges,
+        )
 
     # What follows -----------------------------------------------------------------------------------------------------
 
@@ -327,6 +362,8 @@ class Estimate:
         >>> estimate.per(8).typical == estimate.joules.typical / 8
         True
         """
+        if count <= 0:
+            raise RequestError(f"a run has more than 0 of them, not {count}")
         return self.joules.scaled(1 / count)
 
     def wall(
@@ -375,6 +412,8 @@ class Estimate:
 
     def runs_on(self, watt_hours: float) -> Range:
         """Return how many runs a battery of so many watt-hours lasts."""
+        if watt_hours <= 0:
+            raise RequestError(f"a battery has more than 0 Wh, not {watt_hours}")
         low, typical, high = self.joules
         return Range(*(watt_hours * 3600 / joules for joules in (high, typical, low)))
 
@@ -383,6 +422,49 @@ class Estimate:
         from macsim.estimate_show import estimate_table
 
         return estimate_table(self, by, depth, top)
+
+    def plot(
+        self,
+        kind: Literal["page", "roofline", "energy", "sizes"] | None = None,
+        *,
+        by: Key = "op",
+        depth: int | None = None,
+        path: str | os.PathLike[str] | None = None,
+    ) -> Any:
+        """Draw the estimate with matplotlib.
+
+        Parameters
+        ----------
+        kind : {"page", "roofline", "energy", "sizes"}, optional
+            ``"roofline"``: kernels as points under the chip's roofs. ``"energy"``: what the energy goes to, of the
+            run and of its largest parts. ``"page"``: both, which is what one set of sizes gets. ``"sizes"``: energy
+            over the size that was given as an array, such as the batch.
+        by : {"op", "node", "scope", "dtype", "rule"}
+            The parts of ``"energy"``.
+        depth : int, optional
+            Of scopes: how many levels of modules.
+        path : str or path, optional
+            A file to write; what it ends in says the format.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            One that no window shows.
+
+        Raises
+        ------
+        RequestError
+            When matplotlib is not installed, or the kind does not fit the sizes.
+
+        Examples
+        --------
+        >>> import macsim
+        >>> report = macsim.count("examples/resnet50.onnx", shapes=(8, 3, 224, 224))
+        >>> figure = report.estimate("a100", dtype="f16").plot("roofline")  # doctest: +SKIP
+        """
+        from macsim.estimate_plots import plotted
+
+        return plotted([self], kind or ("sizes" if self._shape else "page"), by=by, depth=depth, path=path)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the totals as plain data.
@@ -394,15 +476,12 @@ class Estimate:
         >>> sorted(report.estimate("a100").to_dict()["joules"])
         ['high', 'low', 'typical']
         """
-
-        def plain(value: Any) -> Any:
-            if isinstance(value, Range):
-                return {name: plain(one) for name, one in value._asdict().items()}
-            return value.tolist() if isinstance(value, np.ndarray) else value
-
         return {
             "hardware": self.hardware.name,
+            "sizes": {name: np.asarray(size).ravel().tolist() for name, size in self.asked.sizes.items()},
             "devices": self.devices,
+            "traffic": self.asked.traffic,
+            "dtypes": self.dtypes,
             **{name: plain(getattr(self, name)) for name in ("seconds", "joules", "watts", "bound", "capped")},
             "energy": {name: plain(value) for name, value in self.energy.items()},
             "time": {name: plain(value) for name, value in self.time.items()},
@@ -439,8 +518,10 @@ def estimated(
     machine: Machine | None = None,
 ) -> Estimate:
     """Return the estimate of a report on a chip; see `Report.estimate`."""
-    if devices < 1:
-        raise RequestError(f"devices is at least 1, not {devices}")
+    if isinstance(devices, bool) or devices != int(devices) or devices < 1:
+        raise RequestError(f"devices is a whole number of at least 1, not {devices}")
+    if seconds is not None and np.any(np.asarray(seconds, float) <= 0):
+        raise RequestError(f"a measured time is above 0, not {seconds}")
     if parallel not in ("data", "tensor"):
         raise RequestError(f'parallel is "data" or "tensor", not {parallel!r}')
     chip = hardware(on)
@@ -466,9 +547,13 @@ def estimated(
         bytes_ = np.broadcast_to(np.asarray(0.0 if sent is None else sent, float).reshape(-1), count).copy()
     if link is None and np.any(bytes_):
         link = chip.links[0].name if chip.links else "link"
+    elif link is not None and chip.link(link) is None:
+        known = ", ".join(one.name for one in chip.links)
+        raise RequestError(f"{chip.name} has no link {link!r}; {f'it has {known}' if known else 'its table has none'}")
     measured = None if seconds is None else np.broadcast_to(np.asarray(seconds, float), counted.shape).reshape(-1)
-    outcome = simulate(counted.loads, machine, devices=devices, link=link or "", sent=bytes_, seconds=measured)
-    return Estimate(report, chip, machine, counted, outcome, devices, assumed)
+    given = dict(sizes or {})
+    asked = Asked(given, dtype, tf32, traffic, capacity, cores, devices, parallel, link or "", bytes_, measured)
+    return Estimate(report, chip, machine, counted, asked, assumed)
 
 
 def _last_cache(chip: Hardware) -> int:

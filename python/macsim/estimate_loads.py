@@ -84,9 +84,13 @@ def machine_of(chip: str | Hardware, cores: int | None = None) -> tuple[Machine,
     if cores is not None:
         if not found.cores:
             raise RequestError(f"{found.name}: its table does not say how many cores it has")
+        if cores < 1:
+            raise RequestError(f"cores at work are at least 1, not {cores}")
         share = (cores, found.cores)
         power = found.package_power(cores)
-        if power is not None:
+        if power is None and cores < found.cores:
+            assumed.append("the package draws as much as with all of its cores at work")
+        elif power is not None:
             values["power.active"] = Spread(power.si.low, power.si.typical, power.si.high)
     return Machine(found.name, values, overlap=found.kind != "cpu", package=package, cores=share), assumed
 
@@ -159,12 +163,22 @@ def loads_of(
         moving = found.columns
         if traffic != "minimum":
             kernels = _kernels(found._core.kernel)
-    moved = sum((column(name, values) for name, values in moving.items()), np.zeros_like(weights))
-    moved = moved * _shrink(report, dtype)[:, None]
-    busy = moved > 0
+
+    shrink = _shrink(report, dtype)[:, None]
+
+    def bytes_of(columns: Mapping[str, Any]) -> NDArray[Any]:
+        total = np.zeros_like(weights)
+        for name, values in columns.items():
+            total += column(name, values) * shrink
+        return total
+
+    moved = {"path": bytes_of(moving)}
+    if traffic == "cached":  # what does not come from the main memory then comes from the cache
+        moved["cache"] = bytes_of(report.traffic("fused").columns) - moved["path"]
+    busy = (moved["path"] > 0) | (moved.get("cache", 0) > 0)
     for amounts in work.values():
         busy = busy | (amounts > 0)
-    return _joined(Loads(work, {"path": moved}, column("times") * busy), kernels, shape)
+    return _joined(Loads(work, moved, column("times") * busy), kernels, shape)
 
 
 def _kernels(numbers: NDArray[Any]) -> NDArray[Any]:
@@ -191,7 +205,9 @@ def _joined(loads: Loads, kernels: NDArray[Any], shape: tuple[int, ...]) -> Coun
     launches = np.zeros((count, loads.launches.shape[1]))
     np.maximum.at(launches, kernels, loads.launches)
     work = {key: summed(values) for key, values in loads.work.items()}
-    return Counted(Loads(work, {"path": summed(loads.moved["path"])}, launches), shape, heads)
+    # A product that is tiled reads more than it needs: nothing of that is from the cache.
+    moved = {level: np.maximum(summed(bytes_), 0) for level, bytes_ in loads.moved.items()}
+    return Counted(Loads(work, moved, launches), shape, heads)
 
 
 def sent_by(report: Report, sizes: Mapping[str, Any], devices: int, dtype: str | None) -> NDArray[Any]:

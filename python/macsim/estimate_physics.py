@@ -119,7 +119,8 @@ class Loads:
     work : mapping of (str, str) to ndarray
         By kind of work and dtype: scalar operations, multiply-accumulates for ``mac``. Arrays are (loads, sizes).
     moved : mapping of str to ndarray
-        Bytes by level of memory. ``path`` are those that go all the way from the main memory to the arithmetic.
+        Bytes. ``path`` are those that go all the way from the main memory to the arithmetic; ``cache`` those that are
+        found on the chip, and go the rest of the way.
     launches : ndarray
         Kernels that are started.
     """
@@ -145,7 +146,7 @@ class Loads:
     @property
     def bytes(self) -> NDArray[Any]:
         """Bytes of each load that come from or go to the main memory."""
-        return np.asarray(self.moved["path"] if "path" in self.moved else self.moved["dram"], float)
+        return np.asarray(self.moved["path"], float)
 
     def scaled(self, work: float, moved: float) -> Loads:
         """Return loads with shares of the work and of the bytes."""
@@ -202,6 +203,16 @@ class Machine:
         """Return the energy of one operation, or None."""
         return self.values.get(f"energy.{kind}.{dtype}") or self.values.get(f"energy.{kind}.*")
 
+    @property
+    def near(self) -> dict[str, Spread]:
+        """What a byte takes that crosses a level on the chip, by level, as far as the table prices them."""
+        parts = {name: name.split(".") for name in self.values}
+        return {
+            part[1]: self.values[name]
+            for name, part in parts.items()
+            if part[0] == "memory" and part[1] != "dram" and part[2] == "energy"
+        }
+
     def draw(self, name: str, count: int = DRAWS + 1, absent: float = 0.0) -> NDArray[Any]:
         """Return draws of a constant. Those of all prices of operations go together, and those of all rates."""
         if name not in self.values:
@@ -225,13 +236,15 @@ class Outcome:
     seconds, joules : ndarray
         Of the whole, on all devices.
     energy : dict of str to ndarray
-        Its parts: ``compute``, ``memory.path`` (or by level), ``link``, ``static`` and ``launch``.
+        Its parts: ``compute``, ``memory.path`` (and ``memory.cache``), ``link``, ``static`` and ``launch``.
     row_seconds, row_joules, row_compute, row_memory, row_launch : ndarray
         Typical values of each load: its time and energy, and in seconds the two sides of its roofline and its launches.
+    row_energy : dict of str to ndarray
+        Typical values of the parts of each load's energy, as in `energy`; a link and waits are nobody's.
     capped : ndarray
         Whether time was stretched for power.
     row_ranges : dict of str to (ndarray, ndarray)
-        Low and high of ``seconds`` and ``joules`` of each load.
+        Low and high of ``seconds`` and ``joules`` of each load, where there is one set of sizes.
     missing : list of str
         What has no price or rate; without it the numbers are too low.
     """
@@ -244,6 +257,7 @@ class Outcome:
     row_compute: NDArray[Any]
     row_memory: NDArray[Any]
     row_launch: NDArray[Any]
+    row_energy: dict[str, NDArray[Any]]
     capped: NDArray[Any]
     missing: list[str] = field(default_factory=list)
     row_ranges: dict[str, tuple[NDArray[Any], NDArray[Any]]] = field(default_factory=dict)
@@ -264,6 +278,7 @@ def simulate(
     sent: NDArray[Any] | None = None,
     seconds: NDArray[Any] | None = None,
     draws: bool = True,
+    groups: NDArray[Any] | None = None,
 ) -> Outcome:
     """Return what loads take. They are those of one device; ``devices`` do as much at the same time.
 
@@ -281,6 +296,8 @@ def simulate(
         Times that were measured, for each set of sizes: they are taken as they are.
     draws : bool
         Whether the doubt is wanted; else there is one draw, the typical one.
+    groups : ndarray, optional
+        Of one set of sizes: the group of each load, from 0. `Outcome.row_ranges` are then of groups.
     """
     rows, sizes = loads.shape
     prices = _Prices(loads, machine, DRAWS + 1 if draws else 1)
@@ -289,6 +306,8 @@ def simulate(
     starts, waits = machine.draw("launch.overhead", prices.count), machine.draw("overhead", prices.count)
     static, cap = prices.power()
     bytes_ = loads.bytes
+    if draws and groups is None and sizes == 1:  # nobody looks at each load of each of many sets
+        groups = np.arange(rows)
     for at in range(sizes):
         counts = np.stack([np.asarray(n[:, at], float) for n in loads.work.values()] or [np.zeros(rows)], 1)
         counts = counts[:, : len(loads.work)]
@@ -300,31 +319,49 @@ def simulate(
         parts |= {f"memory.{level}": loads.moved[level][:, at].sum() * price for level, price in prices.levels.items()}
         parts["link"] = (sent[at] if sent is not None else 0.0) * link_price
         dynamic = sum(parts.values())
+        held = np.ones(prices.count)
         stretched = np.maximum(took, dynamic / np.maximum(cap - static, 1e-9))
         out.capped[:, at] = stretched > took * (1 + 1e-12)
         if seconds is not None:
             stretched = np.full(prices.count, float(seconds[at]))
-            parts = {
-                name: joules * np.minimum(1, (cap - static) * stretched / dynamic) for name, joules in parts.items()
-            }
+            room = (cap - static) * stretched
+            held = np.minimum(1, np.divide(room, dynamic, out=np.ones_like(room), where=dynamic > 0))
+            parts = {name: joules * held for name, joules in parts.items()}
             dynamic = sum(parts.values())
         idle = np.minimum(starting.sum(0) + waits, stretched)
         parts |= {"static": static * (stretched - idle), "launch": static * idle}
         for name, joules in parts.items():
             out.energy[name][:, at] = devices * joules
         out.seconds[:, at], out.joules[:, at] = stretched, devices * (dynamic + static * stretched)
-        own_draws = each * np.divide(stretched, took, out=np.ones_like(took), where=took > 0)
-        own = own_draws[:, 0]
-        out.row_seconds[:, at], out.row_launch[:, at] = own, starting[:, 0]
         out.row_compute[:, at], out.row_memory[:, at] = arithmetic[:, 0], moving[:, 0]
-        moved = sum(np.outer(loads.moved[level][:, at], price) for level, price in prices.levels.items())
-        joules_draws = devices * (counts @ prices.joules + moved + static * own_draws)
-        out.row_joules[:, at] = joules_draws[:, 0]
-        if draws:
-            for name, values in (("seconds", own_draws), ("joules", joules_draws)):
-                low, high = out.row_ranges.setdefault(name, (np.zeros((rows, sizes)), np.zeros((rows, sizes))))
-                low[:, at], high[:, at] = np.quantile(values[:, 1:], (0.05, 0.95), axis=1)
+        out.row_launch[:, at] = starting[:, 0]
+        few = slice(1 if groups is None else prices.count)  # the draws that are wanted of each load
+        each = each[:, few] * np.divide(stretched, took, out=np.ones_like(took), where=took > 0)[few]
+        starting = np.minimum(starting[:, few], each)
+        own = {"compute": counts @ (prices.joules * held)[:, few]}
+        for level, price in prices.levels.items():
+            own[f"memory.{level}"] = np.outer(loads.moved[level][:, at], (price * held)[few])
+        own |= {"static": static[few] * (each - starting), "launch": static[few] * starting}
+        _fill_rows(out, at, each, {name: devices * joules for name, joules in own.items()}, groups)
     return out
+
+
+def _fill_rows(
+    out: Outcome, at: int, seconds: NDArray[Any], parts: Mapping[str, NDArray[Any]], groups: NDArray[Any] | None
+) -> None:
+    """Note what each load takes at a set of sizes: typical values, and the ranges of groups of loads."""
+    joules = sum(parts.values(), np.zeros_like(seconds))
+    for name, part in parts.items():
+        out.row_energy[name][:, at] = part[:, 0]
+    out.row_seconds[:, at], out.row_joules[:, at] = seconds[:, 0], joules[:, 0]
+    if groups is None:
+        return
+    shape = (int(groups.max(initial=-1)) + 1, out.seconds.shape[1])
+    for name, values in (("seconds", seconds), ("joules", joules)):
+        total = np.zeros((shape[0], values.shape[1]))
+        np.add.at(total, groups, values)
+        low, high = out.row_ranges.setdefault(name, (np.zeros(shape), np.zeros(shape)))
+        low[:, at], high[:, at] = np.quantile(total[:, 1:], (0.05, 0.95), axis=1)
 
 
 def roofline(arithmetic: NDArray[Any], moving: NDArray[Any], overlap: bool) -> NDArray[Any]:
@@ -344,6 +381,7 @@ def _blank(rows: int, sizes: int, count: int, levels: Iterable[str], missing: li
         row_compute=np.zeros((rows, sizes)),
         row_memory=np.zeros((rows, sizes)),
         row_launch=np.zeros((rows, sizes)),
+        row_energy={name: np.zeros((rows, sizes)) for name in names if name != "link"},
         capped=np.zeros((count, sizes), bool),
         missing=missing,
     )
@@ -364,9 +402,17 @@ class _Prices:
             self.byte_seconds = 1 / (bandwidth * machine.draw("efficiency.memory", count, 1.0))
         self.levels = {}
         for level in loads.moved:
-            name = "memory.dram.path" if level == "path" else f"memory.{level}.energy"
-            self._has(name, f"a price of a byte ({level})")
-            self.levels[level] = machine.draw(name, count) * self.misfit_energy
+            self.levels[level] = self._byte(level) * self.misfit_energy
+
+    def _byte(self, level: str) -> NDArray[Any]:
+        """Joules of a byte from the main memory, or from a cache."""
+        if level == "path":
+            self._has("memory.dram.path", "a price of a byte (path)")
+            return self.machine.draw("memory.dram.path", self.count)
+        near = [f"memory.{name}.energy" for name in self.machine.near]
+        if not near:
+            self.missing.append("a price of a byte (cache)")
+        return sum((self.machine.draw(name, self.count) for name in near), np.zeros(self.count))
 
     def _has(self, name: str, what: str) -> bool:
         if name not in self.machine.values:

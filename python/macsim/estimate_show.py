@@ -20,6 +20,22 @@ if TYPE_CHECKING:
 PREFIXES = {-12: "p", -9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P"}
 
 
+def prefixed(value: float) -> tuple[float, str]:
+    """Return the factor and the prefix in which a number has one to three digits before its point.
+
+    Examples
+    --------
+    >>> prefixed(0.00123), prefixed(999.6)
+    ((0.001, 'm'), (1000.0, 'k'))
+    """
+    if value == 0 or not math.isfinite(value):
+        return 1.0, ""
+    scale = min(15, max(-12, 3 * math.floor(math.log10(abs(value)) / 3)))
+    if abs(value) / 10.0**scale >= 999.5 and scale < 15:
+        scale += 3
+    return 10.0**scale, PREFIXES[scale]
+
+
 def si(value: float, unit: str) -> str:
     """Return a number in three digits, with a prefix before its unit.
 
@@ -30,10 +46,8 @@ def si(value: float, unit: str) -> str:
     """
     if value == 0 or not math.isfinite(value):
         return f"{value:g} {unit}"
-    scale = min(15, max(-12, 3 * math.floor(math.log10(abs(value)) / 3)))
-    if abs(value) / 10.0**scale >= 999.5 and scale < 15:
-        scale += 3
-    return f"{value / 10.0**scale:.3g} {PREFIXES[scale]}{unit}"
+    factor, prefix = prefixed(value)
+    return f"{value / factor:.3g} {prefix}{unit}"
 
 
 def ranged(value: Range, unit: str) -> str:
@@ -41,6 +55,12 @@ def ranged(value: Range, unit: str) -> str:
     if value.low == value.high:
         return si(value.typical, unit)
     return f"{si(value.typical, unit)} ({si(value.low, unit)} to {si(value.high, unit)})"
+
+
+def missing_words(estimate: Estimate) -> str:
+    """What is missing, in words; of a long list the beginning."""
+    first, rest = estimate.missing[:4], estimate.missing[4:]
+    return ", ".join(first) + (f" and {len(rest)} more" if rest else "")
 
 
 def _table(*heads: tuple[str, str]) -> Table:
@@ -85,7 +105,7 @@ def estimate_table(estimate: Estimate, by: Key, depth: int | None, top: int | No
             part = (group.seconds.typical / (estimate.seconds.typical or 1.0), group.joules.typical / total)
             cells = (si(group.seconds.typical, "s"), f"{100 * part[0]:.1f} %", si(group.joules.typical, "J"))
             table.add_row(group.name, *cells, f"{100 * part[1]:.1f} %", group.bound)
-    notes = [f"without {', '.join(estimate.missing)}: bounds from below"] if estimate.missing else []
+    notes = [f"without {missing_words(estimate)}: bounds from below"] if estimate.missing else []
     notes += [f"assumed: {words}" for words in estimate.assumed]
     notes.append("Ranges are 90 % intervals of what the table's constants leave open.")
     return Group(title, *map(Text, lines), table, *(Text(note, style="dim") for note in notes))
@@ -108,7 +128,7 @@ def comparison_table(comparison: Comparison) -> RenderableType:
         table.add_row(*cells, si(record["watts"].typical, "W"), record["bound"])
     for chip, estimate in comparison.estimates.items():
         if estimate.missing:
-            notes[f"{chip}: without {', '.join(estimate.missing)}: bounds from below"] = None
+            notes[f"{chip}: without {missing_words(estimate)}: bounds from below"] = None
         notes.update(dict.fromkeys(f"{chip}: assumed: {words}" for words in estimate.assumed))
     return Group(table, *(Text(note, style="dim") for note in notes))
 

@@ -4,15 +4,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 __all__ = ["Called"]
 
 
-@dataclass(slots=True)
 class Called:
     """A module: the name of its class, how often it is called, elements of its own parameters."""
 
-    kind: str = ""
-    calls: int = 0
-    parameters: int = 0
+    __slots__ = ("calls", "kind", "parameters")
+
+    def __init__(self, kind: str = "", calls: int = 0, parameters: int = 0) -> None:
+        self.kind = kind
+        self.calls = calls
+        self.parameters = parameters

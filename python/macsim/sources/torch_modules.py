@@ -6,16 +6,14 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import islice
-from operator import is_, itemgetter
 from typing import Any
 
 import torch
 from torch import nn
 
+from macsim import _core
 from macsim.modules import Called
 
 __all__ = ["class_name", "is_script", "left_as_found", "module_paths", "noted", "unwrapped", "watching"]
@@ -66,74 +64,7 @@ def is_script(program: Any) -> bool:
     return isinstance(program, torch.jit.ScriptModule | torch.jit.ScriptFunction)
 
 
-_CONTAINERS = (dict, list, set, OrderedDict)
-_EVERY = len(vars(nn.Module()))  # attributes that all modules have, and have first
-_hooks = itemgetter(*(name for name, one in vars(nn.Module()).items() if "hooks" in name and isinstance(one, dict)))
-
-
-class _State:
-    """What a module holds, as it was before the first of the counts that are under way."""
-
-    __slots__ = ("before", "buffers", "children", "counts", "held", "module", "parameters")
-
-    def __init__(self, module: nn.Module, evaluate: bool) -> None:
-        self.module = module  # stays alive, so that its identity stays its own
-        self.counts = 0
-        self.before = vars(module).copy()
-        self.parameters, self.buffers = module._parameters.copy(), module._buffers.copy()
-        self.children = module._modules.copy()
-        self.held: list[Any] = []
-        if not type(module).__module__.startswith("torch.nn.modules."):  # torch's own keep nothing between calls
-            own = islice(self.before.values(), _EVERY, None)
-            self.held = [(one, one.copy()) for one in own if type(one) in _CONTAINERS]
-        hooks = _hooks(self.before)
-        if any(hooks):
-            self.held += [(one, one.copy()) for one in hooks]
-        if evaluate:
-            vars(module)["training"] = False
-
-    def put_back(self) -> None:
-        state = vars(self.module)
-        if "training" in self.before:
-            state["training"] = self.before["training"]
-        if not _same(state, self.before):
-            for name in [name for name in state if name not in self.before]:
-                del state[name]
-            state.update(self.before)
-        for name, then in (("_parameters", self.parameters), ("_buffers", self.buffers), ("_modules", self.children)):
-            now = state[name]
-            if (now or then) and not _same(now, then):
-                now.clear()
-                now.update(then)
-        hooks = _hooks(self.before)
-        if any(hooks):
-            kept = {id(now) for now, _ in self.held}
-            self.held += [(one, {}) for one in hooks if id(one) not in kept]
-        for now, then in self.held:
-            if now or then:
-                _fill_again(now, then)
-
-
-def _same(now: dict[str, Any], then: dict[str, Any]) -> bool:
-    """Whether they hold the same objects under the same names, in order. By identity: of tensors == is work."""
-    return len(now) == len(then) and all(map(is_, now.values(), then.values())) and list(now) == list(then)
-
-
-def _fill_again(now: Any, then: Any) -> None:
-    """Let a container hold what it held: it stays the same one."""
-    if isinstance(now, dict):
-        if not _same(now, then):
-            now.clear()
-            now.update(then)
-    elif isinstance(now, list):
-        if len(now) != len(then) or not all(map(is_, now, then)):
-            now[:] = then
-    elif len(now) != len(then) or {*map(id, now)} != {*map(id, then)}:
-        now.clear()
-        now.update(then)
-
-
-_states: dict[int, _State] = {}
+_states = _core.ModuleStates(vars(nn.Module()))
 _states_lock = threading.Lock()
 
 
@@ -146,22 +77,13 @@ def left_as_found(modules: list[nn.Module], evaluate: bool = True) -> Iterator[N
     scripts = [m for m in modules if is_script(m)]
     plain = [m for m in modules if not is_script(m)]
     with _states_lock:
-        for module in plain:
-            state = _states.get(id(module))
-            if state is None:
-                state = _states[id(module)] = _State(module, evaluate)
-            state.counts += 1
+        _states.enter(plain, evaluate)
     try:
         with _scripts_as_found(scripts, evaluate):
             yield
     finally:
         with _states_lock:
-            for module in plain:
-                state = _states[id(module)]
-                state.counts -= 1
-                if state.counts == 0:
-                    del _states[id(module)]
-                    state.put_back()
+            _states.leave(plain)
 
 
 @contextmanager

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -120,7 +119,6 @@ _NATIVE = frozenset(
 )
 
 
-@dataclass(slots=True)
 class Operator:
     """How calls of one operator are read.
 
@@ -152,18 +150,22 @@ class Operator:
         It takes a tensor first, and torch tells the results' shapes in no time.
     """
 
-    func: Any
-    plan: _core.Plan
-    known: bool
-    infers: bool
-    native: bool
-    writes: int | str | None
-    reshapes: bool
-    random: bool
-    packed: tuple[tuple[int, str], ...]
-    fast: bool
-    in_place: bool
-    view: bool
+    __slots__ = (
+        "fast", "func", "in_place", "infers", "known", "native", "packed", "plan", "random", "reshapes", "view",
+        "writes",
+    )  # fmt: skip
+
+    def __init__(self, func: Any, plan: _core.Plan, said: _Reading) -> None:
+        self.func = func
+        self.plan = plan
+        self.known, self.infers = plan.known, plan.infers
+        self.native, self.writes, self.reshapes = said.native, said.writes, said.reshapes
+        self.random, self.packed = said.random, said.packed
+        self.fast = plan.infers and not said.native and said.writes is None and not said.packed and said.takes
+        first = isinstance(said.writes, int) and said.writes == 0
+        self.in_place = plan.known and first and not said.reshapes and said.outputs == 1
+        makes = said.native or func is torch.ops.aten.to.dtype  # which makes a tensor where its input is
+        self.view = makes and said.writes is None and said.parameters[0][1] == "tensor"
 
 
 def _use(kind: str, name: str) -> str:
@@ -238,23 +240,4 @@ def operator_of(func: Any, tape: _core.Tape) -> Operator:
     """Return how calls of ``func``, an ``OpOverload``, are read."""
     said = _reading(func)
     plan = tape.plan(said.dialect, said.name, said.parameters, said.outputs, said.stores)
-    return Operator(
-        func=func,
-        plan=plan,
-        known=plan.known,
-        infers=plan.infers,
-        native=said.native,
-        writes=said.writes,
-        reshapes=said.reshapes,
-        random=said.random,
-        packed=said.packed,
-        fast=plan.infers and not said.native and said.writes is None and not said.packed and said.takes,
-        in_place=plan.known
-        and said.writes == 0
-        and isinstance(said.writes, int)
-        and not said.reshapes
-        and said.outputs == 1,
-        view=(said.native or func is torch.ops.aten.to.dtype)  # which makes a tensor where its input is
-        and said.writes is None
-        and said.parameters[0][1] == "tensor",
-    )
+    return Operator(func, plan, said)

@@ -101,7 +101,7 @@ class SymbolicRecorder(Recorder):
         self._check(name, args)
         if operator.fast and plain:
             out = self._call(operator.plan, shown[0], shown[1], self.scope)
-            if out is not None:
+            if out is not None and out is not NotImplemented:
                 return out
         return self._slow(func, operator, args, kwargs or {}, shown)
 

@@ -64,7 +64,8 @@ class Recorder(TorchDispatchMode):
         self._operators: dict[int, Operator] = {}  # by identity: to hash one is work
         self._twins: dict[int, torch.Tensor] = {}  # of tensors with storage, by identity
         self._packed: dict[tuple[int, ...], tuple[Any, list[Any]]] = {}  # weights, by the identity of what packs them
-        self._known: dict[int, bool] = {}  # tensors whose contents may be looked at; whether they are ours
+        self._known: dict[int, torch.Tensor] = {}  # those whose contents may be looked at, by identity
+        self._copies: dict[int, torch.Tensor | None] = {}  # of the user's among them, made when they are first used
         self._call = tape.call
         self._record = tape.record
         self._expanding: list[Any] = []
@@ -122,25 +123,57 @@ class Recorder(TorchDispatchMode):
             self.follower.look()
         if operator.fast:
             out = self._call(operator.plan, args, kwargs, self.scope)
-            if out is not None:
+            if out is NotImplemented:
+                out = self._at_hand(func, operator, args, kwargs or {})
+            if out is not None and out is not NotImplemented:
                 return out
         elif operator.in_place and id(args[0]) not in self._known:
             self._record(operator.plan, args, kwargs, self.scope, args[0])
             return args[0]
-        elif operator.view and args[0].is_meta:
-            out = func(*args, **(kwargs or {}))
-            self._record(operator.plan, args, kwargs, self.scope, out)
-            return out
+        elif operator.view:
+            known = id(args[0]) in self._known
+            if known or args[0].is_meta:
+                out = func(self._held(args[0]) if known else args[0], *args[1:], **(kwargs or {}))
+                self._record(operator.plan, args, kwargs, self.scope, out)
+                if known:
+                    self._know_all(out)
+                return out
         return self._slow(func, operator, args, kwargs or {})
 
     def know(self, tensor: torch.Tensor, ours: bool = True) -> None:
-        """Follow the contents of a tensor; one of the user's is never written to."""
-        self._known[id(tensor)] = ours
+        """Follow the contents of a tensor; one of the user's is never written to: the program has a copy."""
+        self._known[id(tensor)] = tensor
+        if not ours:
+            self._copies[id(tensor)] = None
         self.tape.know(tensor, True)
 
+    def _know_all(self, results: Any) -> None:
+        if isinstance(results, torch.Tensor):
+            self.know(results)
+        else:
+            for one in _gather(results, []):
+                self.know(one)
+
+    def _held(self, value: Any) -> Any:
+        """Return the tensor that has the contents of a known one; other things as they are."""
+        if id(value) not in self._copies:
+            return value
+        held = self._copies[id(value)]
+        if held is None:
+            with torch.inference_mode(False):  # of views of it torch asks what it asks of views of the user's
+                held = self._copies[id(value)] = value.detach().clone()
+        return held
+
     def _forget(self, tensor: torch.Tensor) -> None:
-        if self._known.pop(id(tensor), None) is not None:
-            self.tape.know(tensor, False)
+        """Follow the contents of a tensor no more, and of those that share them."""
+        if id(tensor) not in self._known:
+            return
+        shared = self._held(tensor).untyped_storage().data_ptr()
+        for one in list(self._known.values()):
+            if one is tensor or self._held(one).untyped_storage().data_ptr() == shared:
+                del self._known[id(one)]
+                self._copies.pop(id(one), None)
+                self.tape.know(one, False)
 
     def _slow(self, func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         name = func._schema.name.partition("::")[2]
@@ -167,6 +200,10 @@ class Recorder(TorchDispatchMode):
                     return out
             out = self._followed(func, operator, args, kwargs, bool(tensors))
             if out is not NotImplemented:
+                return out
+        if operator.fast:
+            out = self._call(operator.plan, args, kwargs, self.scope, False)
+            if out is not None:
                 return out
         if name.startswith("_foreach_") and not operator.known:
             return self._each(func, name.removeprefix("_foreach_"), args, kwargs)
@@ -295,16 +332,16 @@ class Recorder(TorchDispatchMode):
         changed = None
         if operator.writes is not None:
             changed = kwargs.get(operator.writes) if isinstance(operator.writes, str) else args[operator.writes]
-            if not isinstance(changed, torch.Tensor) or not self._known.get(id(changed), False):
-                return NotImplemented  # the user's own: it is left as it is
+            if not isinstance(changed, torch.Tensor) or id(changed) not in self._known:
+                return NotImplemented
         elif not operator.native:
             if operator.infers and (takes or _is_factory(func)):
-                told = self._call(operator.plan, args, kwargs, self.scope, False)
-                if told is not None:
-                    return self._at_hand(func, args, kwargs, takes, told)
+                out = self._at_hand(func, operator, args, kwargs, takes)
+                if out is not NotImplemented:
+                    return out
             if self._too_large(func, args, kwargs):
                 return NotImplemented
-        out = _on_cpu(func, args, kwargs, takes)
+        out = self._on_cpu(func, args, kwargs, takes)
         results = _gather([out], [])
         if any(one.is_meta for one in results):
             return NotImplemented
@@ -314,16 +351,31 @@ class Recorder(TorchDispatchMode):
             self.know(one)
         return changed if changed is not None else out
 
-    def _at_hand(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], takes: bool, told: Any) -> Any:
-        """Return the results of a call that was recorded, with their contents if they are small."""
+    def _at_hand(
+        self, func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any], takes: bool = True
+    ) -> Any:
+        """Record a call on known contents; return its results with theirs, if they are small."""
+        told = self._call(operator.plan, args, kwargs, self.scope, False)
+        if told is None:
+            return NotImplemented
         shapes = _gather([told], [])
-        if any(one.numel() > MOST_VALUES for one in shapes):
+        if operator.random or any(one.numel() > MOST_VALUES for one in shapes):
             return told
-        out = _on_cpu(func, args, kwargs, takes)
+        out = self._on_cpu(func, args, kwargs, takes)
         for one, like in zip(_gather([out], []), shapes, strict=True):
             self.tape.same(one, like)
             self.know(one)
         return out
+
+    def _on_cpu(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], takes: bool) -> Any:
+        """Call an operator where contents are; ``takes``: it takes tensors, which lie there."""
+        if self._copies:
+            args, kwargs = mapped(self._held, (args, kwargs))
+        if _is_placed(func):
+            args, kwargs = mapped(lambda value: CPU if isinstance(value, torch.device) else value, (args, kwargs))
+            if _placed(func) and not takes:
+                kwargs["device"] = CPU
+        return func(*args, **kwargs)
 
     def _too_large(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Whether there is a result of more elements than are followed."""
@@ -342,7 +394,7 @@ class Recorder(TorchDispatchMode):
     def _look(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         tensors = _gather(args, [])
         if all(id(one) in self._known or (not self.tape.knows(one) and small(one)) for one in tensors):
-            return func(*args, **kwargs)
+            return self._on_cpu(func, args, kwargs, True)
         if func._schema.name in ("aten::item", "aten::_local_scalar_dense") and tensors[0].dtype is not torch.bool:
             return self._number(tensors[0])
         raise TraceError(LOOKS, self._path)
@@ -453,15 +505,6 @@ def small(tensor: torch.Tensor) -> bool:
         and tensor.layout is torch.strided
         and tensor.numel() <= MOST_VALUES
     )
-
-
-def _on_cpu(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], takes: bool) -> Any:
-    """Call an operator where contents are; ``takes``: it takes tensors, which lie there."""
-    if _is_placed(func):
-        args, kwargs = mapped(lambda value: CPU if isinstance(value, torch.device) else value, (args, kwargs))
-        if _placed(func) and not takes:
-            kwargs["device"] = CPU
-    return func(*args, **kwargs)
 
 
 @cache

@@ -34,10 +34,12 @@ from macsim.trends.method import speed_up as speed_up
 from macsim.trends.method import theoretical_efficiency as theoretical_efficiency
 from macsim.trends.place import Placement as Placement
 from macsim.trends.place import place as place
-from macsim.trends.tables import Chip as Chip
-from macsim.trends.tables import Count as Count
+from macsim.trends.rows import Chip as Chip
+from macsim.trends.rows import Count as Count
+from macsim.trends.rows import Energy as Energy
+from macsim.trends.rows import ModelRow as ModelRow
+from macsim.trends.rows import Sourced as Sourced
+from macsim.trends.rows import Throughput as Throughput
 from macsim.trends.tables import Data as Data
-from macsim.trends.tables import ModelRow as ModelRow
 from macsim.trends.tables import TableError as TableError
-from macsim.trends.tables import Throughput as Throughput
 from macsim.trends.tables import load as load

@@ -6,28 +6,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from macsim.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED, SKY
 from macsim.trends.fits import LogLine, fit, year_of
 from macsim.trends.method import HUMAN_POWER, efficiencies, efficiency_line, energy_of, lines, theoretical_efficiency
 from macsim.trends.recount import compare
-from macsim.trends.tables import Data, ModelRow
+from macsim.trends.rows import ModelRow
+from macsim.trends.tables import Data
 
 __all__ = ["Axis", "Chart", "Series", "charts"]
 
 STUDY = 2021.5  # the study ends in the middle of 2021
-# Okabe and Ito's colours, which can be told apart with every kind of colour vision.
-BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#D55E00",
-    "#CC79A7",
-    "#56B4E9",
-    "#000000",
-)
 
 
 @dataclass(frozen=True)
@@ -56,7 +48,8 @@ class Series:
         Areas of the points, relative; empty for equal ones.
     shades : tuple of float
         Numbers that colour the points, in place of `colour`.
-    low : tuple of float
+    low, high : tuple of float
+        Of a band, `low` alone; of points, the ends of their intervals, if they have any.
     dashed : bool
     told : tuple of int
         Which points have their names written beside them.
@@ -72,6 +65,7 @@ class Series:
     sizes: tuple[float, ...] = ()
     shades: tuple[float, ...] = ()
     low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
     dashed: bool = False
     told: tuple[int, ...] = ()
 
@@ -98,7 +92,6 @@ class Chart:
     series: tuple[Series, ...]
     note: str
     shade: str = ""
-    extra: dict[str, str] = field(default_factory=dict)
 
 
 DATE = Axis("Release date")
@@ -241,6 +234,8 @@ def charts(data: Data) -> list[Chart]:
     found.append(_shaded("accuracy-joules", "Vision: accuracy against energy", vision, joules["vision"], JOULES))
     found.append(_glue("glue-joules", "Language: GLUE against energy", language, joules["language"], JOULES))
     found += [_human(domain, data.of(domain), joules[domain]) for domain in ("vision", "language")]
+    if any(count.energy for count in data.counts):
+        found += [_two_methods(data, domain, joules[domain]) for domain in ("vision", "language")]
     beside = _beside(data)
     return [*found, beside] if beside else found
 
@@ -382,6 +377,44 @@ def _human(domain: str, rows: Sequence[ModelRow], value: Value) -> Chart:
     return Chart(f"human-{domain}", title, DATE, JOULES, tuple(series), note)
 
 
+def _two_methods(data: Data, domain: str, value: Value) -> Chart:
+    """Set the study's energy beside that of macsim's estimator, for the models that have both."""
+    estimated = {count.name: count.energy for count in data.counts if count.energy}
+    rows = [row for row in data.of(domain) if row.name in estimated]
+    study, later = [row for row in rows if not row.is_counted], [row for row in rows if row.is_counted]
+    series = []
+    for label, some, colour, marker in (
+        ("efficiency line, models of the study", study, BLUE, "o"),
+        ("efficiency line extended, models after it", later, SKY, "D"),
+    ):
+        if some:
+            series.append(_points(label, some, _when, value, colour, marker))
+    told = {max(rows, key=value).name, min(rows, key=value).name, "ResNet-50", "BERT-Large", "GPT-3", "DeepSeek-V3"}
+    points = _points(
+        "macsim's estimator, with 90 % intervals",
+        rows,
+        _when,
+        lambda row: estimated[row.name].joules,
+        RED,
+        "^",
+        told=tuple(told),
+    )
+    energies = [estimated[row.name] for row in rows]
+    names = tuple(f"{name}: on {energy}" for name, energy in zip(points.names, energies, strict=True))
+    low, high = tuple(energy.low for energy in energies), tuple(energy.high for energy in energies)
+    series.append(replace(points, names=names, low=low, high=high))
+    lines = [fit(list(map(_when, rows)), values) for values in ([*map(value, rows)], points.y)]
+    series += _line("efficiency line, all", lines[0], BLUE) + _line("estimator, all", lines[1], RED)
+    chips = ", ".join(dict.fromkeys(energy.chip for energy in energies))
+    note = (
+        f"{_basis(rows)}; those that are counted. The estimator has each at batch 1 on the newest of {chips} at its "
+        f"release, with launches, memory and static power; the line has chips fully used. R²: line {lines[0].r2:.2f}, "
+        f"estimator {lines[1].r2:.2f}."
+    )
+    title = f"{domain.capitalize()}: energy of an inference by two methods"
+    return Chart(f"two-methods-{domain}", title, DATE, JOULES, tuple(series), note)
+
+
 def _beside(data: Data) -> Chart | None:
     found = compare(data)
     if not found:
@@ -393,7 +426,8 @@ def _beside(data: Data) -> Chart | None:
     ):
         x, y = tuple(one.row.gflops for one, _ in pairs), tuple(ratio or math.nan for _, ratio in pairs)
         names = tuple(f"{one.row.name}{': ' + one.cause if one.cause else ''}" for one, _ in pairs)
-        series.append(Series(label, x, y, names=names, colour=colour, marker=marker))
+        told = tuple(index for index, ratio in enumerate(y) if abs(ratio - 1) > 0.08) if colour == BLUE else ()
+        series.append(Series(label, x, y, names=names, colour=colour, marker=marker, told=told))
     ends = (min(one.row.gflops for one in found), max(one.row.gflops for one in found))
     for edge, label in ((0.97, "3 % less"), (1.03, "3 % more")):
         series += [Series(label, ends, (edge, edge), "line", colour=BLACK, dashed=True)]

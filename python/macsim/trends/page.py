@@ -99,6 +99,11 @@ def _trace(series: Series, limits: tuple[float, float], shade: str) -> dict[str,
             "line": {"color": series.colour, "dash": dash, "width": 2},
             "hoverinfo": "name+y",
         }
+    if series.high:
+        above = [high - y for high, y in zip(series.high, series.y, strict=True)]
+        below = [y - low for low, y in zip(series.low, series.y, strict=True)]
+        base["error_y"] = {"type": "data", "symmetric": False, "array": _numbers(above), "arrayminus": _numbers(below)}
+        base["error_y"] |= {"color": series.colour, "thickness": 0.7, "width": 0}
     marker: dict[str, Any] = {"symbol": SYMBOLS[series.marker], "color": series.colour, "size": 9, "opacity": 0.85}
     marker["line"] = {"color": "white", "width": 0.6}
     if series.sizes:

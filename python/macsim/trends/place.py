@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from macsim.trends.fits import Date, year_of
 from macsim.trends.method import efficiency_line, energy, energy_of, lines
-from macsim.trends.tables import Data, ModelRow
+from macsim.trends.rows import ModelRow
+from macsim.trends.tables import Data
 
 __all__ = ["Placement", "place"]
 
@@ -66,15 +67,17 @@ class Placement:
         years = sorted(row.date.year for row in self.contemporaries)
         if years:
             span = f"{years[0]}" if years[0] == years[-1] else f"{years[0]} to {years[-1]}"
-            said.append(f"of {len(years)} contemporaries ({span}), {self.cheaper} take less compute")
+            many = "contemporaries" if len(years) > 1 else "contemporary"
+            said.append(f"of {len(years)} {many} ({span}), {self.cheaper} take less compute")
         if self.score is not None:
             what = "top-1" if self.domain == "vision" else "GLUE"
             least = self.rivals[0] if self.rivals else None
             if least is None:
                 said.append(f"no model of the tables has {self.score:g} % {what} or more by then")
             else:
+                name = f"{least.name}, trained on {least.extra_data} too" if least.extra_data else least.name
                 said.append(
-                    f"the least compute for {self.score:g} % {what} or more by then: {least.name}, {least.score:g} % "
+                    f"the least compute for {self.score:g} % {what} or more by then: {name}, {least.score:g} % "
                     f"with {_si(least.gflops)} GFLOPs, {_times(self.gflops, least.gflops)}"
                 )
         return said

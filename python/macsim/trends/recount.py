@@ -8,19 +8,32 @@ import csv
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from macsim.trends.tables import Count, Data, ModelRow, load
+from macsim.errors import RequestError
+from macsim.trends.fits import Date, year_of
+from macsim.trends.rows import Count, Energy, ModelRow
+from macsim.trends.tables import COUNTS, Data, load
 
-__all__ = ["NEAR", "Comparison", "compare", "everything", "recount", "write_counts"]
+if TYPE_CHECKING:
+    from macsim.hardware_types import Hardware
+    from macsim.report import Report
+
+__all__ = ["CHIPS", "NEAR", "Comparison", "chip_of", "compare", "energy_on", "everything", "recount", "write_counts"]
 
 NEAR = 0.03  # a difference up to this needs no cause
-HEAD = ("model", "domain", "architecture", "size", "macs", "parameters")
+CHIPS = ("k80", "p100-sxm2", "v100-sxm2", "a100-sxm-40gb", "h100-sxm", "b200-sxm")
+"""What inferences are estimated on: the newest that had been launched when a model was released."""
+
+ROOM = 0.9  # of a chip's memory, for weights; the rest is for what is computed
 
 
 def recount(rows: Sequence[ModelRow], progress: Callable[[str, int, int], None] | None = None) -> Iterator[Count]:
     """Build and count the models that have a definition, batch 1, without storage.
 
-    Language models are counted over a whole prompt; the layer that gives words, over its last token.
+    Language models are counted over a whole prompt; the layer that gives words, over its last token. The energy is that
+    of `macsim.Report.estimate` on the newest of `CHIPS` at the model's release, in floats of 16 bits where it has
+    tensor units for them, on as many devices as hold the weights.
 
     Parameters
     ----------
@@ -41,11 +54,12 @@ def recount(rows: Sequence[ModelRow], progress: Callable[[str, int, int], None] 
     from macsim.trends.architectures.registry import DEFINITIONS
 
     known = [row for row in rows if row.name in DEFINITIONS]
-    done: dict[tuple[str, int], tuple[int, int]] = {}
+    done: dict[tuple[str, int, str], tuple[int, int, Energy | None]] = {}
     for index, row in enumerate(known):
         definition = DEFINITIONS[row.name]
         size = row.size or definition.size
-        key = (str(definition), size)
+        chip = chip_of(row.date)
+        key = (str(definition), size, chip.name if chip else "")
         if progress is not None:
             progress(row.name, index, len(known))
         if key not in done:
@@ -54,19 +68,64 @@ def recount(rows: Sequence[ModelRow], progress: Callable[[str, int, int], None] 
                 image = (1, 3, size, size)
                 given = torch.zeros(1, size, dtype=torch.int64) if definition.takes_tokens else torch.zeros(image)
             report = macsim.count(model, given, strict=True)
-            done[key] = int(report.macs), sum(one.numel() for one in model.parameters())
-        yield Count(row.name, row.domain, key[0], size, *done[key], "")
+            parameters = sum(one.numel() for one in model.parameters())
+            done[key] = int(report.macs), parameters, energy_on(chip, report) if chip else None
+        yield Count(row.name, row.domain, key[0], size, *done[key])
     if progress is not None:
         progress("", len(known), len(known))
+
+
+def chip_of(date: Date) -> Hardware | None:
+    """Return the newest of `CHIPS` at a date; None before the first.
+
+    Examples
+    --------
+    >>> chip_of("2019-05-28").name
+    'v100-sxm2'
+    """
+    from macsim.hardware_tables import hardware
+
+    launched = {chip: year_of(chip.launch or "9999") for chip in map(hardware, CHIPS)}
+    there = [chip for chip, when in launched.items() if when <= year_of(date)]
+    return max(there, key=launched.__getitem__, default=None)
+
+
+def energy_on(chip: Hardware, report: Report) -> Energy:
+    """Estimate one inference on a chip, or on so many that the weights find room: a power of two.
+
+    Examples
+    --------
+    >>> import macsim
+    >>> report = macsim.count("examples/resnet50.onnx", shapes=(1, 3, 224, 224))
+    >>> str(energy_on(chip_of("2019-05-28"), report))
+    'v100-sxm2, f16'
+    """
+    units = {peak.dtype for peak in chip.peaks if peak.unit == "tensor"}
+    dtype = next((name for name in ("bf16", "f16") if name in units), "f32")
+    memory = chip.memory()
+    if memory is None or memory.capacity is None:
+        raise RequestError(f"the table of {chip.name} does not say how much memory it has")
+    devices, weights = 1, int(report.parameters) * (4 if dtype == "f32" else 2)
+    while weights > ROOM * devices * memory.capacity.si.typical:
+        devices *= 2
+    estimate = report.estimate(chip, dtype=dtype, devices=devices, parallel="tensor")
+    if estimate.missing:
+        raise RequestError(f"the table of {chip.name} lacks {', '.join(estimate.missing)}")
+    joules = estimate.joules
+    return Energy(chip.name, devices, dtype, float(joules.typical), float(joules.low), float(joules.high))
 
 
 def write_counts(counts: Sequence[Count], path: str | os.PathLike[str]) -> None:
     """Write counts as the table that `macsim.trends.load` reads."""
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(HEAD)
+        writer.writerow(COUNTS)
         for count in counts:
-            writer.writerow((count.name, count.domain, count.architecture, count.size, count.macs, count.parameters))
+            row = [count.name, count.domain, count.architecture, count.size, count.macs, count.parameters]
+            if energy := count.energy:
+                joules = (f"{value:.4g}" for value in (energy.joules, energy.low, energy.high))
+                row += [energy.chip, energy.devices, energy.dtype, *joules]
+            writer.writerow(row + [""] * (len(COUNTS) - len(row)))
 
 
 def everything() -> list[ModelRow]:
@@ -121,5 +180,7 @@ def compare(data: Data) -> list[Comparison]:
         ratio = count.gflops / row.gflops
         independent = count.gflops / row.independent if row.independent else None
         far = any(abs(one - 1) > NEAR for one in (ratio, independent) if one is not None)
-        found.append(Comparison(row, count, ratio, independent, (count.cause or "not explained") if far else ""))
+        found.append(
+            Comparison(row, count, ratio, independent, data.causes.get(row.name, "not explained") if far else "")
+        )
     return found

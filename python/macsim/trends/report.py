@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import csv
 import os
+import statistics
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from macsim.errors import RequestError
@@ -47,43 +49,54 @@ def write_report(
     room = Path(folder)
     room.mkdir(parents=True, exist_ok=True)
     drawn, missing = charts(data), []
-    names = ["report.md", "index.html", "models.csv", *(f"{chart.key}.svg" for chart in drawn)]
+    files: dict[str, Callable[[Path], None]] = {"index.html": lambda path: _page(drawn, path)}
+    files["models.csv"] = lambda path: _models(data, path)
+    for chart in drawn:
+        files[f"{chart.key}.svg"] = partial(_picture, chart)
     pictures = True
-    for index, name in enumerate(names):
+    for index, (name, write) in enumerate(files.items()):
         if progress is not None:
-            progress(name, index, len(names))
+            progress(name, index, len(files))
         try:
-            if name == "index.html":
-                from macsim.trends.page import page
-
-                (room / name).write_text(page(drawn), encoding="utf-8")
-            elif name.endswith(".svg") and pictures:
-                from macsim.trends.plots import save
-
-                save(drawn[index - 3], room / name)
-            elif name == "models.csv":
-                _models(data, room / name)
+            write(room / name)
         except RequestError as error:
             missing.append(str(error))
-            pictures = pictures and name == "index.html"
+            pictures = pictures and not name.endswith(".svg")
     (room / "report.md").write_text(markdown(data, drawn, pictures=pictures), encoding="utf-8")
     if progress is not None:
-        progress("", len(names), len(names))
-    return missing
+        progress("", len(files), len(files))
+    return list(dict.fromkeys(missing))
+
+
+def _page(drawn: Sequence[Chart], path: Path) -> None:
+    from macsim.trends.page import page
+
+    path.write_text(page(drawn), encoding="utf-8")
+
+
+def _picture(chart: Chart, path: Path) -> None:
+    from macsim.trends.plots import save
+
+    save(chart, path)
 
 
 def _models(data: Data, path: Path) -> None:
     """Write every model with its basis and what is worked out for it."""
-    head = ("model", "domain", "date", "gflops", "joules", "params_M", "score", "size", "macsim_gflops")
+    head = ("model", "domain", "date", "gflops", "joules_by_line", "params_M", "score", "size", "macsim_gflops")
+    estimate = ("joules_by_estimator", "joules_low", "joules_high", "estimated_on")
     joules = {domain: energy_of(data, domain) for domain in ("vision", "language")}
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow((*head, "confidence", "basis", "note", "origin"))
+        writer.writerow((*head, *estimate, "confidence", "basis", "note", "origin"))
         for row in data.models:
             count = data.count(row.name)
             values = (row.name, row.domain, row.date, f"{row.gflops:.6g}", f"{joules[row.domain](row):.4g}", row.params)
             counted = f"{count.gflops:.6g}" if count else ""
-            writer.writerow((*values, row.score, row.size, counted, row.confidence, row.basis, row.note, row.origin))
+            estimated: tuple[object, ...] = ("",) * len(estimate)
+            if count and (energy := count.energy):
+                estimated = (f"{energy.joules:.4g}", f"{energy.low:.4g}", f"{energy.high:.4g}", energy)
+            source = (row.confidence, row.basis, row.note, row.origin)
+            writer.writerow((*values, row.score, row.size, counted, *estimated, *source))
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -205,6 +218,39 @@ def _recounted(data: Data) -> list[str]:
     return ["## Counted again by macsim", "", text, "", *_table(head, rows)]
 
 
+def _uncounted(data: Data) -> list[str]:
+    rows = [row for row in data.models if data.count(row.name) is None]
+    if not rows:
+        return []
+    cells = [[row.name, f"{row.gflops:.4g}", data.causes.get(row.name, f"a row of {row.origin}")] for row in rows]
+    return ["## Not counted", "", *_table(("model", "published GFLOPs", "cause"), cells)]
+
+
+def _two_methods(data: Data) -> list[str]:
+    """Say by chip how far the estimator is from the efficiency line."""
+    joules = {domain: energy_of(data, domain) for domain in ("vision", "language")}
+    groups: dict[tuple[str, str, str], list[float]] = {}
+    for row in sorted(data.models, key=lambda row: (row.domain != "vision", row.date)):
+        count = data.count(row.name)
+        if count and count.energy:
+            key = (row.domain, count.energy.chip, count.energy.dtype)
+            groups.setdefault(key, []).append(count.energy.joules / joules[row.domain](row))
+    rows = [
+        [*key, str(len(ratios)), f"{statistics.median(ratios):.2g}", f"{min(ratios):.2g} to {max(ratios):.2g}"]
+        for key, ratios in groups.items()
+    ]
+    if not rows:
+        return []
+    text = (
+        "The study divides compute by the efficiency line at the release date: a chip that is fully used. "
+        "`Report.estimate` has one inference, batch 1, on the newest of these chips at the release, on as many as hold "
+        "the weights: what is computed, bytes that move, launches of kernels and static power. `models.csv` has both "
+        "for each model, with a 90 % interval and the chip."
+    )
+    head = ("domain", "chip", "floats", "models", "estimator / line, median", "range")
+    return ["## Energy by two methods", "", text, "", *_table(head, rows)]
+
+
 def _later(data: Data) -> list[str]:
     rows = [row for row in data.models if row.is_counted]
     if not rows:
@@ -214,6 +260,8 @@ def _later(data: Data) -> list[str]:
     for row in sorted(rows, key=lambda row: (row.domain != "vision", row.date)):
         score = f"{row.score:g}" if row.score else ""
         size = f"{row.size} {'px' if row.domain == 'vision' else 'tokens'}"
+        count = data.count(row.name)
+        energy = count.energy if count else None
         cells.append(
             [
                 row.name,
@@ -222,13 +270,18 @@ def _later(data: Data) -> list[str]:
                 f"{row.params or 0:,.0f}",
                 f"{row.gflops:.4g}",
                 f"{joules[row.domain](row):.3g}",
+                f"{energy.joules:.3g} ({energy.low:.2g} to {energy.high:.2g})" if energy else "",
+                str(energy) if energy else "",
                 score,
+                row.confidence,
                 f"{row.basis}{'; ' + row.note if row.note else ''}",
             ]
         )
-    head = ("model", "date", "at", "parameters (M)", "GFLOPs", "J, line extended", "top-1", "basis")
+    energies = ("J, line extended", "J, estimator (90 %)", "on")
+    head = ("model", "date", "at", "parameters (M)", "GFLOPs", *energies, "top-1", "confidence", "basis")
     text = (
-        "Their compute is macsim's count. Joules follow the study's efficiency line, extended beyond its chips of 2021."
+        "Their compute is macsim's count. Joules are those of the study's efficiency line, extended beyond its chips "
+        "of 2021, and of macsim's estimator."
     )
     return ["## After the study", "", text, "", *_table(head, cells)]
 
@@ -264,5 +317,5 @@ def markdown(data: Data, drawn: Sequence[Chart] = (), *, pictures: bool = False)
             text += [f"### {chart.title}", ""]
             text += [f"![{chart.title}]({chart.key}.svg)", ""] if pictures else []
             text += [chart.note, ""]
-    text += [*_recounted(data), *_later(data)]
+    text += [*_recounted(data), *_uncounted(data), *_two_methods(data), *_later(data)]
     return "\n".join(text)

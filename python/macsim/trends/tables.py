@@ -1,4 +1,4 @@
-# The tables: models, chips, throughputs and counts, each row with where it comes from.
+# The tables: models, chips, throughputs and counts.
 # Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 """Typed tables of models, chips, throughputs and counts. Each row says how sure it is and where it comes from."""
 
@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import datetime
 import io
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from typing import Any, TypeVar
 
 from macsim.errors import RequestError
+from macsim.trends.rows import Chip, Count, Energy, ModelRow, Throughput
 from macsim.trends.schema import (
     CONFIDENCE,
     Column,
@@ -28,170 +30,11 @@ from macsim.trends.schema import (
     whole,
 )
 
-__all__ = ["CONFIDENCE", "DOMAINS", "Chip", "Count", "Data", "ModelRow", "TableError", "Throughput", "load"]
+__all__ = ["CONFIDENCE", "DOMAINS", "Data", "TableError", "load"]
 
 DOMAINS = ("vision", "language")
 KINDS = ("ngc_throughput", "adapted_efficiency_recomputed", "paper_speedup_recalled", "figure_reading", "mlperf_v1.0")
 TASKS = {"CV": "vision", "NLP": "language"}
-
-
-@dataclass(frozen=True)
-class ModelRow:
-    """A model as it was published.
-
-    Attributes
-    ----------
-    name, domain : str
-        The domain is ``"vision"`` or ``"language"``.
-    date : datetime.date
-        When it was first released.
-    gflops : float
-        GFLOPs of one forward pass, batch 1; a multiply-accumulate is 2.
-    params : float or None
-        Millions of parameters.
-    score : float or None
-        Top-1 accuracy on ImageNet, or the GLUE score; in percent.
-    size : int or None
-        Pixels of the input's side, or tokens.
-    extra_data : str
-        What it was trained on beyond ImageNet; empty for nothing.
-    architecture : str
-        CNN, Transformer or Hybrid.
-    confidence : {'high', 'medium', 'low'}
-    basis : str
-        What the value of `gflops` rests on.
-    independent : float or None
-        GFLOPs from a second public source, which `independent_source` names.
-    note : str
-    origin : str
-        The file and line of the row.
-    """
-
-    name: str
-    domain: str
-    date: datetime.date
-    gflops: float
-    params: float | None
-    score: float | None
-    size: int | None
-    extra_data: str
-    architecture: str
-    confidence: str
-    basis: str
-    independent: float | None
-    independent_source: str
-    note: str
-    origin: str
-
-    @property
-    def is_of_paper(self) -> bool:
-        """Whether the row's source says that the value is transcribed from the paper's table."""
-        return self.basis == "the paper's table, transcribed"
-
-    @property
-    def is_counted(self) -> bool:
-        """Whether its compute is macsim's count: a model after the study."""
-        return self.basis.startswith("counted by macsim")
-
-
-@dataclass(frozen=True)
-class Chip:
-    """What a chip promises at one precision.
-
-    Attributes
-    ----------
-    name, precision, kind : str
-        The kind is Desktop or Server.
-    tflops, watts : float
-        The peak rate and the thermal design power.
-    date : datetime.date
-        When it was launched.
-    confidence, basis, note, origin : str
-        As of `ModelRow`.
-    """
-
-    name: str
-    precision: str
-    kind: str
-    tflops: float
-    watts: float
-    date: datetime.date
-    confidence: str
-    basis: str
-    note: str
-    origin: str
-
-    @property
-    def is_later(self) -> bool:
-        """Whether it comes from macsim's hardware tables: a chip after the study, in none of its lines."""
-        return self.origin.startswith("macsim.hardware")
-
-
-@dataclass(frozen=True)
-class Throughput:
-    """One measured throughput, a speed-up, or what was read off a figure.
-
-    Attributes
-    ----------
-    kind : str
-        ``ngc_throughput`` rows are the published tables; ``mlperf_v1.0`` rows are a supplement.
-    chip, precision, domain, model, framework : str
-    rate : float or None
-        In `unit`, ``samples/s`` or ``tokens/s``.
-    watts : float or None
-    gain : float or None
-        Speed-up over FP32.
-    gflops_per_watt : float or None
-    confidence, basis, note, origin : str
-        As of `ModelRow`.
-    """
-
-    kind: str
-    chip: str
-    precision: str
-    domain: str
-    model: str
-    framework: str
-    rate: float | None
-    unit: str
-    watts: float | None
-    gain: float | None
-    gflops_per_watt: float | None
-    confidence: str
-    basis: str
-    note: str
-    origin: str
-
-
-@dataclass(frozen=True)
-class Count:
-    """What macsim counts for a model of the tables.
-
-    Attributes
-    ----------
-    name, domain, architecture : str
-        The row of the models' table, and the definition that was counted.
-    size : int
-        Pixels of the input's side, or tokens.
-    macs, parameters : int
-    gflops : float
-        2 x multiply-accumulates, in billions.
-    cause : str
-        Where the published value differs by more than 3 %: why, or ``"not explained"``.
-    """
-
-    name: str
-    domain: str
-    architecture: str
-    size: int
-    macs: int
-    parameters: int
-    cause: str
-
-    @property
-    def gflops(self) -> float:
-        """2 x multiply-accumulates, in billions."""
-        return 2 * self.macs / 1e9
 
 
 # schema ---------------------------------------------------------------------------------------------------------------
@@ -219,6 +62,7 @@ LANGUAGE = {
     "params_M": Column(number),
     "date": Column(date, required=True),
     "glue_test": Column(percent),
+    "architecture": Column(one_of("Transformer", "Recurrent"), default="Transformer"),
     "source": Column(text, default=""),
     "confidence": Column(one_of(*CONFIDENCE), default="high"),
     "note": Column(text, default=""),
@@ -261,6 +105,12 @@ COUNTS = {
     "size": Column(whole, required=True),
     "macs": Column(integer, required=True),
     "parameters": Column(integer, required=True),
+    "chip": Column(text, default=""),
+    "devices": Column(whole),
+    "dtype": Column(text, default=""),
+    "joules": Column(number),
+    "joules_low": Column(number),
+    "joules_high": Column(number),
 }
 CAUSES = {"model": Column(text, required=True), "cause": Column(text, required=True)}
 
@@ -295,7 +145,7 @@ def _language(row: dict[str, Any], origin: str) -> ModelRow:
         score=row["glue_test"],
         size=row["input_tokens"],
         extra_data="",
-        architecture="Recurrent" if row["model"] == "ELMo" else "Transformer",
+        architecture=row["architecture"],
         confidence=row["confidence"],
         basis=row["source"] or f"given in {origin}",
         independent=None,
@@ -340,9 +190,13 @@ def _throughput(row: dict[str, Any], origin: str) -> Throughput:
     )
 
 
-def _count(row: dict[str, Any], causes: Mapping[str, str]) -> Count:
-    values = (row["model"], row["domain"], row["architecture"], row["size"], row["macs"], row["parameters"])
-    return Count(*values, causes.get(row["model"], ""))
+def _count(row: dict[str, Any]) -> Count:
+    energy = None
+    if row["chip"]:
+        joules = (row["joules"], row["joules_low"], row["joules_high"])
+        energy = Energy(row["chip"], row["devices"], row["dtype"], *joules)
+    size, macs, parameters = row["size"], row["macs"], row["parameters"]
+    return Count(row["model"], row["domain"], row["architecture"], size, macs, parameters, energy)
 
 
 # data -----------------------------------------------------------------------------------------------------------------
@@ -360,6 +214,8 @@ class Data:
     chips : tuple of Chip
     throughputs : tuple of Throughput
     counts : tuple of Count
+    causes : mapping of str to str
+        By the model's name: why its count and a published value differ by more than 3 %, or why there is no count.
 
     Examples
     --------
@@ -373,6 +229,7 @@ class Data:
     chips: tuple[Chip, ...]
     throughputs: tuple[Throughput, ...]
     counts: tuple[Count, ...] = ()
+    causes: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, domain: str, confidence: Sequence[str] = ("high", "medium")) -> list[ModelRow]:
         """Return the models of a domain that are sure enough, by date."""
@@ -401,6 +258,15 @@ class Data:
     def count(self, name: str) -> Count | None:
         """Return what macsim counts for a model; None where its architecture has no definition here."""
         return next((count for count in self.counts if count.name == name), None)
+
+    def recounted(self, counts: Sequence[Count]) -> Data:
+        """Return these tables with other counts, which are the compute of the models after the study, too."""
+        gflops = {count.name: count.gflops for count in counts}
+        models = [
+            replace(row, gflops=gflops[row.name]) if row.is_counted and row.name in gflops else row
+            for row in self.models
+        ]
+        return replace(self, models=tuple(models), counts=tuple(counts))
 
     def extended(self, *, vision: Any = None, language: Any = None, chips: Any = None) -> Data:
         r"""Return these tables with a user's rows.
@@ -465,9 +331,20 @@ def _later_chips() -> list[Chip]:
             if precision and not peak.sparse and peak.rate.unit in TERA:
                 tera = peak.rate.typical * TERA[peak.rate.unit]
                 sure = max(peak.rate.confidence, power.confidence, key=CONFIDENCE.index)  # the less sure of the two
-                origin, kind = f"macsim.hardware:{table.name}", "Server"
-                values = (table.title, precision, kind, tera, power.typical, date, sure, peak.rate.source, "", origin)
-                found.append(Chip(*values))
+                found.append(
+                    Chip(
+                        name=table.title,
+                        precision=precision,
+                        kind="Server",
+                        tflops=tera,
+                        watts=power.typical,
+                        date=date,
+                        confidence=sure,
+                        basis=peak.rate.source,
+                        note="",
+                        origin=f"macsim.hardware:{table.name}",
+                    )
+                )
     return found
 
 
@@ -479,7 +356,7 @@ def load(*, later: bool = False, uncounted: bool = False) -> Data:
     later : bool
         With the models and chips after 2021; the models' compute is macsim's stored count.
     uncounted : bool
-        With the models after 2021 that have no stored count, too; their compute is 1.
+        With the models after 2021 that have no stored count, too; their compute is not a number.
 
     Returns
     -------
@@ -501,14 +378,14 @@ def load(*, later: bool = False, uncounted: bool = False) -> Data:
         return read_rows(io.StringIO(file.read_text(encoding="utf-8")), schema, name)
 
     causes = {row["model"]: row["cause"] for row, _ in rows("causes.csv", CAUSES)}
-    counts = {row["model"]: _count(row, causes) for row, _ in rows("counts.csv", COUNTS)}
+    counts = {row["model"]: _count(row) for row, _ in rows("counts.csv", COUNTS)}
     models = [_vision(*row) for row in rows("vision.csv", VISION)]
     models += [_language(*row) for row in rows("language.csv", LANGUAGE)]
     if later:
         for name, schema, make in (("vision_later.csv", VISION, _vision), ("language_later.csv", LANGUAGE, _language)):
             for row, origin in rows(name, optional(schema, "gflops")):
                 if uncounted or row["model"] in counts:
-                    gflops = counts[row["model"]].gflops if row["model"] in counts else 1.0
+                    gflops = counts[row["model"]].gflops if row["model"] in counts else math.nan
                     models.append(make({**row, "gflops": gflops}, origin))
     chips = [_chip(*row) for row in rows("chips.csv", CHIPS)]
     return Data(
@@ -516,4 +393,5 @@ def load(*, later: bool = False, uncounted: bool = False) -> Data:
         (*chips, *_later_chips()) if later else tuple(chips),
         tuple(_throughput(*row) for row in rows("throughput.csv", THROUGHPUT)),
         tuple(counts.values()),
+        causes,
     )

@@ -237,12 +237,12 @@ class _NormFree(nn.Module):
         return self.path(y) * 0.2 + (x if self.short is None else self.short(y))
 
 
-def nfnet(times: int) -> nn.Module:
-    """Return NFNet-F(times - 1): no normalisation, groups of 128 channels."""
+def nfnet(times: int, widths: Sequence[int] = (256, 512, 1536, 1536)) -> nn.Module:
+    """Return NFNet-F(times - 1), or, with wider `widths`, NFNet-F+: no normalisation, groups of 128 channels."""
+    ins = widths[0] // 2
     layers = [conv(3, 16, 3, 2, bias=True), nn.GELU(), conv(16, 32, 3, bias=True), nn.GELU()]
-    layers += [conv(32, 64, 3, bias=True), nn.GELU(), conv(64, 128, 3, 2, bias=True)]
-    ins = 128
-    for stage, (depth, outs) in enumerate(zip((1, 2, 6, 3), (256, 512, 1536, 1536), strict=True)):
+    layers += [conv(32, 64, 3, bias=True), nn.GELU(), conv(64, ins, 3, 2, bias=True)]
+    for stage, (depth, outs) in enumerate(zip((1, 2, 6, 3), widths, strict=True)):
         for block in range(depth * times):
             layers.append(_NormFree(ins, outs, 2 if stage and not block else 1, first=not block))
             ins = outs

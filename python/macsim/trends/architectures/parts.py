@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,18 +28,10 @@ def conv(
     return nn.Conv2d(ins, outs, kernel, stride, padding, groups=groups, bias=bias)
 
 
-def unit(
-    ins: int,
-    outs: int,
-    kernel: int | tuple[int, int] = 1,
-    stride: int = 1,
-    padding: int | tuple[int, int] | None = None,
-    groups: int = 1,
-    act: Callable[[], nn.Module] | None = nn.ReLU,
-) -> nn.Sequential:
-    """Return convolution, normalisation and, unless there is none, activation."""
-    layers: list[nn.Module] = [conv(ins, outs, kernel, stride, padding, groups), nn.BatchNorm2d(outs)]
-    return nn.Sequential(*layers, *([act()] if act else []))
+def unit(*sizes: Any, act: Callable[[], nn.Module] | None = nn.ReLU, **options: Any) -> nn.Sequential:
+    """Return the convolution that `conv` makes of the rest, normalisation and, unless there is none, activation."""
+    layer = conv(*sizes, **options)
+    return nn.Sequential(layer, nn.BatchNorm2d(layer.out_channels), *([act()] if act else []))
 
 
 def head(width: int, classes: int = 1000) -> nn.Sequential:

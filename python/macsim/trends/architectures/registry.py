@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from macsim.trends.architectures import cells, inception, mobile
 from macsim.trends.architectures import convolution as cnn
-from macsim.trends.architectures import inception, mobile
 from macsim.trends.architectures import language as words
 from macsim.trends.architectures import transformer as seen
 from macsim.trends.architectures.language import Config
@@ -54,9 +54,9 @@ def _at(size: int, function: Callable[..., Any], *arguments: Any, **options: Any
     return Definition(function, arguments, options, size)
 
 
-def _config(**sizes: int | bool) -> Definition:
+def _config(**sizes: Any) -> Definition:
     """Return a decoder of today, at a prompt of 2048 tokens."""
-    return _at(2048, words.modern, Config(**sizes))  # type: ignore[arg-type]
+    return _at(2048, words.modern, Config(**sizes))
 
 
 R50, R101, R152 = (3, 4, 6, 3), (3, 4, 23, 3), (3, 8, 36, 3)
@@ -92,14 +92,18 @@ CONVOLUTIONAL = {
     "DPN-92": _at(224, cnn.dpn, 64, 96, 32, (3, 4, 20, 3), (16, 32, 24, 128)),
     "DPN-98": _at(224, cnn.dpn, 96, 160, 40, (3, 6, 20, 3), (16, 32, 32, 128)),
     "DPN-131 (40x4)": _at(224, cnn.dpn, 128, 160, 40, (4, 8, 28, 3), (16, 32, 32, 128)),
-    "NASNet-A (6 @ 4032)": _at(331, inception.nasnet, 6, 4032, 96),
-    "PNASNet-5 (N=3, F=54)": _at(224, inception.pnasnet, 3, 54, 32),
-    "PNASNet-5 (N=4, F=216)": _at(331, inception.pnasnet, 4, 216, 96),
+    "NASNet-A (7 @ 1920)": _at(299, cells.nasnet, 7, 1920, 96),
+    "NASNet-A (6 @ 4032)": _at(331, cells.nasnet, 6, 4032, 96),
+    "PNASNet-5 (N=3, F=54)": _at(224, cells.pnasnet, 3, 54, 32),
+    "PNASNet-5 (N=4, F=216)": _at(331, cells.pnasnet, 4, 216, 96),
+    "AmoebaNet-A (N=6, F=190)": _at(331, cells.amoebanet, 6, 190),
+    "AmoebaNet-A (N=6, F=448)": _at(331, cells.amoebanet, 6, 448),
     "BiT-L (ResNet-152x4)": _at(480, cnn.bit, R152, 4),
     "ResNeSt-50": _at(224, cnn.resnest, R50, 32),
     "ResNeSt-200": _at(320, cnn.resnest, (3, 24, 36, 3), 64),
     "ResNeSt-269": _at(416, cnn.resnest, (3, 30, 48, 8), 64),
     **{f"NFNet-F{n}{'+SAM' if n == 6 else ''}": _at(224, cnn.nfnet, n + 1) for n in range(7)},
+    "NFNet-F4+": _at(512, cnn.nfnet, 5, (384, 768, 2048, 2048)),
     "MobileNet": _at(224, mobile.mobilenet_v1),
     "MobileNetV2": _at(224, mobile.mobilenet_v2),
     "MobileNetV2 1.4": _at(224, mobile.mobilenet_v2, 1.4),
@@ -149,6 +153,10 @@ TRANSFORMERS = {
     "CoAtNet-3 384": _at(384, seen.coatnet, WIDE, (2, 6, 14, 2), (192, 192)),
     "CoAtNet-4 512 (I21k)": _at(512, seen.coatnet, WIDE, (2, 12, 28, 2), (192, 192)),
     "CoAtNet-5 (JFT)": _at(512, seen.coatnet, (256, 512, 1280, 2048), (2, 12, 28, 2), (192, 192)),
+    "CoAtNet-6 (JFT)": _at(512, seen.coatnet, (192, 384, 768, 1536, 2048), (2, 4, 8, 42, 2), (192, 192)),
+    "CoAtNet-7 (JFT)": _at(512, seen.coatnet, (256, 512, 1024, 2048, 3072), (2, 4, 8, 42, 2), (192, 192)),
+    "BoTNet-T5": _at(256, seen.botnet, (3, 4, 23, 12), 256),
+    "BoTNet-T7": _at(384, seen.botnet, (3, 4, 23, 12), 384),
 }
 
 LANGUAGE = {
@@ -192,6 +200,8 @@ LATER_VISION = {
     "ViT-22B": _at(224, seen.vit, 6144, 48, 48, 14, 224, 24576),
     "DINOv2 ViT-L/14": _at(224, seen.vit, 1024, 24, 16, 14, 224),
     "DINOv2 ViT-g/14": _at(224, seen.vit, 1536, 40, 24, 14, 224, 4096, gated=True),
+    "AIM-7B": _at(224, seen.vit, 4096, 32, 32, 14, 224),
+    "AIMv2-3B 448": _at(448, seen.vit, 3072, 24, 24, 14, 448, 8192, gated=True),
     "DINOv3 ViT-7B/16": _at(224, seen.vit, 4096, 40, 32, 16, 224, 8192, gated=True),
 }
 

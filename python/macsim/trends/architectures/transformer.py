@@ -1,6 +1,6 @@
 # Vision transformers and hybrids. Our own definitions.
 # Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
-"""Vision transformers and hybrids: ViT and DeiT, T2T-ViT, CaiT, Swin V1 and V2, CoAtNet."""
+"""Vision transformers and hybrids: ViT and DeiT, T2T-ViT, CaiT, Swin V1 and V2, CoAtNet, BoTNet."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
-from macsim.trends.architectures.parts import SqueezeExcite, attend, chain, conv, head, unit
+from macsim.trends.architectures.parts import SqueezeExcite, Sum, attend, chain, conv, head, unit
 
 
 def feed_forward(width: int, inner: int, *, gated: bool = False, norm: bool = False) -> nn.Module:
@@ -305,14 +305,63 @@ class _Relative(nn.Module):
         return (x + self.feed(self.second(x))).transpose(1, 2).unflatten(2, short.shape[2:])
 
 
-def coatnet(widths: Sequence[int], depths: Sequence[int], stem: Sequence[int], *, of_input: bool = False) -> nn.Module:
-    """Return CoAtNet: two stages of inverted bottlenecks, two of attention."""
+def coatnet(
+    widths: Sequence[int],
+    depths: Sequence[int],
+    stem: Sequence[int],
+    *,
+    of_input: bool = False,
+) -> nn.Module:
+    """Return CoAtNet: two stages of inverted bottlenecks, or three, and two of attention.
+
+    The third of three is as large as the stage of attention after it.
+    """
     layers: list[nn.Module] = [unit(3, stem[0], 3, 2, act=nn.GELU), conv(stem[0], stem[1], 3, bias=True)]
-    ins = stem[1]
+    ins, attention = stem[1], len(widths) - 2
     for stage, (outs, depth) in enumerate(zip(widths, depths, strict=True)):
         for index in range(depth):
-            stride = 1 if index else 2
-            block = _Inverted(ins, outs, stride, of_input=of_input) if stage < 2 else _Relative(ins, outs, stride)
-            layers.append(block)
+            stride = 1 if index or (attention == 3 and stage == 3) else 2
+            if stage < attention:
+                layers.append(_Inverted(ins, outs, stride, of_input=of_input))
+            else:
+                layers.append(_Relative(ins, outs, stride))
+            ins = outs
+    return chain([*layers, head(ins)])
+
+
+class _AllToAll(nn.Module):
+    """BoTNet's attention over a feature map: 4 heads, and the places of rows and of columns in the scores."""
+
+    def __init__(self, width: int, size: int) -> None:
+        super().__init__()
+        self.qkv = conv(width, 3 * width)
+        self.rows, self.columns = (nn.Parameter(torch.zeros(2 * size - 1, width // 4)) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).unflatten(1, (3, 4, -1)).flatten(4).transpose(-2, -1).unbind(1)
+        size = x.shape[2]
+        down, across = (q @ places.T for places in (self.rows, self.columns))
+        # each pair of positions looks its two places up: by shape, the first of them
+        places = down[..., :size, None] + across[..., None, :size]
+        weights = (q @ k.transpose(-2, -1) + places.flatten(3)).softmax(-1)
+        return (weights @ v).transpose(-2, -1).flatten(1, 2).unflatten(2, (size, size))
+
+
+def botnet(depths: Sequence[int], size: int) -> nn.Module:
+    """Return BoTNet-S1: ResNet with gates; the last stage has no stride, and attention for 3 x 3 convolutions."""
+    layers = [unit(3, 64, 7, 2), nn.MaxPool2d(3, 2, 1)]
+    ins = 64
+    for stage, depth in enumerate(depths):
+        inner, outs = 64 * 2**stage, 256 * 2**stage
+        for block in range(depth):
+            stride = 2 if stage in (1, 2) and not block else 1
+            path = chain([unit(ins, inner, act=nn.SiLU)])
+            if stage == 3:
+                path.extend([_AllToAll(inner, size // 16), nn.BatchNorm2d(inner), nn.SiLU()])
+            else:
+                path.append(unit(inner, inner, 3, stride, act=nn.SiLU))
+            path.extend([unit(inner, outs, act=None), SqueezeExcite(outs, outs // 16)])
+            short = nn.Identity() if block else unit(ins, outs, 1, stride, act=None)
+            layers.append(Sum(path, short, after=nn.SiLU()))
             ins = outs
     return chain([*layers, head(ins)])

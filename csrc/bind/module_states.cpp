@@ -1,0 +1,173 @@
+// What modules of torch hold: noted before a count, put back after it.
+// Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#include "module_states.hpp"
+
+#include <algorithm>
+
+namespace macsim::bind {
+namespace {
+
+std::vector<std::pair<py::object, py::object>> items_of(PyObject* dict) {
+  std::vector<std::pair<py::object, py::object>> out;
+  out.reserve(static_cast<std::size_t>(PyDict_GET_SIZE(dict)));
+  Py_ssize_t at = 0;
+  PyObject *key = nullptr, *value = nullptr;
+  while (PyDict_Next(dict, &at, &key, &value) != 0) {
+    out.emplace_back(py::reinterpret_borrow<py::object>(key), py::reinterpret_borrow<py::object>(value));
+  }
+  return out;
+}
+
+template <class Items>
+bool is_same(PyObject* dict, const Items& items) {
+  if (static_cast<std::size_t>(PyDict_GET_SIZE(dict)) != items.size()) return false;
+  Py_ssize_t at = 0;
+  PyObject *key = nullptr, *value = nullptr;
+  for (const auto& [name, then] : items) {
+    if (PyDict_Next(dict, &at, &key, &value) == 0 || key != name.ptr() || value != then.ptr()) return false;
+  }
+  return true;
+}
+
+std::unordered_set<PyObject*> members(const py::object& container) {
+  std::unordered_set<PyObject*> out;
+  for (const py::handle one : container) out.insert(one.ptr());
+  return out;
+}
+
+bool is_same(PyObject* list, PyObject* then) {
+  const Py_ssize_t size = PyList_GET_SIZE(list);
+  if (size != PyList_GET_SIZE(then)) return false;
+  for (Py_ssize_t i = 0; i < size; ++i) {
+    if (PyList_GET_ITEM(list, i) != PyList_GET_ITEM(then, i)) return false;
+  }
+  return true;
+}
+
+py::dict attributes_of(const py::object& module) {
+  auto dict = py::reinterpret_steal<py::dict>(PyObject_GenericGetDict(module.ptr(), nullptr));
+  if (!dict) throw py::error_already_set();
+  return dict;
+}
+
+}  // namespace
+
+ModuleStates::ModuleStates(const py::dict& common)
+    : common_(common.size()), ordered_(py::module_::import("collections").attr("OrderedDict")) {
+  for (const auto& [name, value] : common) {
+    const auto text = py::cast<std::string>(name);
+    if (text.find("hooks") != std::string::npos && PyDict_Check(value.ptr())) {
+      hooks_.push_back(py::reinterpret_borrow<py::str>(name));
+    }
+  }
+}
+
+void ModuleStates::enter(const py::list& modules, bool evaluate) {
+  for (const py::handle module : modules) {
+    State& state = states_[module.ptr()];
+    if (state.counts++ == 0) note(py::reinterpret_borrow<py::object>(module), state, evaluate);
+  }
+}
+
+void ModuleStates::leave(const py::list& modules) {
+  for (const py::handle module : modules) {
+    const auto at = states_.find(module.ptr());
+    if (at == states_.end() || --at->second.counts != 0) continue;
+    const State state = std::move(at->second);  // what goes when things are put back may count modules, too
+    states_.erase(at);
+    put_back(state);
+  }
+}
+
+PyObject* ModuleStates::item(const py::dict& dict, const py::str& name) const {
+  PyObject* found = PyDict_GetItemWithError(dict.ptr(), name.ptr());
+  if (found == nullptr && PyErr_Occurred() != nullptr) throw py::error_already_set();
+  return found != nullptr && PyDict_Check(found) ? found : nullptr;
+}
+
+bool ModuleStates::is_container(PyObject* one) const {
+  return PyDict_CheckExact(one) || PyList_CheckExact(one) || PyAnySet_CheckExact(one) ||
+         reinterpret_cast<PyObject*>(Py_TYPE(one)) == ordered_.ptr();
+}
+
+// Torch's own modules keep nothing between calls.
+bool ModuleStates::is_of_torch(PyObject* module) {
+  const auto from = py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(Py_TYPE(module))).attr("__module__");
+  return py::isinstance<py::str>(from) && py::cast<std::string_view>(from).starts_with("torch.nn.modules.");
+}
+
+void ModuleStates::hold(PyObject* one, State& state) {
+  auto container = py::reinterpret_borrow<py::object>(one);
+  py::object copy = container.attr("copy")();
+  state.held.push_back({std::move(container), std::move(copy)});
+}
+
+void ModuleStates::note(py::object module, State& state, bool evaluate) const {
+  const py::dict attributes = attributes_of(module);
+  const bool own = !is_of_torch(module.ptr());
+  state.module = std::move(module);
+  state.before = items_of(attributes.ptr());
+  for (std::size_t i = 0; i < kInside; ++i) {
+    if (PyObject* dict = item(attributes, inside_[i])) state.inside[i] = items_of(dict);
+  }
+  for (std::size_t i = common_; own && i < state.before.size(); ++i) {
+    PyObject* value = state.before[i].second.ptr();
+    if (is_container(value)) hold(value, state);
+  }
+  for (const py::str& name : hooks_) {
+    PyObject* hooks = item(attributes, name);
+    if (hooks != nullptr && PyDict_GET_SIZE(hooks) != 0) hold(hooks, state);
+  }
+  if (attributes.contains(training_)) state.training = attributes[training_];
+  if (evaluate) attributes[training_] = false;
+}
+
+void ModuleStates::put_back(const State& state) const {
+  const py::dict now = attributes_of(state.module);
+  if (state.training) now[training_] = state.training;
+  if (!is_same(now.ptr(), state.before)) {
+    const py::object kept = py::dict();
+    for (const auto& [key, value] : state.before) kept[key] = value;
+    for (const auto& [key, value] : items_of(now.ptr())) {
+      if (!kept.contains(key) && PyDict_DelItem(now.ptr(), key.ptr()) != 0) throw py::error_already_set();
+    }
+    now.attr("update")(kept);
+  }
+  for (std::size_t i = 0; i < kInside; ++i) {
+    PyObject* held = item(now, inside_[i]);
+    if (held == nullptr || is_same(held, state.inside[i])) continue;
+    const auto dict = py::reinterpret_borrow<py::object>(held);
+    dict.attr("clear")();
+    for (const auto& [key, value] : state.inside[i]) dict[key] = value;
+  }
+  hooks_back(now, state);
+  for (const Held& held : state.held) fill_again(held);
+}
+
+// Hooks where there were none are the count's own.
+void ModuleStates::hooks_back(const py::dict& now, const State& state) const {
+  for (const py::str& name : hooks_) {
+    PyObject* hooks = item(now, name);
+    if (hooks == nullptr || PyDict_GET_SIZE(hooks) == 0) continue;
+    const bool noted = std::any_of(state.held.begin(), state.held.end(),
+                                   [&](const Held& one) { return one.container.ptr() == hooks; });
+    if (!noted) py::reinterpret_borrow<py::object>(hooks).attr("clear")();
+  }
+}
+
+// A container stays the same one, and holds what it held.
+void ModuleStates::fill_again(const Held& held) {
+  PyObject* now = held.container.ptr();
+  if (PyDict_Check(now)) {
+    if (is_same(now, items_of(held.copy.ptr()))) return;
+  } else if (PyList_Check(now)) {
+    if (!is_same(now, held.copy.ptr())) held.container[py::slice(py::none(), py::none(), py::none())] = held.copy;
+    return;
+  } else if (members(held.container) == members(held.copy)) {
+    return;
+  }
+  held.container.attr("clear")();
+  held.container.attr("update")(held.copy);
+}
+
+}  // namespace macsim::bind
