@@ -117,11 +117,19 @@ def analyze(
     return _checked(Report(_core.analyze(model, table, inputs, dict(dims or {})), model), strict, training, cache)
 
 
-def _checked(report: Report, strict: bool, training: bool | Training, cache: Sequence[str] | str | None) -> Report:
+def _checked(
+    report: Report,
+    strict: bool,
+    training: bool | Training,
+    cache: Sequence[str] | str | None,
+    outputs: Sequence[str] | None = None,
+) -> Report:
     if cache is not None:
         report._cache = _cache_names(report, cache)
     if training is not False:
-        report._training = trained(report, Training() if training is True else training)
+        options = Training() if training is True else training
+        names = [tensor.name for tensor in report.outputs] if outputs is None else outputs
+        report._training = trained(report, options, names)
     if strict and report.trust == "unknown":
         ops: dict[str, int] = {}
         reasons: dict[str, str] = {}
@@ -329,17 +337,17 @@ def _count_torch(
 
         if dtypes or method or hints:
             raise RequestError("dtypes, hints and method are for programs that run; a graph is counted as it is")
-        ledger, modules = walk(model, inputs, kwargs, shapes, table)
+        ledger, modules, outputs = walk(model, inputs, kwargs, shapes, table)
     else:
         shapes = tuple(shapes) if isinstance(shapes, list) else shapes
         inputs, kwargs, shapes = at_sizes((inputs, kwargs, shapes), dims or {}, met)
         asked = {name: size for name, size in (hints or {}).items() if name not in met}
-        ledger, modules = trace(model, inputs, kwargs, shapes, dtypes, method, table, asked, bool(training))
+        ledger, modules, outputs = trace(model, inputs, kwargs, shapes, dtypes, method, table, asked, bool(training))
     report = Report(ledger, ledger.model, met, modules=modules)
     others = {name: size for name, size in (dims or {}).items() if name not in met}
     if others:
         report = report.bind(others)
-    return _checked(report, strict, training, cache)
+    return _checked(report, strict, training, cache, outputs)
 
 
 # Sources. -------------------------------------------------------------------------------------------------------------

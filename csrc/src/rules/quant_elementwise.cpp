@@ -5,6 +5,7 @@
 
 #include "rules/aten.hpp"
 #include "rules/families.hpp"
+#include "rules/gradient.hpp"
 #include "rules/quant.hpp"
 #include "rules/support.hpp"
 #include "rules/work.hpp"
