@@ -451,9 +451,7 @@ class Tape:
     """
 
     def __init__(self, rules: RuleTable, name: str, torch: dict[str, Any]) -> None: ...
-    def plan(
-        self, dialect: str, name: str, signature: Signature, outputs: int, stores: str = "all"
-    ) -> Plan:
+    def plan(self, dialect: str, name: str, signature: Signature, outputs: int, stores: str = "all") -> Plan:
         """Return how calls of an operator are to be read.
 
         Of a sparse tensor the result ``stores`` "all" elements, the "same" ones, or "some" that depend on data.
