@@ -2,6 +2,7 @@
 
     python benchmarks/validate_energy.py                        # the rows in benchmarks/data
     python benchmarks/validate_energy.py --data FILE --by model # any file of the same columns; errors by chip and model
+    python benchmarks/validate_energy.py --write docs/estimates.md    # its table, between two marks; --check compares
 
 Constants are fitted by cross-validation, one model or one chip left out: never on what is scored. Counts of the
 workloads are in benchmarks/data/energy_workloads.csv, which energy_workloads.py writes; energy_rows.py says what is
@@ -15,24 +16,21 @@ ask for, which is what a calibration writes. All in percent.
 from __future__ import annotations
 
 import argparse
-import csv
-import gzip
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import energy_rows
 import numpy as np
-from energy_rows import GRID, Prompts, Row
+from energy_rows import GPUS, GRID, Prompts, Row
 
 from macsim.calibrate_fit import Case, Fitted, fit, leave_out, widening
 from macsim.estimate_loads import machine_of
 from macsim.estimate_physics import Machine, Range, Spread
 
 HERE = Path(__file__).resolve().parent
-GPUS = {"NVIDIA H100": "h100-sxm", "NVIDIA B200": "b200-sxm"}
 
 
 @dataclass
@@ -64,7 +62,8 @@ class Score:
         hits = 0
         for group in dict.fromkeys(self.groups):
             others = [at for at, other in enumerate(self.groups) if other != group] or list(range(len(self.groups)))
-            factor = widening(np.array(self.truths)[others], [self.ranges[at] for at in others])
+            known = [self.ranges[at] for at in others]
+            factor = widening(np.array(self.truths)[others], known, [self.groups[at] for at in others])
             for at in (at for at, other in enumerate(self.groups) if other == group):
                 low, typical, high = self.ranges[at]
                 hits += typical * (low / typical) ** factor <= self.truths[at] <= typical * (high / typical) ** factor
@@ -94,15 +93,13 @@ def verdict(target: str, sizes: np.ndarray) -> str:
     return "yes" if reached <= float(limit) else f"by {reached - float(limit):.1f}"
 
 
+MARKS = "<!-- printed by benchmarks/validate_energy.py -->", "<!-- until here -->"
+NUMBER = r"[-+]?\d+(?:\.\d+)?"
 HEADS = ["set", "rows", "median", "mean", "bias", "in 90 %", "calibrated", "to reach", "reached", "rivals (mean)"]
 
 
-def table(scores: Sequence[Score], markdown: bool = False) -> None:
+def table(scores: Sequence[Score]) -> None:
     lines = [HEADS, *(score.line() for score in scores)]
-    if markdown:
-        lines.insert(1, ["---" if i in (0, 9) else "---:" for i in range(len(HEADS))])
-        print("\n".join(f"| {' | '.join(line)} |" for line in lines))
-        return
     widths = [max(len(line[i]) for line in lines) for i in range(len(HEADS))]
     for line in lines:
         cells = [
@@ -110,6 +107,38 @@ def table(scores: Sequence[Score], markdown: bool = False) -> None:
             for i, (cell, w) in enumerate(zip(line, widths, strict=True))
         ]
         print("  ".join(cells).rstrip())
+
+
+def markdown(scores: Sequence[Score], rest: Mapping[str, int]) -> str:
+    """Return the tables that docs/estimates.md has."""
+    rule = ["---" if i in (0, 9) else "---:" for i in range(len(HEADS))]
+    lines = [HEADS, rule, *(score.line() for score in scores)]
+    more = [["rows that are not scored", "why"], ["---:", "---"], *([str(n), why] for why, n in rest.items())]
+    tables = ("\n".join(f"| {' | '.join(line)} |" for line in lines) for lines in (lines, more))
+    return "\n\n".join(tables)
+
+
+def between_marks(text: str, path: Path) -> tuple[str, str, str]:
+    """Return what is before, between and after the marks in a page."""
+    before, first, rest = text.partition(MARKS[0])
+    inside, last, after = rest.partition(MARKS[1])
+    if not first or not last:
+        raise SystemExit(f"{path}: there are no marks {MARKS[0]} and {MARKS[1]}")
+    return before + first + "\n\n", inside.strip(), "\n\n" + last + after
+
+
+def stale(page: str, now: str) -> list[str]:
+    """Return the lines that a page has not, or has with other numbers: those of other computers differ a little."""
+    there = page.splitlines()
+    return [line for line in now.splitlines() if not any(alike(line, one) for one in there)]
+
+
+def alike(one: str, other: str) -> bool:
+    """Whether two lines say the same, but for two units of the last digit of a number with a fraction or in percent."""
+    if re.sub(NUMBER, "#", one) != re.sub(NUMBER, "#", other):
+        return False
+    pairs = zip(re.findall(NUMBER, one), re.findall(NUMBER, other), strict=True)
+    return all(abs(float(a) - float(b)) < (0.25 if "." in a else 2.5) for a, b in pairs)
 
 
 def parts_of(score: Score, key: Callable[[Row], str]) -> None:
@@ -224,10 +253,11 @@ def chosen(rows: list[Row], machines: dict[str, Machine]) -> dict[str, tuple[Pro
 def dense_serving(data: list[Row]) -> list[Score]:
     """Dense language models on one GPU: a model left out, then a chip."""
     rows = [row for row in data if is_serving(row) and is_dense(row)]
-    machines = {hardware: unfitted(chip) for hardware, chip in GPUS.items()}
+    models = {hardware: {energy_rows.model_of(row) for row in rows if row["hardware"] == hardware} for hardware in GPUS}
+    machines = {hardware: unfitted(chip) for hardware, chip in GPUS.items() if len(models[hardware]) > 1}
     without = chosen(rows, machines)
     scores: dict[str, list[Score]] = defaultdict(list)
-    for hardware, chip in GPUS.items():
+    for hardware, chip in ((hardware, GPUS[hardware]) for hardware in machines):
         mine = [row for row in rows if row["hardware"] == hardware]
         picks = [without[energy_rows.model_of(row)] for row in mine]
         cases = [energy_rows.serving(row, machines[hardware], pick[0]) for row, pick in zip(mine, picks, strict=True)]
@@ -243,14 +273,26 @@ def dense_serving(data: list[Row]) -> list[Score]:
         name = f"ML.ENERGY, dense bf16, 1 GPU, time of a step: {chip}"
         times = [f.seconds(c) for f, c in zip(found, cases, strict=True)]
         scores["time"].append(Score(name, "", mine, groups, [case.seconds for case in cases], times))
-        other = next(name for name in GPUS if name != hardware)
+        other = next((name for name in machines if name != hardware), None)
+        if other is None:
+            continue
         alone = [row for row in rows if row["hardware"] == other]
         assumed, fits = chosen(alone, {other: machines[other]})[""]
         print(f"{chip}, from {GPUS[other]}: {constants(fits[other])}")
         cases = [energy_rows.serving(row, machines[hardware], assumed) for row in mine]
         name = f"the same, constants of the other chip: {chip}"
         scores["chip"].append(energy_score(name, "25 mean", mine, cases, [fits[other]] * len(cases)))
-    return [one for each in scores.values() for one in (each[0] + each[1], *each)]
+    return [one for each in scores.values() for one in together(each)]
+
+
+def together(parts: list[Score]) -> list[Score]:
+    """Return scores, after that of both together where there are two."""
+    return [parts[0] + parts[1], *parts] if len(parts) == 2 else parts
+
+
+def can_leave_out(cases: Sequence[Case]) -> bool:
+    """Whether something is left when any of the groups is left out."""
+    return len({case.group for case in cases}) > 1
 
 
 def other_serving(data: list[Row]) -> list[Score]:
@@ -276,34 +318,28 @@ def other_serving(data: list[Row]) -> list[Score]:
                 if make == "serving" and is_serving(row) and is_dense(row) and row["hardware"] == hardware
             ]
             known = cases + [energy_rows.serving(row, machine, Prompts()) for row in more]
+            if not cases or not can_leave_out(known):
+                continue
             found = leave_out(machine, known)[: len(cases)]
             print(f"{chip}, {name}: {constants(fit(machine, known))}")
             each.append(energy_score(f"ML.ENERGY, {name}: {chip}", "35 mean", mine, cases, found))
-        scores += [each[0] + each[1], *each]
+        scores += together(each)
     return scores
 
 
 def boards(data: list[Row]) -> list[Score]:
     """Boards at the wall, one picture at a time: a network left out, for each board, runtime and dtype."""
     sets: dict[tuple[str, str, bool], list[Row]] = defaultdict(list)
-    copies = 0
     for row in data:
-        if "open power" not in row["source"] or not any(
-            energy_rows.system(row).startswith(one) for one in energy_rows.BOARDS
-        ):
-            continue
-        if "max15" in energy_rows.system(row):
-            continue  # a GPU
-        if row["scenario_batch"].lower() == "multistream":
-            copies += 1
-            continue
-        sets[row["source"], energy_rows.system(row), energy_rows.is_int8(row["task_model"])].append(row)
-    print(f"{copies} MultiStream rows of boards are copies of SingleStream runs, with a query taken for 8 pictures")
+        if energy_rows.on_a_board(row):
+            sets[row["source"], energy_rows.system(row), energy_rows.is_int8(row["task_model"])].append(row)
     total: Score | None = None
     medians = []
     by_macs = []
     for (source, name, int8), rows in sets.items():
         cases = [energy_rows.on_board(row) for row in rows]
+        if not can_leave_out(cases):
+            continue
         found = leave_out(cases[0].machine, cases)
         macs = np.array([sum(work.sum() for work in case.loads.work.values()) for case in cases])
         joules = np.array([case.joules for case in cases])
@@ -315,7 +351,8 @@ def boards(data: list[Row]) -> list[Score]:
         medians.append(np.median(np.abs(score.errors)))
         by_macs.append(100 * off(rule, list(joules)))
         total = score if total is None else total + score
-    assert total is not None
+    if total is None:
+        return []
     low, middle, high = (100 * float(value) for value in (min(medians), np.median(medians), max(medians)))
     print(f"{len(medians)} sets of board, runtime and dtype: medians {low:.1f} to {high:.1f}, half below {middle:.1f};")
     print(f"MACs alone {min(by_macs):.0f} to {max(by_macs):.0f}")
@@ -330,20 +367,19 @@ def tables_alone(data: list[Row]) -> list[Score]:
         mine = [row for row in data if is_serving(row) and is_dense(row) and row["hardware"] == hardware]
         cases = [energy_rows.serving(row, machine, Prompts()) for row in mine]
         plain = [Fitted(machine, {}, {}, {})] * len(cases)
-        scores.append(energy_score(f"tables alone: dense bf16, {chip}", "", mine, cases, plain))
+        if cases:
+            scores.append(energy_score(f"tables alone: dense bf16, {chip}", "", mine, cases, plain))
     mine, cases = [], []
     for row in data:
-        if "open power" not in row["source"] or row["scenario_batch"].lower() != "singlestream":
-            continue
-        kind = next((k for prefix, k in energy_rows.BOARDS.items() if energy_rows.system(row).startswith(prefix)), None)
-        if kind is not None:
+        if energy_rows.on_a_board(row):
+            kind = next(k for prefix, k in energy_rows.BOARDS.items() if energy_rows.system(row).startswith(prefix))
             case = energy_rows.on_board(row)
             machine, _ = machine_of(kind)
             values = {"peak.vector.i8": machine.values["peak.vector.f32"], **machine.values}
             cases.append(replace(case, machine=replace(machine, values=values)))
             mine.append(row)
     plain = [Fitted(case.machine, {}, {}, {}) for case in cases]
-    return [*scores, energy_score("tables alone: boards at the wall", "", mine, cases, plain)]
+    return scores + ([energy_score("tables alone: boards at the wall", "", mine, cases, plain)] if cases else [])
 
 
 def is_offline_server(row: Row) -> bool:
@@ -360,12 +396,15 @@ def servers(data: list[Row]) -> list[Score]:
     """Servers of several GPUs at the wall, offline: a network left out, then a chip."""
     rows = [row for row in data if is_offline_server(row)]
     cases = [energy_rows.on_server(row) for row in rows]
+    if not can_leave_out(cases):
+        return []
     base = cases[0].machine
     print(f"servers: {constants(fit(base, cases))}")
     model = energy_score("MLPerf, several GPUs, offline, wall", "35 mean", rows, cases, leave_out(base, cases))
     chips = [replace(case, group=re.sub(r"-(40|80)gb", "", case.machine.name)) for case in cases]
-    chip = energy_score("the same, a chip left out", "35 mean", rows, chips, leave_out(base, chips))
-    return [model, chip]
+    if not can_leave_out(chips):
+        return [model]
+    return [model, energy_score("the same, a chip left out", "35 mean", rows, chips, leave_out(base, chips))]
 
 
 def accelerators(data: list[Row]) -> list[Score]:
@@ -374,16 +413,50 @@ def accelerators(data: list[Row]) -> list[Score]:
     offline = [energy_rows.on_server(row) for row in data if is_offline_server(row)]
     sets: dict[str, list[Row]] = {name: [] for name in ("GPUs, other scenarios or alone", "Jetsons", "Cloud AI 100")}
     for row in data:
-        if row["task_model"] in energy_rows.TASKS and not is_offline_server(row):
+        if row["task_model"] in energy_rows.TASKS and not is_offline_server(row) and not energy_rows.on_a_board(row):
             kinds = (energy_rows.SERVERS, energy_rows.JETSONS)
             at = next((at for at, kind in enumerate(kinds) if row["hardware"] in kind), 2)
             if at < 2 or row["hardware"].startswith(energy_rows.CLOUD):
                 list(sets.values())[at].append(row)
     for name, rows in sets.items():
         cases = [energy_rows.on_server(row) for row in rows]
-        found = leave_out(cases[0].machine, cases + (offline if "GPUs" in name else []))[: len(cases)]
+        known = cases + (offline if "GPUs" in name else [])
+        if not cases or not can_leave_out(known):
+            continue
+        found = leave_out(cases[0].machine, known)[: len(cases)]
         scores.append(energy_score(f"MLPerf, {name}, wall", "", rows, cases, found))
     return scores
+
+
+def studies(data: list[Row]) -> list[Score]:
+    """What tables say of studies of one sequence at a time on consumers' GPUs."""
+    rows = [row for row in data if row["hardware"] in energy_rows.STUDIED]
+    cases = [energy_rows.studied(row) for row in rows]
+    if not cases:
+        return []
+    plain = [Fitted(case.machine, {}, {}, {}) for case in cases]
+    return [energy_score("tables alone: one sequence, eager, RTX 4090 D and 5090", "", rows, cases, plain)]
+
+
+def not_scored(data: list[Row], scores: Sequence[Score]) -> dict[str, int]:
+    """Return the rows that are in no set, by why."""
+    scored = {id(row) for score in scores for row in score.rows}
+    rest: dict[str, int] = defaultdict(int)
+    for row in data:
+        if id(row) not in scored:
+            rest[energy_rows.why_not(row) or "too few models beside it: none is left when one is left out"] += 1
+    return dict(sorted(rest.items(), key=lambda one: -one[1]))
+
+
+SETS = {
+    "dense": dense_serving,
+    "other": other_serving,
+    "boards": boards,
+    "servers": servers,
+    "accelerators": accelerators,
+    "tables": tables_alone,
+    "studies": studies,
+}
 
 
 def main() -> None:
@@ -392,17 +465,34 @@ def main() -> None:
         "--data", type=Path, default=HERE / "data" / "energy_measured.csv.gz", help="default: %(default)s"
     )
     parser.add_argument("--by", choices=("model",), help="errors by chip and model, too")
-    parser.add_argument("--markdown", action="store_true", help="print the table of sets as docs/estimates.md has it")
+    parser.add_argument("--only", choices=SETS, nargs="+", default=list(SETS), help="some of the sets")
+    parser.add_argument("--markdown", action="store_true", help="print the tables as docs/estimates.md has them")
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the tables between the marks of a page")
+    parser.add_argument("--check", type=Path, metavar="PAGE", help="fail unless a page has the tables")
     arguments = parser.parse_args()
-    opened = gzip.open if arguments.data.suffix == ".gz" else open
-    with opened(arguments.data, "rt", newline="", encoding="utf-8") as file:
-        data = list(csv.DictReader(file))
-    scores = [score for make in (dense_serving, other_serving, boards, servers, tables_alone) for score in make(data)]
+    data = energy_rows.read(arguments.data)
+    known = [row for row in data if not energy_rows.why_not(row)]
+    scores = [score for name in arguments.only for score in SETS[name](known)]
+    if not scores:
+        raise SystemExit(f"{arguments.data}: none of the {len(data)} rows can be scored; {not_scored(data, [])}")
+    rest = not_scored(data, scores) if arguments.only == list(SETS) else {}
+    text = markdown(scores, rest)
     print()
-    table(scores, arguments.markdown)
+    if arguments.markdown:
+        print(text)
+    else:
+        table(scores)
+        print("\n".join(f"{count} rows are not scored: {why}" for why, count in rest.items()))
     if arguments.by:
         for score in scores:
             parts_of(score, lambda row: f"{row['hardware']} {row['n_devices']} {row['task_model']}")
+    if arguments.write:
+        before, _, after = between_marks(arguments.write.read_text(encoding="utf-8"), arguments.write)
+        arguments.write.write_text(before + text + after, encoding="utf-8", newline="\n")
+    if arguments.check:
+        page = between_marks(arguments.check.read_text(encoding="utf-8"), arguments.check)[1]
+        if old := stale(page, text):
+            raise SystemExit("\n".join([f"{arguments.check} is stale: run with --write. It should say", *old]))
 
 
 if __name__ == "__main__":

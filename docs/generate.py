@@ -25,6 +25,12 @@ def spelling(op: str, since: int, until: int | None) -> str:
     return f"`{op.removeprefix('onnx::')}`{versions}"
 
 
+def gradient(said: dict[str, str]) -> str:
+    """What a rule says of its gradient: stated, none, not known; where spellings differ, of each kind one."""
+    kinds = list(dict.fromkeys(said.values())) or [""]
+    return "; ".join(kind.replace("stated", "counted") if kind else "not known" for kind in kinds)
+
+
 def ops() -> str:
     """The page of rules: what each computes, how it is counted, and which operators it answers to."""
     rules: list[dict[str, Any]] = _core.rules()
@@ -42,6 +48,7 @@ def ops() -> str:
         if rule["slots"]:
             parts.append(f"- Inputs: `{rule['slots']}`")
         parts.append(f"- Work: {rule['formula']}")
+        parts.append(f"- Gradient: {gradient(rule['gradients'])}")
         if rule["reference"]:
             parts.append(f"- Reference: <{rule['reference']}>")
         parts.append("")

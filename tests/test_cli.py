@@ -63,6 +63,19 @@ def test_count_prints_a_table(run) -> None:
     assert not any(line != line.rstrip() for line in out.splitlines())
 
 
+def test_count_takes_names_of_a_cache(run, linear: str) -> None:
+    def cached(*arguments: str) -> str:
+        status, out, _ = run("count", linear, "--dim", "batch=2", "--traffic", *arguments)
+        assert status == 0
+        (line,) = (line for line in out.splitlines() if line.strip().startswith("minimum"))
+        return line
+
+    assert cached() != cached("--cache", "x")
+    status, _, err = run("count", linear, "--cache", "k")
+    assert status != 0
+    assert "neither input nor output" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "macs"),
     [

@@ -403,11 +403,82 @@ def test_a_copy_is_apart(registry: Registry) -> None:
         (("a::B",), "q 2", rule(), "'2' cannot be a slot"),
         (("a::B",), "q", type("NoCost", (), {"infer": None}), "needs a static function cost"),
         (("a::B",), "q", type("Odd", (), {"infer": 3, "cost": same}), "needs a static function cost"),
+        (("a::B",), "q", type("Odd", (), {"infer": None, "cost": same, "gradient": 3}), "gradient is a static"),
     ],
 )
 def test_what_cannot_be_registered(registry: Registry, names, slots, klass, says) -> None:
     with pytest.raises(macsim.RequestError, match=says):
         registry.op(*names, slots=slots)(klass)
+
+
+# Gradients ------------------------------------------------------------------------------------------------------------
+
+
+def trained(registry: Registry, gradient=..., **more) -> macsim.Report:
+    """Count a step of y = x @ w (15 a row), then the own operator of three times y."""
+    klass = rule(cost=lambda call: Cost(mac=call.q.size))
+    if gradient is not ...:
+        klass.gradient = gradient if gradient is None else staticmethod(gradient)
+    registry.op("mylib::Window", slots="q k v", replace=True)(klass)
+    return macsim.count(models.custom(**more), registry=registry, training=True).training
+
+
+def test_a_gradient(registry: Registry) -> None:
+    """The rule is asked for what is needed; what it keeps is read and held, as is the gradient of its output."""
+    seen = {}
+
+    def gradient(call: Call) -> macsim.Gradient:
+        seen["needs"] = [call.needs(slot) for slot in "qkv"]
+        seen["shape"] = call.output().shape
+        b, d = call.q.shape
+        return macsim.Gradient(
+            mac=2 * b * d, add=7, keep=["q", "k"], keep_outputs=[0], keep_bytes=3 * b, none=["v"], again=Cost(exp=b * d)
+        )
+
+    got = trained(registry, gradient)
+    below, own = got.backward.rows
+    assert seen == {"needs": [True, True, True], "shape": (BATCH, 5)}
+    assert (own.macs, own.trust, got.unknown) == (10 * BATCH, "exact", {})
+    # y is needed twice, by q and by k: their gradients are added
+    assert own.work["add"] == 7 + 5 * BATCH
+    assert got.recompute.work["exp"] == 5 * BATCH
+    assert below.macs == 15 * BATCH
+    # Kept: x for the product, y once, the result, the mask
+    assert got.memory.saved == (3 + 5 + 5) * 4 * BATCH + 3 * BATCH
+    # Reads dz, y once, z and the mask, writes two gradients; then they are added
+    assert own.read == (5 + 5 + 5) * 4 * BATCH + 3 * BATCH + 2 * 20 * BATCH
+    assert own.written == 2 * 20 * BATCH + 20 * BATCH
+
+
+def test_no_gradient(registry: Registry) -> None:
+    """Without one it is unknown, and what comes before it is counted on; None stops there."""
+    unknown = trained(registry)
+    assert (unknown.unknown, unknown.backward.macs) == ({"mylib::Window": 1}, 15 * BATCH)
+    constant = trained(registry, None)
+    assert (constant.unknown, constant.backward.macs, constant.parameters) == ({}, 0, [])
+    assert registry.find("mylib::Window")["gradients"]["mylib::Window"].startswith("none: its rule says")
+
+
+@pytest.mark.parametrize(
+    ("gradient", "says"),
+    [
+        (lambda call: Cost(mac=1), "must return a Gradient, not Cost"),
+        (lambda call: macsim.Gradient(mac=1, keep=["p"]), "'p' is not a slot of mylib::Window"),
+        (lambda call: 1 // 0, "ZeroDivisionError"),
+        (lambda call: macsim.Gradient(), "needs a reason"),
+        (lambda call: macsim.Gradient(mac=1.5), "must be exact"),
+    ],
+)
+def test_a_gradient_that_fails(registry: Registry, gradient, says) -> None:
+    got = trained(registry, gradient)
+    (row,) = (row for row in got.backward.rows if row.trust == "unknown")
+    assert says in row.because
+    assert (got.unknown, got.backward.macs) == ({"mylib::Window": 1}, 15 * BATCH)
+
+
+def test_needs_is_for_gradients(registry: Registry) -> None:
+    registry.op("mylib::Window", slots="q k v")(rule(cost=lambda call: Cost(mac=call.needs("q"))))
+    assert "needs() is for gradient" in macsim.count(models.custom(), registry=registry).diagnostics[0].text
 
 
 def test_a_report_outlives_its_registry() -> None:

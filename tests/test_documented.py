@@ -50,6 +50,7 @@ def test_the_public_names() -> None:
         "Cost",
         "Diagnostic",
         "Expr",
+        "Gradient",
         "Groups",
         "Memory",
         "Model",

@@ -379,6 +379,25 @@ def test_what_is_asked_wrongly_is_told() -> None:
         bound.estimate("a100", traffic="none")
     with pytest.raises(macsim.HardwareError, match="dtype"):
         bound.estimate("a100", dtype="f33")
+    with pytest.raises(macsim.RequestError, match="h100-sxm has no link 'wire'; it has nvlink"):
+        bound.estimate("h100", devices=2, parallel="tensor", link="wire")
+    with pytest.raises(macsim.RequestError, match="at least 1, not 0"):
+        bound.estimate("pi4", cores=0)
+    for devices in (2.5, True):
+        with pytest.raises(macsim.RequestError, match="whole number"):
+            bound.estimate("a100", devices=devices)
+    for seconds in (0, [1.0, -1.0]):
+        with pytest.raises(macsim.RequestError, match="above 0"):
+            bound.estimate("a100", seconds=seconds)
+    estimate = bound.estimate("a100")
+    with pytest.raises(macsim.RequestError, match="more than 0 of them"):
+        estimate.per(0)
+    with pytest.raises(macsim.RequestError, match="more than 0 Wh"):
+        estimate.runs_on(0)
+    with pytest.raises(macsim.RequestError, match="no groups by 'colour'; there are op, node"):
+        estimate.by("colour")
+    with pytest.raises(macsim.RequestError, match="joules"):
+        macsim.compare(bound, ["a100"]).best("watts")
 
 
 def test_what_is_assumed_is_told() -> None:
@@ -386,6 +405,8 @@ def test_what_is_assumed_is_told() -> None:
     assert machine_of("h100-sxm")[1] == []
     machine, assumed = machine_of("epyc-7763")
     assert assumed == []
+    assert machine_of("epyc-7763", 16)[1] == ["the package draws as much as with all of its cores at work"]
+    assert machine_of("pi4", 2)[1] == []  # between idle and all four there is a line
     assert machine.package
     assert not machine.overlap
 
@@ -437,6 +458,9 @@ def test_comparison() -> None:
     same = next(r for r in records if (r["hardware"], r["batch"], r["seq"]) == ("h100-sxm", 2, 64))
     assert same["joules"].typical == pytest.approx(one.joules.typical)
     assert found.best("seconds") == "h100-sxm"
+    two = macsim.compare(report, ["h100"], {"batch": 2}, seq=64, devices=2, parallel="tensor", traffic="unfused")
+    again = report.estimate("h100", batch=2, seq=64, devices=2, parallel="tensor", traffic="unfused")
+    assert float(two.estimates["h100-sxm"].joules.typical[0, 0]) == pytest.approx(again.joules.typical)
     assert list(found.to_pandas().columns[:3]) == ["hardware", "batch", "seq"]
     assert "h100-sxm" in repr(found)
 

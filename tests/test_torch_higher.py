@@ -194,7 +194,7 @@ def body_of(function: Any, *shapes: tuple[int, ...]) -> Any:
 def counted(module: Any) -> macsim.Report:
     from macsim.sources.torch_graphs import walk
 
-    ledger, modules = walk(module, (), None, None, macsim.rules)
+    ledger, modules, _ = walk(module, (), None, None, macsim.rules)
     return macsim.Report(ledger, ledger.model, {}, modules=modules)
 
 
@@ -400,5 +400,5 @@ def test_kernels_in_triton_are_rows_by_name() -> None:
 
         from macsim.sources.torch_graphs import walk
 
-        ledger, _ = walk(graph_of(target, {}, inputs, (), val, {**said, **more}), (), None, None, mine)
+        ledger, _, _ = walk(graph_of(target, {}, inputs, (), val, {**said, **more}), (), None, None, mine)
         assert (ledger.total().work["mul"], ledger.total().work["add"]) == (15, 2)

@@ -2,6 +2,7 @@
 # Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import functools
 import json
 import math
 from typing import Any
@@ -303,11 +304,64 @@ def test_written_in_place() -> None:
     assert got.backward.macs == counted_by_torch(Written(), {"x": torch.zeros(2, 3, 4)})[1]
 
 
+@functools.cache
+def own_op() -> Any:
+    """An operator of torch.library's whose gradient torch knows, too."""
+
+    @torch.library.custom_op("mylib::odd", mutates_args=())
+    def odd(x: Tensor) -> Tensor:
+        return x * 2
+
+    odd.register_fake(lambda x: torch.empty_like(x))
+    odd.register_autograd(lambda ctx, dy: dy * 2)
+    return torch.ops.mylib.odd
+
+
+def test_own_operators_say_their_gradient() -> None:
+    mine = macsim.Registry()
+
+    @mine.op("mylib::odd", slots="x")
+    class Odd:
+        """Twice x."""
+
+        @staticmethod
+        def infer(call: macsim.Call) -> macsim.Tensor:
+            return call.x
+
+        @staticmethod
+        def cost(call: macsim.Call) -> macsim.Cost:
+            return macsim.Cost(mul=call.x.size)
+
+        @staticmethod
+        def gradient(call: macsim.Call) -> macsim.Gradient:
+            return macsim.Gradient(mul=call.x.size, keep_bytes=call.x.size)
+
+    model = nn.Linear(3, 4, bias=False)
+    got = step(lambda x: own_op()(model(x)), (2, 3), training=Training(inputs=["x"]), registry=mine)
+    assert ([row.work["mul"] for row in got.backward.rows], got.backward.trust, got.unknown) == ([0, 8], "exact", {})
+    assert got.memory.saved == 24 + 8  # x, and what the rule says
+
+
 def test_unknown() -> None:
     """What no row states is unknown, and marked; what comes before it is counted on."""
-    got = step(lambda x, w: torch.special.airy_ai(x @ w), (2, 3), (3, 4), training=Training(inputs=["w"]))
+    odd = macsim.Registry()
+
+    @odd.op("mylib::odd", slots="x")
+    class Odd:
+        """Whatever it is."""
+
+        @staticmethod
+        def infer(call: macsim.Call) -> macsim.Tensor:
+            return call.x
+
+        @staticmethod
+        def cost(call: macsim.Call) -> macsim.Cost:
+            return macsim.Cost(mul=call.x.size)
+
+    got = step(lambda x, w: own_op()(x @ w), (2, 3), (3, 4), training=Training(inputs=["w"]), registry=odd)
     assert got.backward.trust == "unknown"
-    assert [row.op for row in got.backward.rows if row.trust == "unknown"] == ["aten::special_airy_ai"]
+    assert got.unknown == {"mylib::odd": 1}
+    assert "mylib::odd" in repr(got)
     assert got.backward.macs == 24
     assert got.backward.total.sign("mac") == ">="
 
@@ -465,6 +519,56 @@ def test_exported() -> None:
     want = step(model, (3, 4))
     got = step(program)
     assert (got.backward.macs, got.memory) == (want.backward.macs, want.memory)
+
+
+class Partly(nn.Module):
+    """h = a(x), once more without gradients; the loss is of their sum through b."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 4, bias=False), nn.Linear(4, 3, bias=False)
+
+    def forward(self, x: Tensor) -> dict[str, Any]:
+        h = self.a(x)
+        with torch.no_grad():
+            z = self.a(h)
+        return {"loss": self.b(h + z).sum(), "hidden": (h, z)}
+
+
+def test_stretches_without_gradients_in_graphs() -> None:
+    """2 rows: dWa 32, and through b dWb and its input's, 24 each. What is under no_grad gets none."""
+    x = torch.zeros(2, 4)
+    exported = torch.export.export(Partly(), (x,))
+    assert any("set_grad_enabled" in str(node.target) for node in exported.graph.nodes)
+    want = step(Partly(), (2, 4))
+    got = step(exported)
+    assert [row.macs for row in want.backward.rows] == [32, 0, 0, 48, 0]
+    assert [row.macs for row in got.backward.rows] == [row.macs for row in want.backward.rows]
+    assert got.memory == want.memory
+
+
+@pytest.mark.parametrize(
+    ("loss", "macs"),
+    [((), 80), ("loss", 80), (0, 80), ("hidden.0", 32), ("1", 32), ("hidden*", 32), (["hidden.1"], 0), (-1, 0)],
+)
+def test_loss(loss: Any, macs: int) -> None:
+    """Only what that output hangs on is counted backward."""
+    x = torch.zeros(2, 4)
+    for model in (Partly(), torch.export.export(Partly(), (x,))):
+        got = step(
+            model, *([] if isinstance(model, torch.export.ExportedProgram) else [x]), training=Training(loss=loss)
+        )
+        assert got.backward.macs == macs
+    assert [one.name for one in got.parameters] == {80: ["a.weight", "b.weight"], 32: ["a.weight"], 0: []}[macs]
+
+
+def test_loss_that_is_not_there() -> None:
+    with pytest.raises(macsim.RequestError, match=r"no such output; there are: 'loss', 'hidden\.0', 'hidden\.1'"):
+        step(Partly(), (2, 4), training=Training(loss="logits"))
+    with pytest.raises(macsim.RequestError, match="there are: 0"):
+        step(nn.Linear(4, 4), (2, 4), training=Training(loss=1))
+    with pytest.raises(macsim.RequestError, match="frozen takes a list"):
+        step(nn.Linear(4, 4), (2, 4), training=Training(frozen="weight"))
 
 
 def test_off_by_default() -> None:

@@ -17,7 +17,7 @@ struct SlotName {
 // A rule's Python half. Whoever lets go of it last may be a thread without the interpreter lock: see python_rule().
 struct PythonHalf {
   std::string name;
-  py::object infer, cost;
+  py::object infer, cost, gradient;
   std::vector<SlotName> slots;
   std::mutex mutex;
   std::set<std::string, std::less<>> texts;  // what Cost::because points to; nodes of a set stay where they are
@@ -31,7 +31,8 @@ struct PythonHalf {
 // A node as a Python rule sees it. Valid while the rule runs.
 struct CallView {
   const Call* call = nullptr;
-  Outputs* outputs = nullptr;  // in a shape rule
+  Outputs* outputs = nullptr;          // in a shape rule
+  const Gradient* gradient = nullptr;  // in a gradient rule
   const PythonHalf* rule = nullptr;
 
   const Call& get() const {
@@ -151,6 +152,22 @@ py::object values_of(const CallView& view, const std::string& slot) {
   return out;
 }
 
+// Positions of the inputs in a slot of the rule's.
+std::vector<std::size_t> positions_of(const PythonHalf& rule, const Call& call, const std::string& name) {
+  const auto at = std::find_if(rule.slots.begin(), rule.slots.end(), [&](const SlotName& s) { return s.name == name; });
+  if (at == rule.slots.end()) throw py::key_error("'" + name + "' is not a slot of " + rule.name);
+  const auto first = static_cast<std::size_t>(at - rule.slots.begin());
+  std::vector<std::size_t> out;
+  for (std::size_t i = first; i < (at->repeated ? call.inputs() : first + 1); ++i) out.push_back(i);
+  return out;
+}
+
+bool needs(const CallView& view, const std::string& slot) {
+  if (view.gradient == nullptr) throw py::value_error("needs() is for gradient: others are asked about every input");
+  const auto positions = positions_of(*view.rule, view.get(), slot);
+  return std::any_of(positions.begin(), positions.end(), [&](std::size_t i) { return view.gradient->needs_at(i); });
+}
+
 py::object symbol_of(const CallView& view, const std::string& what, const std::string& why) {
   (void)view.get();
   if (view.outputs == nullptr) throw py::value_error("symbol() is for infer: a cost has the sizes that infer gave");
@@ -213,6 +230,21 @@ CostInfo make_cost(const py::object& read, const py::object& weights, const py::
   return out;
 }
 
+GradientInfo make_gradient(const std::vector<std::string>& keep, const std::vector<std::size_t>& keep_outputs,
+                           const py::object& keep_bytes, const std::vector<std::string>& none, const py::object& again,
+                           const py::object& read, const py::object& weights, const py::object& written,
+                           const std::string& trust, const std::string& because, const py::kwargs& work) {
+  GradientInfo out;
+  const py::object unset = py::none();
+  out.own = make_cost(read, weights, written, unset, trust, because, unset, unset, unset, unset, work);
+  out.kept = keep;
+  out.kept_outputs = keep_outputs;
+  out.none = none;
+  out.kept_bytes = count_from(keep_bytes, "keep_bytes");
+  if (!again.is_none()) out.again = again.cast<const CostInfo&>().cost;
+  return out;
+}
+
 // The bridge. ------------------------------------------------------------------------------------------------------
 
 // What was raised becomes a status; what is not an Exception (an interrupt) is kept to be raised after the analysis.
@@ -238,11 +270,12 @@ Status failure(py::error_already_set& error, const Call& call, const PythonHalf&
 
 // Runs `body` with a view of the call, which dies with it.
 template <class Body>
-Status with_view(const Call& call, Outputs* outputs, PythonHalf& rule, const char* which, const Body& body) {
+Status with_view(const Call& call, Outputs* outputs, const Gradient* gradient, PythonHalf& rule, const char* which,
+                 const Body& body) {
   const py::gil_scoped_acquire acquire;
   if (interrupted != nullptr) return {Code::rule_failed, "interrupted"};
   try {
-    py::object view = py::cast(CallView{&call, outputs, &rule});
+    py::object view = py::cast(CallView{&call, outputs, gradient, &rule});
     struct Ends {
       CallView& view;
       ~Ends() { view.call = nullptr; }
@@ -256,7 +289,7 @@ Status with_view(const Call& call, Outputs* outputs, PythonHalf& rule, const cha
 }
 
 Status infer(const Call& call, Outputs& outputs, PythonHalf& rule) {
-  return with_view(call, &outputs, rule, "infer", [&](const py::object& view) -> Status {
+  return with_view(call, &outputs, nullptr, rule, "infer", [&](const py::object& view) -> Status {
     const py::object result = rule.infer(view);
     const bool several = py::isinstance<py::tuple>(result) || py::isinstance<py::list>(result);
     const py::sequence all = several ? py::sequence(result) : py::sequence(py::make_tuple(result));
@@ -287,7 +320,7 @@ Status infer(const Call& call, Outputs& outputs, PythonHalf& rule) {
 }
 
 Status cost(const Call& call, Cost& out, PythonHalf& rule) {
-  return with_view(call, nullptr, rule, "cost", [&](const py::object& view) -> Status {
+  return with_view(call, nullptr, nullptr, rule, "cost", [&](const py::object& view) -> Status {
     const py::object result = rule.cost(view);
     if (!py::isinstance<CostInfo>(result)) {
       return {Code::rule_failed, "cost of " + rule.name + " must return a Cost, not " +
@@ -300,9 +333,40 @@ Status cost(const Call& call, Cost& out, PythonHalf& rule) {
   });
 }
 
+Status gradient(const Call& call, Gradient& out, PythonHalf& rule) {
+  Status status = with_view(call, nullptr, &out, rule, "gradient", [&](const py::object& view) -> Status {
+    const py::object result = rule.gradient(view);
+    if (!py::isinstance<GradientInfo>(result)) {
+      return {Code::rule_failed, "gradient of " + rule.name + " must return a Gradient, not " +
+                                     py::str(py::type::of(result).attr("__name__")).cast<std::string>()};
+    }
+    const auto& info = result.cast<const GradientInfo&>();
+    out.cost = info.own.cost;
+    out.cost.because = rule.keep(info.own.because);
+    out.again = info.again;
+    for (const std::string& slot : info.kept) {
+      for (const std::size_t i : positions_of(rule, call, slot)) out.keep_at(i);
+    }
+    for (const std::string& slot : info.none) {
+      for (const std::size_t i : positions_of(rule, call, slot)) out.none_at(i);
+    }
+    for (const std::size_t i : info.kept_outputs) out.keep_output(i);
+    out.keep_bytes(info.kept_bytes);
+    return {};
+  });
+  if (!status && interrupted == nullptr) {  // unknown, and what comes before it is counted on
+    out.cost = Cost();
+    out.cost.trust = Trust::unknown;
+    out.cost.because = rule.keep(status.text());
+    return {};
+  }
+  return status;
+}
+
 }  // namespace
 
-Rule python_rule(Rule row, const py::object& infer_function, const py::object& cost_function) {
+Rule python_rule(Rule row, const py::object& infer_function, const py::object& cost_function,
+                 const py::object& gradient_function) {
   std::shared_ptr<PythonHalf> half(new PythonHalf, [](PythonHalf* last) {
     const py::gil_scoped_acquire acquire;
     delete last;
@@ -315,6 +379,12 @@ Rule python_rule(Rule row, const py::object& infer_function, const py::object& c
     row.infer = [half](const Call& call, Outputs& outputs) { return infer(call, outputs, *half); };
   }
   row.cost = [half](const Call& call, Cost& out) { return cost(call, out, *half); };
+  if (PyCallable_Check(gradient_function.ptr()) != 0) {
+    half->gradient = gradient_function;
+    row.gradient = [half](const Call& call, Gradient& out) { return gradient(call, out, *half); };
+  } else if (gradient_function.ptr() == Py_False) {
+    row.gradient = NoGradient{"its rule says that it has no derivative"};
+  }
   return row;
 }
 
@@ -336,6 +406,16 @@ once. ``masked`` are those MACs that a kernel may skip, as a causal mask or a wi
            py::arg("written") = py::none(), py::arg("masked") = py::none(), py::arg("trust") = "exact",
            py::arg("because") = "", py::arg("compute") = py::none(), py::arg("lhs") = py::none(),
            py::arg("rhs") = py::none(), py::arg("accumulate") = py::none());
+  py::class_<GradientInfo>(m, "Gradient", R"(The work of one node's gradients, as a gradient rule states it.
+
+Work is given by kind, as of a Cost. ``keep`` are the slots and ``keep_outputs`` the numbers of the outputs that are kept
+from the run until then, ``keep_bytes`` the bytes of what is neither; ``none`` are slots that it is not differentiable
+by; ``again`` is the Cost of what is computed once more for it.)")
+      .def(py::init(&make_gradient), py::kw_only(), py::arg("keep") = std::vector<std::string>(),
+           py::arg("keep_outputs") = std::vector<std::size_t>(), py::arg("keep_bytes") = 0,
+           py::arg("none") = std::vector<std::string>(), py::arg("again") = py::none(), py::arg("read") = py::none(),
+           py::arg("weights") = py::none(), py::arg("written") = py::none(), py::arg("trust") = "exact",
+           py::arg("because") = "");
   py::class_<CallView>(
       m, "Call", R"(What a rule sees of a node: its inputs by slot, its attributes, and (in a cost rule) its outputs.
 
@@ -351,6 +431,7 @@ or Exprs.)")
       .def("values", &values_of, py::arg("slot"),
            "The elements of a small tensor in a slot, in order, when they are known: ints, floats, Exprs, None for an "
            "unknown one. None when nothing is known.")
+      .def("needs", &needs, py::arg("slot"), "Whether the gradient of what is in a slot is wanted, in a gradient rule.")
       .def("symbol", &symbol_of, py::arg("what"), py::arg("why"),
            "A new named size, for what depends on data; listed in the report as one to bind.")
       .def_property_readonly(

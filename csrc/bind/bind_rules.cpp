@@ -5,8 +5,19 @@
 namespace macsim::bind {
 namespace {
 
+// "stated", "none: why", "of its bodies", or empty: nobody knows it.
+std::string gradient_of(const Rule& rule, const GradientFn& gradient) {
+  if (!gradient) return rule.control != nullptr ? "of its bodies" : "";
+  const auto* none = gradient.target<NoGradient>();
+  return none == nullptr ? "stated" : "none: " + std::string(none->because);
+}
+
 py::dict facts_of(const Rule& rule) {
   py::list spelled;
+  py::dict gradients;
+  for (const Binding& binding : rule.spelled) {
+    gradients[text(binding.op)] = gradient_of(rule, binding.gradient ? binding.gradient : rule.gradient);
+  }
   for (const Binding& binding : rule.spelled) {
     spelled.append(
         py::make_tuple(text(binding.op), text(binding.slots.empty() ? rule.slots : binding.slots), binding.since,
@@ -19,6 +30,7 @@ py::dict facts_of(const Rule& rule) {
   out["formula"] = text(rule.formula);
   out["reference"] = text(rule.reference);
   out["spelled"] = std::move(spelled);
+  out["gradients"] = std::move(gradients);
   return out;
 }
 
@@ -43,15 +55,15 @@ py::list codes() {
 }
 
 void add_rule(SharedRegistry& registry, const std::vector<std::string>& spelled, const std::string& slots,
-              const py::object& infer, const py::object& cost, const py::dict& about, std::int64_t since,
-              std::int64_t until, bool replace) {
+              const py::object& infer, const py::object& cost, const py::object& gradient, const py::dict& about,
+              std::int64_t since, std::int64_t until, bool replace) {
   if (spelled.empty()) raise_request("a rule needs the name of an operator: \"mylib::window_attn\"");
   const auto said = [&](const char* key) {
     return about.contains(key) ? py::str(about[key]).cast<std::string>() : std::string();
   };
   Rule row{spelled.front(), slots, said("summary"), said("formula"), said("reference"), {}, {}, {}};
   for (const std::string& op : spelled) row.spelled.push_back({op, "", since, until});
-  row = python_rule(std::move(row), infer, cost);
+  row = python_rule(std::move(row), infer, cost, gradient);
   registry.change([&](Registry& table) { return replace ? table.replace(std::move(row)) : table.add(std::move(row)); });
 }
 
@@ -64,8 +76,9 @@ void bind_rules(py::module_& m) {
       .def(
           "copy", [](const SharedRegistry& r) { return std::make_unique<SharedRegistry>(r.get()); },
           "A table of the same rows, to be changed apart.")
-      .def("add", &add_rule, py::arg("spelled"), py::arg("slots"), py::arg("infer"), py::arg("cost"), py::arg("about"),
-           py::arg("since") = 0, py::arg("until") = INT64_MAX, py::arg("replace") = false, "Add a row.")
+      .def("add", &add_rule, py::arg("spelled"), py::arg("slots"), py::arg("infer"), py::arg("cost"),
+           py::arg("gradient"), py::arg("about"), py::arg("since") = 0, py::arg("until") = INT64_MAX,
+           py::arg("replace") = false, "Add a row.")
       .def(
           "alias",
           [](SharedRegistry& r, const std::string& op, const std::string& like) {

@@ -2,8 +2,10 @@
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include "macsim/traffic.hpp"
 
+#include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "columns.hpp"
 
@@ -32,7 +34,8 @@ struct Moving {
 
 /// Tensors followed once, for all that is asked of them.
 struct Followed {
-  explicit Followed(const Report& report) : flows(report), rows(report.rows()) {}
+  Followed(const Report& report, std::optional<std::vector<std::string>> cache)
+      : flows(report, std::move(cache)), rows(report.rows()) {}
   Flows flows;
   std::size_t rows;
 };
@@ -106,7 +109,8 @@ void bind_traffic(py::module_& m) {
         return numbers(held.timeline.size(), [&](std::size_t i) -> const Count& { return held.timeline[i]; });
       });
   py::class_<Followed>(m, "Flows", "The tensors of a report, followed once.")
-      .def(py::init<const Report&>(), py::arg("report"), py::call_guard<py::gil_scoped_release>())
+      .def(py::init<const Report&, std::optional<std::vector<std::string>>>(), py::arg("report"), py::arg("cache"),
+           py::call_guard<py::gil_scoped_release>())
       .def("traffic", &moving, py::arg("level"), py::arg("capacity"), "Return the bytes that move at a level.")
       .def("memory", &held, py::arg("by_module"), py::arg("in_place"), "Return the bytes that a run holds.");
 }

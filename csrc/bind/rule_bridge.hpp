@@ -40,8 +40,18 @@ class SharedRegistry {
   std::shared_ptr<const Registry> held_;
 };
 
-/// A row whose shape and cost rules are Python functions of a Call; `infer` may be None.
-Rule python_rule(Rule row, const py::object& infer, const py::object& cost);
+/// What a gradient rule gives back; of slots by name.
+struct GradientInfo {
+  CostInfo own;
+  Cost again;
+  std::vector<std::string> kept, none;
+  std::vector<std::size_t> kept_outputs;
+  Count kept_bytes;
+};
+
+/// A row whose shape, cost and gradient rules are Python functions of a Call. `infer` may be None; `gradient` may be
+/// None, which is unknown, or False: its results are constants to whoever differentiates.
+Rule python_rule(Rule row, const py::object& infer, const py::object& cost, const py::object& gradient);
 
 /// Around an analysis: a KeyboardInterrupt (or SystemExit) inside a rule stops the rules, and is raised when it is
 /// over.

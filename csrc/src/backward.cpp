@@ -106,6 +106,9 @@ void Backward::number_frames() {
   needs_.assign(next, false);
   reached_.assign(next, false);
   came_.assign(next, 0);
+  gradient_.assign(next, kNone);
+  arrived_.assign(next, 0);
+  released_.assign(next, 0);
   memory_.resize(next);
   for (Place value = 0; value < next; ++value) memory_[value] = value;
 }
@@ -321,8 +324,9 @@ void Backward::forward() {
 
 void Backward::backward_reach() {
   const Frame& top = found_.frames.front();
-  for (const ValueId id : top.graph->outputs) {
-    if (needs_[place(0, id)]) reached_[place(0, id)] = true;
+  for (std::size_t i = 0; i < top.graph->outputs.size(); ++i) {
+    const Place value = place(0, top.graph->outputs[i]);
+    if (needs_[value] && is_given(i)) reached_[value] = true;
   }
   bool changed = true;
   while (changed) {
@@ -355,7 +359,27 @@ void Backward::backward_reach() {
 
 // Gradients. -------------------------------------------------------------------------------------------------------
 
-bool Backward::give(Place value) { return came_[value]++ != 0; }
+bool Backward::is_given(std::size_t output) const {
+  const auto& given = options_.losses;
+  return given.empty() || std::find(given.begin(), given.end(), output) != given.end();
+}
+
+bool Backward::give(Place value, Place as) {
+  Place& mine = gradient_[value];
+  if (as != kNone) as = gradient_[as];
+  if (came_[value]++ == 0) {
+    mine = as == kNone ? value : as;
+    if (mine == value) arrived_[value] = turn();
+    return false;
+  }
+  if (as == kNone) spares_.push_back({turn(), value});
+  if (mine != value) {  // others have that tensor, too: the sum is a new one
+    released_[mine] = std::max(released_[mine], turn());
+    mine = value;
+    arrived_[value] = turn();
+  }
+  return true;
+}
 
 Count Backward::times_of(const Step& step, std::size_t row) const {
   const auto at = found_.times.find(row);
@@ -370,11 +394,13 @@ void Backward::accumulate(Cost& cost, const Type& type) {
   cost.written = *cost.written + size;
 }
 
-void Backward::unknown(const Step& step, std::size_t row, std::string_view why) {
+void Backward::unknown(std::size_t at, std::size_t row, std::string_view why) {
+  const Step& step = steps_[at];
   Cost cost;
   cost.trust = Trust::unknown;
   cost.because = why;
   gradients.add(row, cost, 1);
+  turns_.push_back(at);
   const Graph& graph = *found_.frames[step.frame].graph;
   const Span<ValueId> inputs = graph.inputs_of(node_of(step));
   for (std::size_t i = 0; i < inputs.size(); ++i) {
@@ -427,17 +453,22 @@ void Backward::gradient(const Step& step, std::size_t at) {
                                [&](ValueId id) { return id != kNone && came_[place(step.frame, id)] != 0; });
   if (!any || row == kNone) return;
   const Match* match = found_.matches[node.op];
-  if (match == nullptr || !match->gradient()) return unknown(step, row, kUntold);
+  if (match == nullptr || !match->gradient()) return unknown(at, row, kUntold);
   const Call& call = walk_.look(step.frame, step.node);
   Cost run;
   if (match->cost()) (void)match->cost()(call, run);
   Gradient g(run);
   prepare(step, g);
   const Status status = match->gradient()(call, g);
-  if (!status || walk_.missed()) return unknown(step, row, "the rule of its gradient failed on these inputs");
+  if (!status || walk_.missed()) return unknown(at, row, "the rule of its gradient failed on these inputs");
   traffic(step, g);
+  turns_.push_back(at);
+  const std::vector<bool> passed = passed_on(step, g);
+  note_sum(step, g);
   for (std::size_t i = 0; i < inputs.size(); ++i) {
-    if (g.needs_at(i) && give(place(step.frame, inputs[i]))) accumulate(g.cost, type_of(place(step.frame, inputs[i])));
+    if (!g.needs_at(i)) continue;
+    const Place value = place(step.frame, inputs[i]);
+    if (give(value, passed[i] ? place(step.frame, outputs[0]) : kNone)) accumulate(g.cost, type_of(value));
   }
   const Count times = times_of(step, row);
   if (loops_ && !times.is(1) && g.cost.trust == Trust::exact) {
@@ -473,20 +504,22 @@ void Backward::run() {
   forward();
   backward_reach();
   const Frame& top = found_.frames.front();
-  for (const ValueId id : top.graph->outputs) {
-    if (reached_[place(0, id)]) came_[place(0, id)] = 1;
+  for (std::size_t i = 0; i < top.graph->outputs.size(); ++i) {
+    const Place value = place(0, top.graph->outputs[i]);
+    if (reached_[value] && is_given(i) && came_[value] == 0) give(value);
   }
   for (std::size_t at = steps_.size(); at-- > 0;) {
     const Step& step = steps_[at];
     if (step.frame != kNone) {
       gradient(step, at);
     } else if (needs_[step.from] && (step.back ? reached_[step.to] : came_[step.to] != 0)) {
-      give(step.from);
+      give(step.from, step.to);
     }
   }
   collect();
   find_segments();
   measure();
+  put_lives(*this);
   for (std::uint32_t row = 0; row < found_.node.size(); ++row) {
     if (!gradients.touched[row]) gradients.because[row] = "no gradient goes through it";
     if (!again.touched[row]) again.because[row] = "nothing is computed again";

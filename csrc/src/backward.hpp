@@ -40,6 +40,8 @@ class Backward {
   Ledger gradients, again;
   std::vector<Trained> trained;
   Count saved, recomputed;
+  std::vector<Moment> moments;
+  std::vector<HeldInStep> lives;
 
  private:
   using Place = std::uint32_t;  // of a value
@@ -84,9 +86,12 @@ class Backward {
 
   // Gradients.
   void gradient(const Step& step, std::size_t at);
-  void unknown(const Step& step, std::size_t row, std::string_view why);
+  void unknown(std::size_t at, std::size_t row, std::string_view why);
   void traffic(const Step& step, Gradient& g) const;
-  bool give(Place value);  // a gradient comes to the value; whether one was there already
+  bool is_given(std::size_t output) const;  // the gradient of this output of the model
+  // A gradient comes to the value; whether one was there already. `as`: it is the tensor that is this value's gradient.
+  bool give(Place value, Place as = kNone);
+  std::vector<bool> passed_on(const Step& step, const Gradient& g) const;
   static void accumulate(Cost& cost, const Type& type);
   Count times_of(const Step& step, std::size_t row) const;
   void collect();
@@ -99,6 +104,15 @@ class Backward {
   void measure();
   void run_again(std::size_t first, std::size_t end);
   Count bytes_of(Place memory) const;
+
+  // Memory over a step.
+  friend class Lives;
+  struct Spare {  // what is there in one turn only: a gradient that is added to another, or a product that is summed
+    std::size_t turn;
+    Place value;
+  };
+  void note_sum(const Step& step, const Gradient& g);
+  std::size_t turn() const { return turns_.empty() ? 0 : turns_.size() - 1; }
 
   const Report& report_;
   const Analysis& found_;  ///< as it was found
@@ -117,6 +131,14 @@ class Backward {
   std::vector<std::uint32_t> segment_;  // by step: which one it is in; kNone
   std::set<std::uint32_t> whole_;       // segments that are run again to the end
   std::vector<Kept> kept_;
+  std::vector<std::size_t> turns_;     // steps in the order of their gradients
+  std::vector<Place> gradient_;        // by value: the value whose gradient is the same tensor; kNone: it has none
+  std::vector<std::size_t> arrived_;   // by value: the turn in which its gradient was made
+  std::vector<std::size_t> released_;  // by value: the turn until which its gradient is held at least
+  std::vector<Spare> spares_;
 };
+
+/// Works out how long each tensor of a step is needed.
+void put_lives(Backward& pass);
 
 }  // namespace macsim

@@ -109,11 +109,10 @@ class Cached {
     std::vector<Amounts::Id> io(kernels_);
     for (std::uint32_t kernel = 0; kernel < kernels_; ++kernel) io[kernel] = go_through(kernel);
     for (const Edges::Edge& edge : edges_.writes) {
-      const Amounts::Id all = edge.touch.bytes;
-      const bool kept = flow_.escapes(edge.touch.tensor);
-      bytes_.add(edge.row, true, edge.touch.tensor, kept ? all : amounts_.multiply(all, missed_[edge.touch.tensor]));
+      bytes_.add(edge.row, true, edge.touch.tensor, written(edge));
     }
     bytes_.finish();
+    if (products_.is_bound()) out_.trust = std::max(out_.trust, Trust::bound);
     out_.io_bound.reserve(kernels_);
     for (const Amounts::Id id : io) out_.io_bound.push_back(amounts_[id]);
   }
@@ -207,34 +206,46 @@ class Cached {
   Amounts::Id brought(const Edges::Edge& edge) {
     const std::uint32_t tensor = edge.touch.tensor;
     const Amounts::Id amount = edge.touch.bytes, whole = flow_.size(tensor);
-    Amounts::Id& paid = paid_[tensor];
     const Amounts::Id one = amounts_.smaller(amount, whole);
+    const Amounts::Id paid = brought_after(flow_, amounts_, edge, paid_[tensor]);
     Amounts::Id fresh = one;
     if (last_[tensor] == kNone) {
       missed_[tensor] = Amounts::kOne;
     } else {
       const Amounts::Id gone = is_gone(tensor);
-      const bool more_wanted = flow_.is_given(tensor) && one != paid;
-      const Amounts::Id more =
-          more_wanted ? amounts_.larger(amounts_.subtract(one, paid), Amounts::kZero) : Amounts::kZero;
+      const Amounts::Id more = flow_.is_given(tensor) ? amounts_.subtract(paid, paid_[tensor]) : Amounts::kZero;
       fresh = amounts_.add(more, amounts_.multiply(gone, amounts_.subtract(one, more)));
       missed_[tensor] = amounts_.larger(missed_[tensor], gone);
     }
-    if (paid != whole) paid = one == whole ? whole : amounts_.larger(paid, one);
+    paid_[tensor] = paid;
     if (amount == one) return fresh;
-    // A loop's later rounds.
+    return amounts_.add(fresh, amounts_.multiply(amounts_.subtract(amount, one), comes_again(edge)));
+  }
+
+  // 1 where what comes more than once does not stay: in a loop's later rounds, or because a selection repeats.
+  Amounts::Id comes_again(const Edges::Edge& edge) {
     const std::uint32_t region = flow_.region(edge.row);
-    const bool inside = region < region_bytes_.size() && region != 0;
-    const Amounts::Id again = inside ? amounts_.of(over(region_bytes_[region], capacity_)) : Amounts::kOne;
-    return amounts_.add(fresh, amounts_.multiply(amounts_.subtract(amount, one), again));
+    const bool looped = region != 0 && !flow_.runs_once(edge.row);
+    const Count& needed = looped ? region_bytes_[region] : amounts_[flow_.size(edge.touch.tensor)];
+    return amounts_.of(over(needed, capacity_));
+  }
+
+  // Outputs of the model are written in any case, others where somebody misses them.
+  Amounts::Id written(const Edges::Edge& edge) {
+    const std::uint32_t tensor = edge.touch.tensor;
+    const Amounts::Id all = edge.touch.bytes, missed = missed_[tensor];
+    if (!flow_.escapes(tensor)) return amounts_.multiply(all, missed);
+    const Amounts::Id one = amounts_.smaller(all, flow_.size(tensor));
+    const Amounts::Id last = flow_.leaves(tensor) ? one : amounts_.multiply(one, missed);
+    if (all == one) return last;
+    const Amounts::Id rounds = amounts_.subtract(all, one);
+    return amounts_.add(last, amounts_.multiply(rounds, amounts_.larger(missed, comes_again(edge))));
   }
 
   // Operands of a product that come again for every tile. What was on the chip stays there.
   void again(const Product& product, Span<Edges::Edge> read) {
     const Amounts::Id tiled = products_.tiled(product);
     if (tiled == Amounts::kZero) return;
-    // With free sizes the best way to cut is not known: square tiles are at least as dear.
-    if (!products_.is_plain(product)) out_.trust = std::max(out_.trust, Trust::bound);
     std::size_t left = read.size(), right = read.size(), values = read.size();
     for (std::size_t i = 0; i < read.size(); ++i) {
       if (read[i].touch.tensor == product.left) left = i;

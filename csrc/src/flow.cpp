@@ -11,23 +11,14 @@
 namespace macsim {
 namespace {
 
-// Names that exporters and runtimes give to the keys and values of earlier tokens: past_key_values.0.key,
-// present.0.value, k_cache.
-bool is_cache_name(std::string_view name) {
-  std::string lower(name);
-  std::transform(lower.begin(), lower.end(), lower.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-  return lower.starts_with("past_") || lower.starts_with("present") || lower.find("past_key") != std::string::npos ||
-         lower.find("cache") != std::string::npos || lower.find("past_value") != std::string::npos;
-}
-
 constexpr std::size_t kSized = 1024;  // types whose bytes are remembered: a power of 2
 
 bool has_bytes(const Type& type) { return type.kind == Kind::tensor && type.dtype != DType::string; }
 
 }  // namespace
 
-Flow::Flow(const Report::Data& from) : data(from), found(*from.found) {
+Flow::Flow(const Report::Data& from, std::optional<std::vector<std::string>> cache)
+    : data(from), found(*from.found), cache_(std::move(cache)) {
   number();
   classify();
   const std::size_t count = rows();
@@ -39,13 +30,20 @@ Flow::Flow(const Report::Data& from) : data(from), found(*from.found) {
   for (std::size_t row = 0; row < count; ++row) go_through(row);
   read_first_.push_back(static_cast<std::uint32_t>(reads_.size()));
   write_first_.push_back(static_cast<std::uint32_t>(writes_.size()));
-  for (const ValueId id : found.frames.front().graph->outputs) {
-    const std::uint32_t tensor = tensor_of(0, id);
-    escapes_[tensor] = true;
-    if (duty_[tensor] != Duty::activation) continue;
-    duty_[tensor] = is_cache_name(found.frames.front().graph->values[id].name) ? Duty::cache : Duty::output;
-  }
+  join_stacks();
+  find_escapes();
   find_readers();
+}
+
+// Names that exporters and runtimes give to the keys and values of earlier tokens: past_key_values.0.key,
+// present.0.value, k_cache. Where names are given, these.
+bool Flow::is_cache_name(std::string_view name) const {
+  if (cache_) return std::find(cache_->begin(), cache_->end(), name) != cache_->end();
+  std::string lower(name);
+  std::transform(lower.begin(), lower.end(), lower.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  return lower.starts_with("past_") || lower.starts_with("present") || lower.find("past_key") != std::string::npos ||
+         lower.find("cache") != std::string::npos || lower.find("past_value") != std::string::npos;
 }
 
 void Flow::number() {
@@ -63,6 +61,7 @@ void Flow::number() {
   for (std::uint32_t v = 0; v < values; ++v) alias_[v] = v;
   producer_.assign(values, kNone);
   escapes_.assign(values, false);
+  leaves_.assign(values, false);
   duty_.assign(values, Duty::activation);
   size_.assign(values, kNone);
   sized_.resize(kSized);
@@ -82,6 +81,7 @@ void Flow::number() {
       if (results[i] != kNone) alias_[base_[frame.outer] + results[i]] = base_[f] + frame.graph->outputs[i];
     }
   }
+  join_bodies();
 }
 
 void Flow::classify() {
@@ -94,15 +94,6 @@ void Flow::classify() {
   const Graph& top = *found.frames.front().graph;
   for (const ValueId id : top.inputs) {
     if (top.values[id].stored == kNone) duty_[id] = is_cache_name(top.values[id].name) ? Duty::cache : Duty::input;
-  }
-  // What control flow takes and gives is needed by more than rows.
-  for (std::uint32_t f = 0; f < found.frames.size(); ++f) {
-    const Frame& frame = found.frames[f];
-    if (frame.caller == nullptr || frame.function != nullptr) continue;
-    for (const ValueId id : found.frames[frame.outer].graph->inputs_of(*frame.caller)) {
-      if (id != kNone) escapes_[tensor_of(frame.outer, id)] = true;
-    }
-    for (const ValueId id : frame.graph->outputs) escapes_[tensor_of(f, id)] = true;
   }
 }
 

@@ -3,6 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "amounts.hpp"
@@ -21,7 +24,8 @@ struct Touch {
 /// Values of all frames are numbered one after another; a tensor is a value that is nobody's view.
 class Flow {
  public:
-  explicit Flow(const Report::Data& from);
+  /// `cache`: names of inputs and outputs that are of keys and values of earlier tokens; none: is_cache_name() tells.
+  Flow(const Report::Data& from, std::optional<std::vector<std::string>> cache);
 
   std::size_t rows() const noexcept { return found.node.size(); }
   std::size_t values() const noexcept { return alias_.size(); }
@@ -30,17 +34,28 @@ class Flow {
   /// Rows that read a tensor, in order, once for each time.
   Span<std::uint32_t> readers(std::uint32_t tensor) const { return span(readers_, reader_first_, tensor); }
   std::uint32_t producer(std::uint32_t tensor) const noexcept { return producer_[tensor]; }  ///< row; kNone
+  /// Rows that write it before its producer does: rounds of a loop, each a part.
+  Span<std::uint32_t> earlier(std::uint32_t tensor) const {
+    if (earlier_.empty()) return {};
+    const auto at = earlier_.find(tensor);
+    return at == earlier_.end() ? Span<std::uint32_t>() : Span<std::uint32_t>(at->second.data(), at->second.size());
+  }
   bool escapes(std::uint32_t tensor) const noexcept { return escapes_[tensor]; }  ///< others than rows need it
+  bool leaves(std::uint32_t tensor) const noexcept { return leaves_[tensor]; }    ///< an output of the model
   Access access(std::size_t row) const noexcept;
+  std::uint32_t op(std::size_t row) const noexcept {  ///< into Model::ops
+    return found.frames[found.frame[row]].graph->nodes[found.node[row]].op;
+  }
   /// Its bytes are its own rule's: they are not all of its inputs and outputs, once.
   bool is_custom(std::size_t row) const noexcept { return found.own_bytes[row] != 0; }
   /// Rows of one region may be one kernel: they run as often, with nothing of control flow between them.
   std::uint32_t region(std::size_t row) const noexcept { return region_[found.frame[row]]; }
-  /// Weights, inputs of the model, and what is worked out before it runs: no row of it writes them.
+  /// Weights, inputs of the model, what is worked out before it runs, and what bodies get that nobody can follow: no
+  /// row of it writes them.
   bool is_given(std::uint32_t tensor) const noexcept {
     const std::uint32_t maker = producer_[tensor];
     if (maker != kNone) return write_first_[maker] == write_first_[maker + 1];
-    return duty_[tensor] != Duty::activation && duty_[tensor] != Duty::output;
+    return true;
   }
   bool runs_once(std::size_t row) const { return found.times.empty() && found.frames[found.frame[row]].times.is(1); }
   Duty duty(std::uint32_t tensor) const noexcept { return duty_[tensor]; }
@@ -65,6 +80,14 @@ class Flow {
   }
   void number();
   void classify();
+  bool is_cache_name(std::string_view name) const;
+  // Control flow: flow_bodies.cpp.
+  void join(std::uint32_t value, std::uint32_t to, bool part);
+  void join_bodies();
+  void join_arguments(std::uint32_t frame, std::uint32_t before);
+  void join_results(std::uint32_t frame);
+  void join_stacks();
+  void find_escapes();
   void go_through(std::size_t row);
   void add_reads(std::size_t row, const Node& node, std::uint32_t frame);
   void fit(std::size_t first, Amounts::Id stated, bool weights, std::uint32_t frame);
@@ -79,10 +102,16 @@ class Flow {
   std::vector<std::uint32_t> base_;   // by frame: its first value
   std::vector<std::uint32_t> alias_;  // by value: what it is a view of; itself
   std::vector<std::uint32_t> producer_;
-  std::vector<bool> escapes_;
+  std::vector<bool> escapes_, leaves_;
   std::vector<Duty> duty_;
   std::vector<std::uint32_t> region_;  // by frame
-  std::vector<Amounts::Id> size_;      // by value; kNone: not asked for yet
+  struct Stack {
+    std::uint32_t frame, made, whole;  // a round, what it makes, the value that all rounds make
+  };
+  std::vector<Stack> stacks_;
+  std::unordered_map<std::uint32_t, std::vector<std::uint32_t>> earlier_;
+  std::optional<std::vector<std::string>> cache_;
+  std::vector<Amounts::Id> size_;  // by value; kNone: not asked for yet
   Amounts amounts_;
   struct Sized {
     const Type* type = nullptr;
@@ -93,13 +122,32 @@ class Flow {
   std::vector<std::uint32_t> read_first_, write_first_, readers_, reader_first_;
 };
 
+/// What of an operator matters for kernels beyond its access.
+enum class Step : std::uint8_t {
+  none,
+  largest,
+  less,
+  exponential,
+  sum,
+  quotient,
+  inverse,
+  times,   ///< a softmax that is written as its steps
+  joined,  ///< tensors one after another
+  part,    ///< of a tensor
+  turned,  ///< the same elements in another order
+};
+/// By operator of the model.
+std::vector<Step> steps_of(const Flow& flow);
+
 /// Which rows are one kernel: by row, kNone for those that move nothing. `inlined`: rows that kernels of others do
-/// while they read; they are in the first of these. `order`: kernels as they can run, each after those whose results it
-/// needs.
+/// while they read; they are in the first of these. Kernels are numbered as they can run, each after those whose
+/// results it needs.
 struct Kernels {
   std::vector<std::uint32_t> group;
   std::vector<bool> inlined;
+  std::vector<Step> step;  ///< by operator of the model
   std::uint32_t count = 0;
+  Step step_of(const Flow& flow, std::size_t row) const { return step[flow.op(row)]; }
 };
 Kernels kernels_of(const Flow& flow);
 
@@ -109,10 +157,24 @@ struct Edges {
   struct Edge {
     std::uint32_t row = 0;
     Touch touch;
+    bool part = false;  ///< of several that the tensor is split into
   };
   std::vector<Edge> reads, writes;
 };
 Edges edges_of(const Flow& flow, const Kernels& kernels, Amounts& amounts);
+
+/// Bytes of a tensor that were brought after a kernel has read its share, when so many were before.
+Amounts::Id brought_after(const Flow& flow, Amounts& amounts, const Edges::Edge& edge, Amounts::Id before);
+
+/// A tensor that its kernel writes to its place in what `row` puts together, so that the row does not move it.
+struct Placed {
+  std::uint32_t row = 0, tensor = 0;
+  Amounts::Id bytes = 0;
+  bool operator<(const Placed& other) const noexcept {
+    return row != other.row ? row < other.row : tensor < other.tensor;
+  }
+};
+std::vector<Placed> placed_in(const Flow& flow, const Kernels& kernels, const Edges& edges);
 
 /// Fills in what moves.
 class Bytes {

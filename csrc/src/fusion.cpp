@@ -1,8 +1,11 @@
 // Kernels: which rows today's compilers run as one. Point-wise chains, reductions and norms go with what makes their
-// data; biases, activations and sums go with the product before them; a softmax between two products makes one kernel
-// of the three; products dequantise while they read.
+// data; biases, activations and sums go with the product before them; a softmax between two products, whole or in its
+// steps, makes one kernel of the three; products dequantise and turn their operands while they read, and everybody
+// takes parts of tensors while reading. Tensors that are put together are points like others.
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <string_view>
+#include <unordered_map>
 #include <utility>
 
 #include "flow.hpp"
@@ -13,9 +16,17 @@ namespace {
 
 constexpr int kMostSteps = 8;  // between a softmax and the product that takes it
 
-bool follows(Access access) noexcept {
-  return access == Access::pointwise || access == Access::rows || access == Access::softmax ||
-         access == Access::dequantize;
+Step step_named(std::string_view rule) noexcept {
+  constexpr std::pair<std::string_view, Step> kSteps[] = {
+      {"reduce_max", Step::largest}, {"sub", Step::less},         {"exp", Step::exponential},
+      {"reduce_sum", Step::sum},     {"div", Step::quotient},     {"reciprocal", Step::inverse},
+      {"mul", Step::times},          {"concat", Step::joined},    {"slice", Step::part},
+      {"split", Step::part},         {"transpose", Step::turned},
+  };
+  for (const auto& [name, step] : kSteps) {
+    if (name == rule) return step;
+  }
+  return Step::none;
 }
 
 class Fusion {
@@ -23,6 +34,7 @@ class Fusion {
   explicit Fusion(const Flow& flow) : flow_(flow) {
     out_.group.assign(flow.rows(), kNone);
     out_.inlined.assign(flow.rows(), false);
+    out_.step = steps_of(flow);
   }
 
   Kernels run() {
@@ -42,19 +54,30 @@ class Fusion {
     std::uint32_t awaits = kNone;  // the product that takes the softmax of this one
     std::uint32_t domain = 0;      // a value: of all that it goes over, the largest
     bool taken = false;            // others take its results
+    bool by_point = true;          // no row of it needs a whole row of its data
+    std::uint32_t merged = kNone;  // the kernel that it is a part of
   };
 
+  Step step(std::uint32_t row) const { return out_.step_of(flow_, row); }
+  bool follows(std::uint32_t row, Access access) const {
+    if (flow_.is_custom(row)) return false;
+    return access == Access::pointwise || access == Access::rows || access == Access::softmax ||
+           access == Access::dequantize || step(row) == Step::joined;
+  }
+
   void place(std::uint32_t row) {
-    sources_.clear();
-    add_sources(row);
     const Access access = flow_.access(row);
-    if (access == Access::dequantize && only_products_read(row)) {
+    if (is_done_while_reading(row, access)) {
       out_.inlined[row] = true;
       return;
     }
+    sources_.clear();
+    apart_.clear();
+    add_sources(row, false);
     std::uint32_t into = kNone;
-    if (!flow_.is_custom(row) && follows(access)) into = joinable(row, access);
+    if (follows(row, access)) into = joinable(row, access);
     if (access == Access::contraction) into = awaiting(row);
+    if (into != kNone && access != Access::contraction) merge_others(row, into);
     if (into != kNone && !raise(into)) into = kNone;
     if (into == kNone) into = open(row, access);
     out_.group[row] = into;
@@ -64,35 +87,55 @@ class Fusion {
       kernel.awaits = kNone;
       kernel.domain = domain_of(row);
     }
+    if (access == Access::rows || access == Access::softmax) kernel.by_point = false;
     for (const std::uint32_t source : sources_) {
       if (source != into) kernels_[source].taken = true;
     }
   }
 
-  // The kernels whose results a row takes, each once, also through rows that it does itself while it reads.
-  void add_sources(std::uint32_t row) {
+  // The kernels whose results a row takes, each once, also through rows that it does itself while it reads. Of which it
+  // takes a part, from another place than where it goes on: those are apart.
+  void add_sources(std::uint32_t row, bool part) {
     for (const Touch& touch : flow_.reads(row)) {
       const std::uint32_t maker = flow_.producer(touch.tensor);
       if (maker == kNone) continue;
-      if (out_.inlined[maker]) {
-        add_sources(maker);
-        continue;
-      }
-      const std::uint32_t kernel = out_.group[maker];
-      if (kernel != kNone && std::find(sources_.begin(), sources_.end(), kernel) == sources_.end()) {
-        sources_.push_back(kernel);
-      }
+      add_source(maker, part);
+      for (const std::uint32_t earlier : flow_.earlier(touch.tensor)) add_source(earlier, part);
     }
   }
+  std::uint32_t kernel_of(std::uint32_t row) const {
+    std::uint32_t kernel = out_.group[row];
+    while (kernel != kNone && kernels_[kernel].merged != kNone) kernel = kernels_[kernel].merged;
+    return kernel;
+  }
+  void add_source(std::uint32_t maker, bool part) {
+    if (out_.inlined[maker]) return add_sources(maker, part || step(maker) == Step::part);
+    const std::uint32_t kernel = kernel_of(maker);
+    if (kernel == kNone) return;
+    if (std::find(sources_.begin(), sources_.end(), kernel) == sources_.end()) sources_.push_back(kernel);
+    if (part) apart_.push_back(kernel);
+  }
 
-  bool only_products_read(std::uint32_t row) const {
+  bool is_convolution(std::uint32_t row) const {  // its data have an order
+    const Nest* nest = flow_.nest(row);
+    return nest != nullptr && nest->v.is(0);
+  }
+  bool is_done_while_reading(std::uint32_t row, Access access) const {
+    const bool turned = step(row) == Step::turned && !flow_.is_custom(row);
+    if (access != Access::dequantize && !turned && step(row) != Step::part) return false;
+    if (flow_.writes(row).empty()) return false;
     for (const Touch& made : flow_.writes(row)) {
       if (flow_.escapes(made.tensor) || flow_.readers(made.tensor).empty()) return false;
       for (const std::uint32_t reader : flow_.readers(made.tensor)) {
-        if (flow_.access(reader) != Access::contraction || !same_runs(reader, row)) return false;
+        if (!same_runs(reader, row)) return false;
+        if (step(row) == Step::part) {
+          if (flow_.is_custom(reader)) return false;  // it takes less than all of the part
+        } else if (flow_.access(reader) != Access::contraction || (turned && is_convolution(reader))) {
+          return false;
+        }
       }
     }
-    return !flow_.writes(row).empty();
+    return true;
   }
 
   bool same_runs(std::size_t a, std::size_t b) const {
@@ -107,19 +150,126 @@ class Fusion {
 
   // The latest kernel that makes data of the row, when the row can go on where it is.
   std::uint32_t joinable(std::uint32_t row, Access access) {
+    if (!steps_.empty()) {
+      const auto at = steps_.find(row);
+      if (at != steps_.end()) return at->second;
+    }
     std::uint32_t best = kNone;
     for (const std::uint32_t source : sources_) {
       if (kernels_[source].form == Form::closed || !same_runs(kernels_[source].head, row)) continue;
+      if (!apart_.empty() && std::find(apart_.begin(), apart_.end(), source) != apart_.end()) continue;
       if (best == kNone || kernels_[source].level > kernels_[best].level) best = source;
     }
     if (best == kNone) return kNone;
     const Kernel& kernel = kernels_[best];
     if (kernel.form == Form::product) {
-      if (access == Access::rows) return kNone;
+      if (takes_softmax_in_steps(row, best)) return best;
+      if (access == Access::rows || step(row) == Step::joined) return kNone;
       if (access == Access::softmax && (kernel.awaits != kNone || product_after(row) == kNone)) return kNone;
       return same_number(domain_of(row), kernel.domain) ? best : kNone;
     }
+    if (step(row) == Step::joined) return joins(row, best) ? best : kNone;
     return fits(row, best) ? best : kNone;
+  }
+
+  // What a loop works out point by point may be put into its place among others, when nobody else wants it.
+  bool joins(std::uint32_t row, std::uint32_t into) {
+    Kernel& kernel = kernels_[into];
+    if (kernel.taken || !kernel.by_point) return false;
+    const bool found = has_part(row, into);
+    if (found) kernel.domain = domain_of(row);
+    return found;
+  }
+  bool has_part(std::uint32_t row, std::uint32_t of) const {
+    const Span<Touch> read = flow_.reads(row);
+    return std::any_of(read.begin(), read.end(), [&](const Touch& touch) {
+      const std::uint32_t maker = flow_.producer(touch.tensor);
+      return maker != kNone && kernel_of(maker) == of && same_number(touch.value, kernels_[of].domain);
+    });
+  }
+
+  // Loops beside the kernel that a row joins become a part of it, when they are of its elements and nothing has taken
+  // anything of both: so there is no way from one to the other.
+  void merge_others(std::uint32_t row, std::uint32_t into) {
+    if (sources_.size() == 1 || kernels_[into].taken) return;
+    std::erase_if(sources_, [&](std::uint32_t source) {
+      if (source == into || !is_mergeable(row, source, into)) return false;
+      Kernel &from = kernels_[source], &to = kernels_[into];
+      from.merged = into;
+      to.level = std::max(to.level, from.level);
+      to.head = std::min(to.head, from.head);
+      to.by_point = to.by_point && from.by_point;
+      return true;
+    });
+  }
+  bool is_mergeable(std::uint32_t row, std::uint32_t source, std::uint32_t into) const {
+    const Kernel &from = kernels_[source], &to = kernels_[into];
+    if (from.form != Form::loop || from.taken || !same_runs(from.head, row)) return false;
+    if (to.form == Form::product && !from.by_point) return false;
+    if (std::find(apart_.begin(), apart_.end(), source) != apart_.end()) return false;
+    if (step(row) == Step::joined) return from.by_point && has_part(row, source);
+    if (same_number(from.domain, to.domain)) return true;
+    const Type &its = flow_.type(from.domain), &mine = flow_.type(to.domain);
+    return its.ranked && mine.ranked && broadcasts(its.shape, mine.shape);
+  }
+
+  // The row that alone reads what `row` makes, when it is of that kind.
+  std::uint32_t only_reader(std::uint32_t row, Step wanted) const {
+    const Span<Touch> made = flow_.writes(row);
+    if (made.size() != 1 || flow_.escapes(made[0].tensor)) return kNone;
+    const Span<std::uint32_t> readers = flow_.readers(made[0].tensor);
+    return readers.size() == 1 && step(readers[0]) == wanted && same_runs(row, readers[0]) ? readers[0] : kNone;
+  }
+  // Whether `row` reads `first`, then what `second` makes.
+  bool reads_in_order(std::uint32_t row, std::uint32_t first, std::uint32_t second) const {
+    const Span<Touch> read = flow_.reads(row);
+    return read.size() == 2 && read[0].tensor == first && read[1].tensor == flow_.writes(second)[0].tensor;
+  }
+
+  // A softmax in steps goes on from a row: the largest score is taken off, or not; exponentials, their sums, the
+  // quotient. Where a product takes that, and nothing else of it, the steps belong to the product of the scores.
+  bool takes_softmax_in_steps(std::uint32_t row, std::uint32_t into) {
+    Kernel& kernel = kernels_[into];
+    const Step kind = step(row);
+    if ((kind != Step::largest && kind != Step::exponential) || kernel.awaits != kNone) return false;
+    if (!same_number(domain_of(row), kernel.domain) || flow_.reads(row).empty()) return false;
+    std::vector<std::uint32_t> found{row};
+    std::uint32_t exponential = row;
+    if (kind == Step::largest) {
+      const std::uint32_t less = only_reader(row, Step::less);
+      if (less == kNone || !reads_in_order(less, flow_.reads(row)[0].tensor, row)) return false;
+      exponential = only_reader(less, Step::exponential);
+      if (exponential == kNone) return false;
+      found.insert(found.end(), {less, exponential});
+    }
+    const std::uint32_t last = quotient_of(exponential, found);
+    if (last == kNone) return false;
+    kernel.awaits = product_after(last);
+    if (kernel.awaits == kNone) return false;
+    for (const std::uint32_t one : found) steps_.emplace(one, into);
+    return true;
+  }
+
+  // What divides exponentials by their sums; kNone: nothing, or others read them, too.
+  std::uint32_t quotient_of(std::uint32_t exponential, std::vector<std::uint32_t>& found) const {
+    const Span<Touch> made = flow_.writes(exponential);
+    if (made.size() != 1 || flow_.escapes(made[0].tensor)) return kNone;
+    const Span<std::uint32_t> readers = flow_.readers(made[0].tensor);
+    if (readers.size() != 2 || step(readers[0]) != Step::sum || !same_runs(readers[0], exponential)) return kNone;
+    const std::uint32_t sum = readers[0];
+    std::uint32_t last = only_reader(sum, Step::quotient), divisor = sum;
+    if (last == kNone) {
+      divisor = only_reader(sum, Step::inverse);
+      if (divisor == kNone) return kNone;
+      found.push_back(divisor);
+      last = only_reader(divisor, Step::times);
+    }
+    if (last == kNone || last != readers[1]) return kNone;
+    const bool in_order =
+        reads_in_order(last, made[0].tensor, divisor) || (step(last) == Step::times && flow_.reads(last).size() == 2);
+    if (!in_order) return kNone;
+    found.insert(found.end(), {sum, last});
+    return last;
   }
 
   // The product whose scores' kernel has gone through their softmax waits for this row.
@@ -147,8 +297,10 @@ class Fusion {
     Kernel kernel;
     kernel.head = row;
     kernel.domain = domain_of(row);
-    if (!flow_.is_custom(row)) {
-      kernel.form = access == Access::contraction ? Form::product : follows(access) ? Form::loop : Form::closed;
+    if (follows(row, access)) {
+      kernel.form = Form::loop;
+    } else if (access == Access::contraction && !flow_.is_custom(row)) {
+      kernel.form = Form::product;
     }
     for (const std::uint32_t source : sources_) kernel.level = std::max(kernel.level, kernels_[source].level + 1);
     kernels_.push_back(kernel);
@@ -182,7 +334,7 @@ class Fusion {
     const Type &x = flow_.type(a), &y = flow_.type(b);
     if (x.shape == y.shape) return false;
     const Count left = rules::numel(x.shape), right = rules::numel(y.shape);
-    return left != right && at_least(left, right) == Truth::yes;
+    return left != right && at_least(left, right, 1) == Truth::yes;
   }
   bool same_number(std::uint32_t a, std::uint32_t b) const {
     if (a == b) return true;
@@ -214,6 +366,7 @@ class Fusion {
 
   // Kernels get numbers in an order in which they can run: each after those whose results it takes.
   void number() {
+    for (std::uint32_t row = 0; row < flow_.rows(); ++row) out_.group[row] = kernel_of(row);
     std::vector<std::uint32_t> member_first(kernels_.size() + 1, 0), members, number(kernels_.size(), kNone);
     for (const std::uint32_t kernel : out_.group) {
       if (kernel != kNone) ++member_first[kernel + 1];
@@ -231,7 +384,7 @@ class Fusion {
     std::vector<Visit> stack;
     const auto enter = [&](std::uint32_t kernel) {
       sources_.clear();
-      for (std::uint32_t m = member_first[kernel]; m < member_first[kernel + 1]; ++m) add_sources(members[m]);
+      for (std::uint32_t m = member_first[kernel]; m < member_first[kernel + 1]; ++m) add_sources(members[m], false);
       std::erase_if(sources_, [&](std::uint32_t source) { return source == kernel || number[source] != kNone; });
       stack.push_back({kernel, sources_});
     };
@@ -253,7 +406,7 @@ class Fusion {
       if (kernel != kNone) kernel = number[kernel];
     }
     // What products do while they read is in the first of them.
-    for (std::uint32_t row = 0; row < flow_.rows(); ++row) {
+    for (auto row = static_cast<std::uint32_t>(flow_.rows()); row-- > 0;) {
       if (out_.inlined[row]) out_.group[row] = out_.group[flow_.readers(flow_.writes(row)[0].tensor)[0]];
     }
   }
@@ -261,94 +414,21 @@ class Fusion {
   const Flow& flow_;
   Kernels out_;
   std::vector<Kernel> kernels_;
-  std::vector<std::uint32_t> sources_;
+  std::vector<std::uint32_t> sources_, apart_;
+  std::unordered_map<std::uint32_t, std::uint32_t> steps_;  // rows of softmaxes in steps: their kernel
 };
 
 }  // namespace
+
+std::vector<Step> steps_of(const Flow& flow) {
+  std::vector<Step> out;
+  out.reserve(flow.found.matches.size());
+  for (const Match* match : flow.found.matches) {
+    out.push_back(match == nullptr ? Step::none : step_named(match->rule->name));
+  }
+  return out;
+}
 
 Kernels kernels_of(const Flow& flow) { return Fusion(flow).run(); }
-
-namespace {
-
-/// Gathers the edges of one kernel after another.
-class Gathering {
- public:
-  Gathering(const Flow& flow, const Kernels& kernels, Amounts& amounts)
-      : flow_(flow), kernels_(kernels), amounts_(amounts), seen_(flow.values(), kNone), place_(flow.values(), 0) {}
-
-  Edges run() {
-    std::vector<std::uint32_t> first(kernels_.count + 1, 0);
-    for (std::uint32_t row = 0; row < flow_.rows(); ++row) {
-      if (kernels_.group[row] != kNone && !kernels_.inlined[row]) ++first[kernels_.group[row] + 1];
-    }
-    for (std::size_t k = 0; k < kernels_.count; ++k) first[k + 1] += first[k];
-    std::vector<std::uint32_t> members(first.back()), next(first.begin(), first.end() - 1);
-    for (std::uint32_t row = 0; row < flow_.rows(); ++row) {
-      if (kernels_.group[row] != kNone && !kernels_.inlined[row]) members[next[kernels_.group[row]]++] = row;
-    }
-    for (std::uint32_t kernel = 0; kernel < kernels_.count; ++kernel) {
-      out_.first_read.push_back(static_cast<std::uint32_t>(out_.reads.size()));
-      out_.first_write.push_back(static_cast<std::uint32_t>(out_.writes.size()));
-      for (std::uint32_t m = first[kernel]; m < first[kernel + 1]; ++m) {
-        add_reads(kernel, members[m], members[m]);
-        add_writes(kernel, members[m]);
-      }
-    }
-    out_.first_read.push_back(static_cast<std::uint32_t>(out_.reads.size()));
-    out_.first_write.push_back(static_cast<std::uint32_t>(out_.writes.size()));
-    return std::move(out_);
-  }
-
- private:
-  // `row` reads for `reader`, which is in the kernel.
-  void add_reads(std::uint32_t kernel, std::uint32_t row, std::uint32_t reader) {
-    for (const Touch& touch : flow_.reads(row)) {
-      const std::uint32_t maker = flow_.producer(touch.tensor);
-      if (maker != kNone && kernels_.inlined[maker]) {
-        add_reads(kernel, maker, reader);
-        continue;
-      }
-      if (maker != kNone && kernels_.group[maker] == kernel) continue;
-      if (seen_[touch.tensor] != kernel) {
-        seen_[touch.tensor] = kernel;
-        place_[touch.tensor] = static_cast<std::uint32_t>(out_.reads.size());
-        out_.reads.push_back({reader, touch});
-        continue;
-      }
-      Touch& already = out_.reads[place_[touch.tensor]].touch;
-      if (already.value == touch.value) {
-        already.bytes = amounts_.larger(touch.bytes, already.bytes);
-        continue;
-      }
-      // Two views of a tensor: both, and no more than there is.
-      const Amounts::Id whole = flow_.size(touch.tensor);
-      if (already.bytes == whole) continue;
-      const Amounts::Id both = amounts_.add(already.bytes, touch.bytes);
-      already.bytes = flow_.runs_once(row) ? amounts_.smaller(both, whole) : both;
-    }
-  }
-  void add_writes(std::uint32_t kernel, std::uint32_t row) {
-    for (const Touch& touch : flow_.writes(row)) {
-      const Span<std::uint32_t> readers = flow_.readers(touch.tensor);
-      const bool inside = !flow_.escapes(touch.tensor) && !readers.empty() &&
-                          std::all_of(readers.begin(), readers.end(), [&](std::uint32_t reader) {
-                            return !kernels_.inlined[reader] && kernels_.group[reader] == kernel;
-                          });
-      if (!inside) out_.writes.push_back({row, touch});
-    }
-  }
-
-  const Flow& flow_;
-  const Kernels& kernels_;
-  Amounts& amounts_;
-  std::vector<std::uint32_t> seen_, place_;
-  Edges out_;
-};
-
-}  // namespace
-
-Edges edges_of(const Flow& flow, const Kernels& kernels, Amounts& amounts) {
-  return Gathering(flow, kernels, amounts).run();
-}
 
 }  // namespace macsim

@@ -61,15 +61,37 @@ class Living {
   }
 
  private:
-  // The last row that needs each tensor; outputs and what control flow takes are needed to the end.
+  // The last row that needs each tensor; outputs are needed to the end, what bodies take and give until they are done.
   void find_ends() {
     end_.assign(flow_.values(), 0);
     for (std::uint32_t row = 0; row < rows_; ++row) {
       for (const Touch& touch : flow_.writes(row)) end_[touch.tensor] = std::max(end_[touch.tensor], row);
       for (const Touch& touch : flow_.reads(row)) end_[touch.tensor] = std::max(end_[touch.tensor], row);
     }
+    hold_for_bodies();
     for (std::uint32_t v = 0; v < flow_.values(); ++v) {
-      if (flow_.escapes(v)) end_[v] = rows_;
+      if (flow_.leaves(v)) end_[v] = rows_;
+    }
+  }
+
+  // What a body takes, sees and gives is there while it runs: there may be another round.
+  void hold_for_bodies() {
+    const auto& frames = flow_.found.frames;
+    if (frames.size() == 1) return;
+    std::vector<std::uint32_t> last(frames.size(), 0);
+    for (std::uint32_t row = 0; row < rows_; ++row) last[flow_.found.frame[row]] = row;
+    for (auto f = static_cast<std::uint32_t>(frames.size() - 1); f > 0; --f) {
+      const Frame& frame = frames[f];
+      last[frame.outer] = std::max(last[frame.outer], last[f]);
+      if (frame.caller == nullptr || frame.function != nullptr) continue;
+      const auto hold = [&](std::uint32_t in, ValueId id) {
+        if (id == kNone) return;
+        std::uint32_t& end = end_[flow_.tensor_of(in, id)];
+        end = std::max(end, last[f]);
+      };
+      for (const ValueId id : frames[frame.outer].graph->inputs_of(*frame.caller)) hold(frame.outer, id);
+      for (const Graph::Capture& capture : frame.graph->captures) hold(f, capture.inner);
+      for (const ValueId id : frame.graph->outputs) hold(f, id);
     }
   }
 

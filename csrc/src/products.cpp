@@ -4,10 +4,14 @@
 
 #include <algorithm>
 
+#include "expr_poly.hpp"
 #include "rules/support.hpp"
 
 namespace macsim {
 namespace {
+
+// Of free sizes: where the choice of a way to cut takes an expression with more atoms, it is not made.
+constexpr std::uint32_t kMostNodes = 1000;
 
 // The largest integer whose square is not above `value`.
 std::int64_t root(std::int64_t value) {
@@ -57,18 +61,21 @@ Product Products::product_of(std::uint32_t row) {
   product.left = behind(read[0].tensor);
   product.right = behind(read[1].tensor);
   if (stated != nullptr && !stated->v.is(0) && read.size() > 2) product.values = behind(read[2].tensor);
-  const auto size = [&](std::uint32_t tensor) { return tensor == kNone ? Amounts::kZero : flow_.size(tensor); };
+  const auto size = [&](std::uint32_t tensor, std::size_t operand) {  // of a part no more than it is
+    if (tensor == kNone) return Amounts::kZero;
+    return amounts_.smaller(flow_.size(tensor), flow_.size(read[operand].value));
+  };
   const Key key{stated,
                 {amounts_.of(column[row]), flow_.size(read[0].value), flow_.size(read[1].value),
-                 flow_.size(made[0].value), size(product.left), size(product.right), size(product.values)},
+                 flow_.size(made[0].value), size(product.left, 0), size(product.right, 1), size(product.values, 2)},
                 {dtype(read[0]), dtype(read[1]), dtype(made[0])}};
   const auto [at, added] = known_.try_emplace(key, static_cast<std::uint32_t>(shared_.size()));
   if (added) {
     Shared shared;
     shared.loops = loops_of(row, stated, column[row]);
-    shared.loops.left = amounts_[size(product.left)];
-    shared.loops.right = amounts_[size(product.right)];
-    shared.loops.values = amounts_[size(product.values)];
+    shared.loops.left = amounts_[size(product.left, 0)];
+    shared.loops.right = amounts_[size(product.right, 1)];
+    shared.loops.values = amounts_[size(product.values, 2)];
     shared_.push_back(std::move(shared));
   }
   if (shared_[at->second].loops.known) product.loops = at->second;
@@ -125,14 +132,16 @@ void Products::join(Product& scores, const Product& values) {
   if (!shared_[at->second].loops.nest.v.is(0)) scores.values = values.right;
 }
 
-// What a kernel reads in the place of what it dequantises meanwhile.
+// What a kernel reads in the place of what it dequantises, turns or takes a part of meanwhile.
 std::uint32_t Products::behind(std::uint32_t tensor) const {
-  const std::uint32_t maker = flow_.producer(tensor);
-  if (maker == kNone || !kernels_.inlined[maker] || flow_.reads(maker).empty()) return tensor;
-  return flow_.reads(maker)[0].tensor;
+  for (;;) {
+    const std::uint32_t maker = flow_.producer(tensor);
+    if (maker == kNone || !kernels_.inlined[maker] || flow_.reads(maker).empty()) return tensor;
+    tensor = flow_.reads(maker)[0].tensor;
+  }
 }
 
-void Products::finish(Shared& shared) const {
+void Products::finish(Shared& shared) {
   if (!shared.loops.known) return;
   shared.tiled = amounts_.of(over(need(shared.loops), capacity_));
   shared.io_bound = amounts_.of(io_bound(shared.loops));
@@ -150,7 +159,7 @@ Count Products::io_bound(const Loops& loops) const {
   return max(0, floor_div(2 * loops.macs * each, Count(root(elements) + 1)) - 2 * loops.nest.batch * elements * each);
 }
 
-std::vector<Products::Way> Products::ways(const Loops& loops) const {
+std::vector<Products::Way> Products::ways(const Loops& loops) {
   const Nest& nest = loops.nest;
   const std::int64_t room = capacity_ / std::max({loops.left_bytes, loops.right_bytes, loops.out_bytes});
   if (!nest.v.is(0)) {  // rows of queries, their sums and one score each; a key and its value at a time
@@ -159,12 +168,16 @@ std::vector<Products::Way> Products::ways(const Loops& loops) const {
   }
   const std::int64_t side = std::max<std::int64_t>(root(room + 1) - 1, 1);
   std::vector<Way> out{with_edges({ceil_div(nest.n, side), ceil_div(nest.m, side), side}, loops)};
-  const auto m = nest.m.constant(), n = nest.n.constant();
-  if (!m || !n) return out;  // square tiles, whatever the sizes turn out to be
   // All of one side of the result, and as much of the other as there is room for.
-  const auto beside = [&](std::int64_t whole) { return (room - whole) / (whole + 1); };
-  if (*m < room && beside(*m) >= 1) out.push_back({ceil_div(nest.n, beside(*m)), 1, nest.m});
-  if (*n < room && beside(*n) >= 1) out.push_back(with_edges({1, ceil_div(nest.m, beside(*n)), beside(*n)}, loops));
+  const auto beside = [&](const Count& whole) { return max(1, floor_div(Count(room) - whole, whole + 1)); };
+  const auto fits = [&](const Count& whole) { return 1 - over(whole, std::max<std::int64_t>(room - 1, 0) / 2); };
+  const Count by_m = fits(nest.m), by_n = fits(nest.n);
+  if (!by_m.is(0)) out.push_back({ceil_div(nest.n, beside(nest.m)), 1, nest.m, by_m});
+  if (!by_n.is(0) && !knows_edges(loops)) is_bound_ = true;
+  if (!by_n.is(0) && knows_edges(loops)) {
+    const Count rows = beside(nest.n);
+    out.push_back(with_edges({1, ceil_div(nest.m, rows), rows, by_n}, loops));
+  }
   return out;
 }
 
@@ -199,7 +212,7 @@ std::pair<Amounts::Id, Amounts::Id> Products::again(const Product& product, Amou
   if (!added) return at->second;
   const Shared& shared = shared_[product.loops];
   const Count a = amounts_[left], b = amounts_[right];
-  Count chosen_left, chosen_times;
+  Count square, chosen_left, chosen_times;
   for (const Way& way : shared.ways) {
     Count whole = a * way.left;
     if (way.up != way.down && left != Amounts::kZero) {
@@ -207,13 +220,22 @@ std::pair<Amounts::Id, Amounts::Id> Products::again(const Product& product, Amou
       whole += cut * ceil_div(whole * (way.up - way.down), way.down);
     }
     if (&way == shared.ways.data()) {
-      chosen_left = whole;
+      square = chosen_left = whole;
       chosen_times = way.right;
       continue;
     }
-    const Count cheaper = over(chosen_left + b * chosen_times - whole - b * way.right, 0);  // 1: this way is
+    const Count cheaper = way.fits * over(chosen_left + b * chosen_times - whole - b * way.right, 0);  // 1: this way is
     chosen_left += cheaper * (whole - chosen_left);
     chosen_times += cheaper * (way.right - chosen_times);
+  }
+  const auto nodes = [](const Count& count) {
+    const detail::Poly* poly = count.defined() ? detail::Poly::of(count) : nullptr;
+    return poly == nullptr ? 0U : poly->nodes;
+  };
+  if (!chosen_left.defined() || !chosen_times.defined() || nodes(chosen_left) + nodes(chosen_times) > kMostNodes) {
+    chosen_left = square;
+    chosen_times = shared.ways.front().right;
+    is_bound_ = true;
   }
   return at->second = {amounts_.of(chosen_left), amounts_.of(chosen_times)};
 }

@@ -40,10 +40,8 @@ class Products {
   const Product& of(std::uint32_t kernel) const { return products_[kernel]; }
   /// Whether the operands have to be read again, 0 or 1 or by size.
   Amounts::Id tiled(const Product& product) { return shared_[product.loops].tiled; }
-  bool is_plain(const Product& product) const {
-    const Nest& nest = shared_[product.loops].loops.nest;
-    return !nest.v.is(0) || (nest.m.is_constant() && nest.n.is_constant());
-  }
+  /// Whether not all ways to cut something were looked at: sizes are free, and which is best takes too much to say.
+  bool is_bound() const noexcept { return is_bound_; }
   /// Bytes of the left operand, and how often the others are read, where so many bytes of them come from outside.
   std::pair<Amounts::Id, Amounts::Id> again(const Product& product, Amounts::Id left, Amounts::Id right);
   /// What no order of the loops can go below, without reading and writing each operand once; 0: not known.
@@ -55,6 +53,7 @@ class Products {
   struct Way {
     Count left, right;
     Count rows;
+    Count fits = 1;  ///< 1 where there is room for it, else 0
     std::int64_t up = 1, down = 1;
   };
   struct Shared {
@@ -67,8 +66,11 @@ class Products {
   Product product_of(std::uint32_t row);
   Loops loops_of(std::uint32_t row, const Nest* stated, const Count& macs) const;
   void join(Product& scores, const Product& values);
-  void finish(Shared& shared) const;
-  std::vector<Way> ways(const Loops& loops) const;
+  void finish(Shared& shared);
+  std::vector<Way> ways(const Loops& loops);
+  static bool knows_edges(const Loops& loops) {
+    return !loops.nest.v.is(0) || loops.nest.overlap == 1 || loops.nest.n.is_constant();
+  }
   static Way with_edges(Way way, const Loops& loops);
   static Count need(const Loops& loops);
   Count io_bound(const Loops& loops) const;
@@ -83,6 +85,7 @@ class Products {
   std::map<Key, std::uint32_t> known_;
   std::map<std::pair<std::uint32_t, std::uint32_t>, std::uint32_t> joined_;
   std::map<std::tuple<std::uint32_t, Amounts::Id, Amounts::Id>, std::pair<Amounts::Id, Amounts::Id>> again_;
+  bool is_bound_ = false;
 };
 
 }  // namespace macsim

@@ -10,6 +10,7 @@ namespace {
 constexpr std::size_t kMostKnown = 32;  // of an operator: more than a model has kinds of layers
 constexpr std::size_t kTries = 128;     // where fewer than half of so many nodes are like others, it is given up
 constexpr std::uint8_t kThere = 1, kStored = 2, kHost = 4, kContents = 8;  // of a source
+constexpr std::uint8_t kSpread = 128;                                      // it shows elements more than once
 constexpr int kRole = 4;                                                   // from this bit on: its role
 
 // What a rule may see of an attribute is the same. Tensors, bodies and a function's attributes are not compared.
@@ -63,6 +64,7 @@ std::uint8_t Walk::source_of(std::size_t position) const {
   const auto& host = here_.match->host;
   if (position < host.size() ? host[position] : here_.match->host_rest) source |= kHost;
   if (frame().known[id] != kNone || (from != nullptr && from->encoding != Encoding::none)) source |= kContents;
+  if (!frame().spread.empty() && frame().spread.count(id) != 0) source |= kSpread;
   return static_cast<std::uint8_t>(source | static_cast<unsigned>(frame().graph->values[id].role) << kRole);
 }
 

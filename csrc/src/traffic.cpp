@@ -65,6 +65,15 @@ void Bytes::finish() {
   out_.amounts = amounts_.all();
 }
 
+// Parts that a tensor is split into are different ones, others may be the same.
+Amounts::Id brought_after(const Flow& flow, Amounts& amounts, const Edges::Edge& edge, Amounts::Id before) {
+  const Amounts::Id whole = flow.size(edge.touch.tensor);
+  if (before == whole) return whole;
+  const Amounts::Id one = amounts.smaller(edge.touch.bytes, whole);
+  if (edge.part) return amounts.smaller(amounts.add(before, one), whole);
+  return one == whole || before == Amounts::kZero ? one : amounts.larger(before, one);
+}
+
 namespace {
 
 void put_unfused(const Flow& flow, Amounts& amounts, Traffic& out) {
@@ -79,37 +88,48 @@ void put_unfused(const Flow& flow, Amounts& amounts, Traffic& out) {
   bytes.finish();
 }
 
-void put_fused(const Flow& flow, const Edges& edges, Amounts& amounts, Traffic& out) {
+// Where tensors are put together and the result is written, those that are made by other kernels are made in their
+// place there: they are neither read nor written again.
+void put_fused(const Flow& flow, const Kernels& kernels, const Edges& edges, Amounts& amounts, Traffic& out) {
   Bytes bytes(flow, amounts, out);
-  for (const Edges::Edge& edge : edges.reads) bytes.add(edge.row, false, edge.touch.tensor, edge.touch.bytes);
-  for (const Edges::Edge& edge : edges.writes) bytes.add(edge.row, true, edge.touch.tensor, edge.touch.bytes);
+  const std::vector<Placed> placed = placed_in(flow, kernels, edges);
+  const auto is_placed = [&](std::uint32_t row, std::uint32_t tensor) {
+    const auto at = std::lower_bound(placed.begin(), placed.end(), Placed{row, tensor, Amounts::kZero});
+    return at != placed.end() && at->row == row && at->tensor == tensor;
+  };
+  for (const Edges::Edge& edge : edges.reads) {
+    if (!placed.empty() && is_placed(edge.row, edge.touch.tensor)) continue;
+    bytes.add(edge.row, false, edge.touch.tensor, edge.touch.bytes);
+  }
+  for (const Edges::Edge& edge : edges.writes) {
+    Amounts::Id left = edge.touch.bytes;
+    auto at = std::lower_bound(placed.begin(), placed.end(), Placed{edge.row, 0, Amounts::kZero});
+    for (; at != placed.end() && at->row == edge.row; ++at) left = amounts.subtract(left, at->bytes);
+    bytes.add(edge.row, true, edge.touch.tensor, left);
+  }
   bytes.finish();
 }
 
-// Whatever comes from outside is read as far as the row needs that takes the most of it; outputs are written once.
-void put_minimum(const Flow& flow, Amounts& amounts, Traffic& out) {
+// Whatever comes from outside is read as far as the kernel needs that takes the most of it, or all parts that kernels
+// take; outputs are written once.
+void put_minimum(const Flow& flow, const Edges& edges, Amounts& amounts, Traffic& out) {
   Bytes bytes(flow, amounts, out);
-  out.group.assign(flow.rows(), kNone);
-  std::vector<std::uint32_t> first(flow.values(), kNone);
+  std::vector<std::uint32_t> first(flow.values(), kNone), given;
   std::vector<Amounts::Id> most(flow.values(), Amounts::kZero);
-  for (std::uint32_t row = 0; row < flow.rows(); ++row) {
-    for (const Touch& touch : flow.reads(row)) {
-      if (!flow.is_given(touch.tensor)) continue;
-      if (first[touch.tensor] == kNone) first[touch.tensor] = row;
-      Amounts::Id& held = most[touch.tensor];
-      const Amounts::Id whole = flow.size(touch.tensor);
-      if (held != whole)
-        held = touch.bytes == whole || held == Amounts::kZero ? touch.bytes : amounts.larger(held, touch.bytes);
+  for (const Edges::Edge& edge : edges.reads) {
+    const std::uint32_t tensor = edge.touch.tensor;
+    if (!flow.is_given(tensor)) continue;
+    if (first[tensor] == kNone) {
+      first[tensor] = edge.row;
+      given.push_back(tensor);
     }
+    most[tensor] = brought_after(flow, amounts, edge, most[tensor]);
   }
-  for (std::uint32_t tensor = 0; tensor < flow.values(); ++tensor) {
-    if (first[tensor] == kNone) continue;
-    bytes.add(first[tensor], false, tensor, amounts.smaller(most[tensor], flow.size(tensor)));
-  }
+  for (const std::uint32_t tensor : given) bytes.add(first[tensor], false, tensor, most[tensor]);
   for (std::uint32_t row = 0; row < flow.rows(); ++row) {
     for (const Touch& touch : flow.writes(row)) {
       const Duty duty = flow.duty(touch.tensor);
-      if (!flow.escapes(touch.tensor) || (duty != Duty::output && duty != Duty::cache)) continue;
+      if (!flow.leaves(touch.tensor) || (duty != Duty::output && duty != Duty::cache)) continue;
       bytes.add(row, true, touch.tensor, amounts.smaller(touch.bytes, flow.size(touch.tensor)));
     }
   }
@@ -120,7 +140,8 @@ void put_minimum(const Flow& flow, Amounts& amounts, Traffic& out) {
 
 /// What is followed once; kernels when they are first asked for.
 struct Flows::Data {
-  explicit Data(Report from) : report(std::move(from)), flow(*report.data()) {
+  Data(Report from, std::optional<std::vector<std::string>> cache)
+      : report(std::move(from)), flow(*report.data(), std::move(cache)) {
     for (std::size_t row = 0; row < flow.rows(); ++row) trust = std::max(trust, report.trust(row));
   }
   void find_kernels() const {
@@ -140,7 +161,8 @@ struct Flows::Data {
   mutable Edges edges;
 };
 
-Flows::Flows(Report report) : data_(std::make_shared<const Data>(std::move(report))) {}
+Flows::Flows(Report report, std::optional<std::vector<std::string>> cache)
+    : data_(std::make_shared<const Data>(std::move(report), std::move(cache))) {}
 
 Result<Traffic> Flows::traffic(Level level, std::int64_t capacity) const {
   if (level == Level::cached && capacity <= 0) {
@@ -150,15 +172,20 @@ Result<Traffic> Flows::traffic(Level level, std::int64_t capacity) const {
   Traffic out;
   out.level = level;
   out.trust = data_->trust;
-  if (level == Level::unfused || level == Level::minimum) {
+  if (level == Level::unfused) {
     Amounts amounts = data_->flow.amounts();
-    level == Level::unfused ? put_unfused(data_->flow, amounts, out) : put_minimum(data_->flow, amounts, out);
+    put_unfused(data_->flow, amounts, out);
     return out;
   }
   data_->find_kernels();
   Amounts amounts = data_->amounts;
+  if (level == Level::minimum) {
+    put_minimum(data_->flow, data_->edges, amounts, out);
+    out.group.assign(data_->flow.rows(), kNone);
+    return out;
+  }
   if (level == Level::fused) {
-    put_fused(data_->flow, data_->edges, amounts, out);
+    put_fused(data_->flow, data_->kernels, data_->edges, amounts, out);
   } else {
     out.capacity = capacity;
     put_cached(data_->flow, data_->kernels, data_->edges, amounts, out);

@@ -131,13 +131,20 @@ Report with(const Report& report, Ledger& ledger) {
   return Report(std::move(data));
 }
 
+void put_sizes(std::vector<HeldInStep>& held, const Bindings& sizes) {
+  for (HeldInStep& one : held) {
+    one.bytes = one.bytes.bind(sizes);
+    for (Dim& dim : one.type.shape) dim = dim.bind(sizes);
+  }
+}
+
 }  // namespace
 
 Training training(const Report& report, const TrainingOptions& options) {
   Backward pass(report, *report.data()->found, options);
   pass.run();
   const Bindings& bound = report.data()->bound;
-  Training out{report, with(report, pass.gradients), with(report, pass.again), {}, {}, {}, {}, {}, {}, {}};
+  Training out{report, with(report, pass.gradients), with(report, pass.again), {}, {}, {}, {}, {}, {}, {}, {}, {}};
   out.weights = report.weight_bytes().bind(bound);
   out.saved = pass.saved.bind(bound);
   out.recomputed = pass.recomputed.bind(bound);
@@ -151,6 +158,9 @@ Training training(const Report& report, const TrainingOptions& options) {
     out.states += step.states;
     out.parameters.push_back(std::move(one));
   }
+  out.moments = std::move(pass.moments);
+  out.held = std::move(pass.lives);
+  if (!bound.empty()) put_sizes(out.held, bound);
   return out;
 }
 
@@ -159,7 +169,7 @@ Result<Training> Training::bind(const Bindings& sizes) const {
   for (const auto* one : {&run, &back, &again}) {
     if (!*one) return Status(one->status().code(), std::string(one->status().text()));
   }
-  Training out{*run, *back, *again, parameters, optimizer, {}, {}, {}, {}, {}};
+  Training out{*run, *back, *again, parameters, optimizer, {}, {}, {}, {}, {}, moments, held};
   for (Trained& one : out.parameters) {
     one.elements = one.elements.bind(sizes);
     one.bytes = one.bytes.bind(sizes);
@@ -171,6 +181,7 @@ Result<Training> Training::bind(const Bindings& sizes) const {
   out.states = states.bind(sizes);
   out.saved = saved.bind(sizes);
   out.recomputed = recomputed.bind(sizes);
+  put_sizes(out.held, sizes);
   return out;
 }
 

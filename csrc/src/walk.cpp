@@ -298,9 +298,45 @@ void Walk::count() {
     if (std::any_of(inputs.begin(), inputs.end(), has_zero)) cost.because = "nothing to compute: a size is 0";
   }
   row_.own_bytes = cost.read || cost.weights || cost.written;
+  note_spread(cost);
   fill_traffic(cost);
   push(cost, unknown);
   if (!here_.single) remember();
+}
+
+// A view that repeats elements: who reads it reads what is there once.
+void Walk::note_spread(const Cost& cost) {
+  const Access access = here_.match->rule->access;
+  if (access == Access::other || access == Access::contraction || access == Access::update) return;
+  const auto is_zero = [](const std::optional<Count>& amount) { return amount && amount->is(0); };
+  if (!is_zero(cost.read) || !is_zero(cost.weights) || !is_zero(cost.written)) return;
+  ValueId from = input_id(0);
+  if (from == kNone) return;
+  Frame& in = frame();
+  const auto behind = in.spread.find(from);
+  if (behind != in.spread.end()) {
+    from = behind->second;
+    here_.single = true;
+  }
+  const Type& base = in.types[from];
+  for (const ValueId id : in.graph->outputs_of(*here_.node)) {
+    if (id == kNone || in.types[id].shape == base.shape || !base.ranked || !in.types[id].ranked) continue;
+    if (at_least(rules::bytes(base), rules::bytes(in.types[id]), 1) == Truth::yes) continue;
+    in.spread[id] = from;
+    here_.single = true;
+  }
+}
+
+Count Walk::bytes_read(ValueId id) {
+  Frame& in = frame();
+  Count shown = rules::bytes(in.types[id]);
+  if (in.spread.empty()) return shown;
+  const auto behind = in.spread.find(id);
+  if (behind == in.spread.end()) return shown;
+  here_.single = true;
+  const Count there = rules::bytes(in.types[behind->second]);
+  if (at_least(shown, there, 1) == Truth::yes) return there;
+  return min(shown, there);
 }
 
 // All data inputs are read once and all outputs written once, at the outermost level of memory.
@@ -326,7 +362,7 @@ void Walk::fill_traffic(Cost& cost) {
       text = true;
       continue;
     }
-    (from != nullptr ? weights : read) += rules::bytes(in.types[id]);
+    (from != nullptr ? weights : read) += bytes_read(id);
   }
   if (!cost.read) cost.read = std::move(read);
   if (!cost.weights) cost.weights = std::move(weights);

@@ -33,7 +33,8 @@ struct Frame {
   std::vector<Type> types;           ///< by value
   std::vector<std::uint32_t> known;  ///< by value: into `contents`; kNone
   std::vector<ContentsPtr> contents;
-  std::vector<const Stored*> origins;  ///< by value: the stored tensor behind it; empty for the model's graph
+  std::vector<const Stored*> origins;           ///< by value: the stored tensor behind it; empty for the model's graph
+  std::unordered_map<ValueId, ValueId> spread;  ///< values that show the elements of another one more than once
 };
 
 /// The rows, one array a quantity. A column that is shorter than the rows ends in zeros.
@@ -248,6 +249,8 @@ class Walk {
   void merge_claims();
   void count();
   void fill_traffic(Cost& cost);
+  void note_spread(const Cost& cost);
+  Count bytes_read(ValueId id);
   void push(Cost& cost, bool unknown);
   void append(const Row& row);
   // Nodes like earlier ones: repeats.cpp.

@@ -12,6 +12,7 @@ from macsim._core import Call as Call
 from macsim._core import Cost as Cost
 from macsim._core import Diagnostic as Diagnostic
 from macsim._core import Expr as Expr
+from macsim._core import Gradient as Gradient
 from macsim._core import Model as Model
 from macsim._core import Tensor as Tensor
 from macsim._core import Total as Total

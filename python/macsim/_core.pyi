@@ -217,6 +217,57 @@ class Cost:
     ) -> None: ...
 
 @final
+class Gradient:
+    """The work of one node's gradients, as a gradient rule states it.
+
+    Unless it says otherwise, the gradients of the outputs and what was kept are read, and the gradients of the inputs
+    that need one are written.
+
+    Parameters
+    ----------
+    keep : sequence of str
+        Slots whose inputs are kept from the run until then.
+    keep_outputs : sequence of int
+        Outputs that are kept, by position.
+    keep_bytes : int or Expr
+        Bytes of what is kept and is neither: masks, statistics.
+    none : sequence of str
+        Slots that it is not differentiable by: no gradient goes there.
+    again : Cost, optional
+        What was not kept and is computed once more.
+    read, weights, written : int or Expr, optional
+        Bytes, in place of those.
+    trust : {"exact", "bound", "estimate", "unknown"}
+        How far the numbers can be trusted.
+    because : str
+        The reason for a gradient without work, or for one that is not exact: required then.
+    **work : int or Expr
+        Scalar operations by kind: ``mac add mul div compare exp log sqrt trig logic convert``.
+
+    Examples
+    --------
+    >>> from macsim import Gradient, Expr
+    >>> product = Gradient(mac=2 * 64 * Expr("batch"), keep=["x", "w"])
+    >>> view = Gradient(read=0, weights=0, written=0, because="the gradient as it is")
+    """
+
+    def __init__(
+        self,
+        *,
+        keep: Sequence[str] = ...,
+        keep_outputs: Sequence[int] = ...,
+        keep_bytes: _Number = ...,
+        none: Sequence[str] = ...,
+        again: Cost | None = ...,
+        read: _Number | None = ...,
+        weights: _Number | None = ...,
+        written: _Number | None = ...,
+        trust: _Trust = ...,
+        because: str = ...,
+        **work: _Number,
+    ) -> None: ...
+
+@final
 class Call:
     """What a rule sees of a node: its inputs by slot, its attributes, and (in a cost rule) its outputs.
 
@@ -246,6 +297,8 @@ class Call:
         list or None
             None in it for an element that is unknown; None when nothing is known.
         """
+    def needs(self, slot: str) -> bool:
+        """Whether the gradient of what is in a slot is wanted, in a gradient rule."""
     def symbol(self, what: str, why: str) -> _Number:
         """Make a named size, for what depends on data: ``"<node>.<what>"``, listed in the report as one to bind."""
     @property
@@ -274,6 +327,7 @@ class RuleTable:
         slots: str,
         infer: object,
         cost: object,
+        gradient: object,
         about: dict[str, str],
         since: int = ...,
         until: int = ...,
@@ -590,7 +644,7 @@ class Memory:
 class Flows:
     """The tensors of a report, followed once."""
 
-    def __init__(self, report: Ledger) -> None: ...
+    def __init__(self, report: Ledger, cache: Sequence[str] | None) -> None: ...
     def traffic(self, level: str, capacity: int) -> Traffic:
         """Return the bytes that move at a level."""
 
@@ -619,6 +673,8 @@ class Step:
     def saved(self) -> _Number: ...
     @property
     def recomputed(self) -> _Number: ...
+    @property
+    def memory(self) -> dict[str, Any]: ...
     def bind(self, sizes: dict[str, int]) -> Step: ...
 
 def training(
@@ -627,6 +683,7 @@ def training(
     trained: Sequence[str],
     inputs: Sequence[str],
     recompute: Sequence[str],
+    losses: Sequence[int],
     optimizer: str,
     master: bool,
 ) -> Step:

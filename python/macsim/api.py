@@ -96,6 +96,7 @@ def analyze(
     shapes: Mapping[str, Shape] | Shape | None = None,
     dims: Mapping[str, int] | None = None,
     values: Mapping[str, Any] | None = None,
+    cache: Sequence[str] | str | None = None,
     training: bool | Training = False,
     strict: bool = False,
     registry: Registry | None = None,
@@ -113,12 +114,22 @@ def analyze(
     table = (rules if registry is None else registry).table
     if dims:
         _check_dims(dims, model, inputs, table)
-    return _checked(Report(_core.analyze(model, table, inputs, dict(dims or {})), model), strict, training)
+    return _checked(Report(_core.analyze(model, table, inputs, dict(dims or {})), model), strict, training, cache)
 
 
-def _checked(report: Report, strict: bool, training: bool | Training) -> Report:
+def _checked(
+    report: Report,
+    strict: bool,
+    training: bool | Training,
+    cache: Sequence[str] | str | None,
+    outputs: Sequence[str] | None = None,
+) -> Report:
+    if cache is not None:
+        report._cache = _cache_names(report, cache)
     if training is not False:
-        report._training = trained(report, Training() if training is True else training)
+        options = Training() if training is True else training
+        names = [tensor.name for tensor in report.outputs] if outputs is None else outputs
+        report._training = trained(report, options, names)
     if strict and report.trust == "unknown":
         ops: dict[str, int] = {}
         reasons: dict[str, str] = {}
@@ -134,6 +145,15 @@ def _checked(report: Report, strict: bool, training: bool | Training) -> Report:
     return report
 
 
+def _cache_names(report: Report, cache: Sequence[str] | str) -> tuple[str, ...]:
+    names = (cache,) if isinstance(cache, str) else tuple(cache)
+    known = [tensor.name for tensor in (*report.inputs, *report.outputs)]
+    for name in names:
+        if name not in known:
+            raise RequestError(f"cache names {name!r}, which is neither input nor output: {', '.join(known)}")
+    return names
+
+
 def count(
     model: Source,
     *inputs: Any,
@@ -144,6 +164,7 @@ def count(
     dtypes: Mapping[str, Any] | None = None,
     hints: Mapping[str, int] | None = None,
     method: str | None = None,
+    cache: Sequence[str] | str | None = None,
     training: bool | Training = False,
     strict: bool = False,
     registry: Registry | None = None,
@@ -180,6 +201,10 @@ def count(
     values : mapping of str to array-like, optional
         Contents of inputs, where sizes or branches depend on them: ``{"sr": 16000}``. They give the dtype and the
         shape too. A list of arrays for an input that is a sequence, None for an optional one that is left out.
+    cache : sequence of str, optional
+        Inputs and outputs that are keys and values of earlier tokens, by name: bytes of a cache stand apart
+        (`Report.traffic`, `Report.memory`). By default those with ``past``, ``present`` or ``cache`` in their names; an
+        empty sequence: none.
     training : bool or Training, default False
         Count a step of training, too: see `Report.training`. A torch module runs in the mode that it is in then, and
         what its parameters say of ``requires_grad`` is heeded; of an ONNX model all floating-point weights are trained
@@ -215,7 +240,7 @@ def count(
     if is_torch_file(model):
         model = read_program(model)  # type: ignore[arg-type] # is_torch_file: it is a path
     if _is_torch(model):
-        given = (inputs, kwargs, shapes, dims, values, dtypes, hints, method, strict, registry, training)
+        given = (inputs, kwargs, shapes, dims, values, dtypes, hints, method, strict, registry, training, cache)
         return _count_torch(model, *given)
     if not _is_source(model):
         raise TypeError(_no_model(model))
@@ -224,7 +249,16 @@ def count(
             "inputs, kwargs, dtypes, hints and method are for torch programs; give an ONNX model shapes= or values="
         )
     loaded = load(model)
-    return analyze(loaded, shapes=shapes, dims=dims, values=values, training=training, strict=strict, registry=registry)
+    return analyze(
+        loaded,
+        shapes=shapes,
+        dims=dims,
+        values=values,
+        cache=cache,
+        training=training,
+        strict=strict,
+        registry=registry,
+    )
 
 
 def _check_kinds(registry: object, **given: object) -> None:
@@ -289,6 +323,7 @@ def _count_torch(
     strict: bool,
     registry: Registry | None,
     training: bool | Training,
+    cache: Sequence[str] | str | None,
 ) -> Report:
     from macsim.sources.torch_program import trace
     from macsim.sources.torch_requests import at_sizes
@@ -302,17 +337,17 @@ def _count_torch(
 
         if dtypes or method or hints:
             raise RequestError("dtypes, hints and method are for programs that run; a graph is counted as it is")
-        ledger, modules = walk(model, inputs, kwargs, shapes, table)
+        ledger, modules, outputs = walk(model, inputs, kwargs, shapes, table)
     else:
         shapes = tuple(shapes) if isinstance(shapes, list) else shapes
         inputs, kwargs, shapes = at_sizes((inputs, kwargs, shapes), dims or {}, met)
         asked = {name: size for name, size in (hints or {}).items() if name not in met}
-        ledger, modules = trace(model, inputs, kwargs, shapes, dtypes, method, table, asked, bool(training))
+        ledger, modules, outputs = trace(model, inputs, kwargs, shapes, dtypes, method, table, asked, bool(training))
     report = Report(ledger, ledger.model, met, modules=modules)
     others = {name: size for name, size in (dims or {}).items() if name not in met}
     if others:
         report = report.bind(others)
-    return _checked(report, strict, training)
+    return _checked(report, strict, training, cache, outputs)
 
 
 # Sources. -------------------------------------------------------------------------------------------------------------

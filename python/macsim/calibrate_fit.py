@@ -26,6 +26,7 @@ LAUNCH = Spread(1e-7, 5e-6, 2.5e-4)  # seconds of a launch where a table says no
 WAIT = Spread(1e-8, 1e-5, 1e-2)
 HOST = Spread(100.0, 300.0, 900.0)  # watts of a server without its accelerators
 STEPS = 40
+FEW = 12  # steps from each start, before the best one is followed
 
 
 @dataclass(frozen=True)
@@ -250,11 +251,14 @@ def _solve(model: Model, truths: NDArray[Any], start: Sequence[Spread]) -> tuple
         data = (np.log(values) - target) / ERROR
         return np.concatenate([data, (x - middle) / width]), slopes / values[:, None] / ERROR
 
-    found = [_descend(residuals, middle + side * width, width, count) for side in (0.0, -1.0, 1.0)]
-    return min(found, key=lambda one: one[1])
+    found = [_descend(residuals, middle + side * width, width, count, FEW) for side in (0.0, -1.0, 1.0)]
+    best = min(found, key=lambda one: one[1])
+    return _descend(residuals, best[0], width, count, STEPS)
 
 
-def _descend(residuals: Model, x: NDArray[Any], width: NDArray[Any], count: int) -> tuple[NDArray[Any], float]:
+def _descend(
+    residuals: Model, x: NDArray[Any], width: NDArray[Any], count: int, steps: int
+) -> tuple[NDArray[Any], float]:
     """Minimise soft-L1 residuals, the first ``count`` of all, by Levenberg and Marquardt."""
 
     def robust(r: NDArray[Any]) -> float:
@@ -263,7 +267,7 @@ def _descend(residuals: Model, x: NDArray[Any], width: NDArray[Any], count: int)
     damping = 1e-2
     r, slopes = residuals(x)
     cost = robust(r)
-    for _ in range(STEPS):
+    for _ in range(steps):
         weights = 1 / np.sqrt(1 + r[:count] ** 2)
         normal = slopes.T @ (slopes * weights[:, None]) + np.diag(width**-2)
         gradient = slopes.T @ (r[:count] * weights) + r[count:] / width
@@ -291,11 +295,46 @@ def leave_out(machine: Machine, cases: Sequence[Case]) -> list[Fitted]:
     return [fits[case.group] for case in cases]
 
 
-def widening(truths: NDArray[Any], ranges: Sequence[Range], share: float = 0.9) -> float:
-    """Return how many times as wide ranges would have to be, in logarithms, for a share of truths to be in them."""
-    off = []
-    for truth, found in zip(truths, ranges, strict=True):
-        side = found.high if truth > found.typical else found.low
-        off.append(abs(math.log(truth / found.typical)) / max(abs(math.log(side / found.typical)), 1e-6))
+def widening(
+    truths: NDArray[Any], ranges: Sequence[Range], groups: Sequence[str] | None = None, share: float = 0.9
+) -> float:
+    """Return how many times as wide ranges have to be, in logarithms, for a share of further truths to be in them.
+
+    It is the quantile of how far off truths are, in widths of their ranges, times what Student's distribution is wider
+    than the normal one by. Its degrees of freedom are how many measurements these are worth: those of a group err
+    together, as far as their errors resemble each other more than those of other groups.
+
+    Examples
+    --------
+    >>> alike = [Range(0.5, 1.0, 2.0)] * 40
+    >>> truths = np.repeat([2.0, 0.5, 2.0, 0.5], 10)
+    >>> round(widening(truths, alike), 2), round(widening(truths, alike, ["a"] * 10 + ["b"] * 10 + list("c" * 20)), 2)
+    (1.04, 1.2)
+    """
+    sides = [found.high if truth > found.typical else found.low for truth, found in zip(truths, ranges, strict=True)]
+    typical = np.array([found.typical for found in ranges])
+    off = np.log(truths / typical) / np.maximum(np.abs(np.log(np.array(sides) / typical)), 1e-6)
     at = min(len(off), math.ceil(share * (len(off) + 1))) - 1
-    return float(np.sort(off)[at])
+    worth = max(_worth(off, range(len(off)) if groups is None else groups), 2.0)
+    return float(np.sort(np.abs(off))[at] * _student(worth) / NINETY * math.sqrt(1 + 1 / worth))
+
+
+def _worth(values: NDArray[Any], groups: Sequence[Any]) -> float:
+    """Return as how many independent values those of groups count, by the correlation within groups and their sizes."""
+    names = {name: at for at, name in enumerate(dict.fromkeys(groups))}
+    index = np.array([names[name] for name in groups])
+    sizes, apart = np.bincount(index), values - values.mean()
+    pairs = float((sizes * (sizes - 1)).sum())
+    variance = float((apart**2).mean())
+    if not pairs or not variance:
+        return float(len(values))
+    together = (np.bincount(index, apart) ** 2 - np.bincount(index, apart**2)).sum() / pairs
+    correlation = min(max(float(together) / variance, 0.0), 1.0)
+    return len(values) / (1 + (float((sizes**2).sum()) / len(values) - 1) * correlation)
+
+
+def _student(freedom: float) -> float:
+    """Return the 95th percentile of Student's distribution, by its expansion around the normal one."""
+    z = NINETY
+    terms = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96, (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    return z + sum(term / freedom ** (at + 1) for at, term in enumerate(terms))

@@ -15,6 +15,7 @@ from macsim.cli_calibrate import add_calibrate
 from macsim.cli_estimate import add_estimate
 from macsim.cli_hardware import add_hardware
 from macsim.cli_traffic import add_bytes, add_memory, check_bytes, with_bytes
+from macsim.cli_training import add_training, check_training, training_of
 from macsim.cli_trends import add_trends
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ GOOD, INCOMPLETE, WRONG, PIPE = 0, 1, 2, 141  # exit statuses; 141 is what the s
 
 KEYS = ("op", "node", "scope", "dtype", "rule")
 
-OPTIMIZERS = ("none", "sgd", "momentum", "adam", "adamw", "adam8bit")
 
 COUNT_EXAMPLES = """\
 examples:
@@ -101,11 +101,7 @@ def parser() -> argparse.ArgumentParser:
     shown.add_argument("--format", choices=("table", "json", "csv", "md"), help="default: table, or what -o ends in")
     shown.add_argument("-o", "--output", metavar="FILE", help="write there, not to the standard output")
     add_bytes(count)
-    step = count.add_argument_group("a step of training")
-    step.add_argument("--training", action="store_true", help="forward, backward, what is computed again, memory")
-    step.add_argument("--optimizer", choices=OPTIMIZERS, help="default: adamw")
-    step.add_argument("--frozen", action="append", default=[], metavar="NAME", help="parameters; * is any text")
-    step.add_argument("--recompute", action="append", default=[], metavar="SCOPE", help="as layers.*: nothing is kept")
+    add_training(count)
     count.add_argument("--strict", action="store_true", help="fail (status 1) when the work of any node is unknown")
     count.set_defaults(run=run_count)
 
@@ -143,6 +139,12 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
         help="shape of an input: numbers, names, expressions, ? for what the model says",
     )
     given.add_argument("--dim", action="append", default=[], metavar="NAME=SIZE", help="size of one of its symbols")
+    given.add_argument(
+        "--cache",
+        action="append",
+        metavar="NAME",
+        help="an input or output that is keys or values of earlier tokens; default: past, present, cache in its name",
+    )
     given.add_argument(
         "--value",
         action="append",
@@ -191,12 +193,14 @@ def run_count(arguments: argparse.Namespace) -> int:
     check_bytes(arguments)
     if arguments.tree and (arguments.by or arguments.format not in (None, "table")):
         raise UsageError("--tree is text: it goes with neither --by nor --format")
-    if not arguments.training and (arguments.optimizer or arguments.frozen or arguments.recompute):
-        raise UsageError("--optimizer, --frozen and --recompute say more of --training")
+    check_training(arguments)
     if arguments.training and (arguments.tree or arguments.format not in (None, "table", "json")):
         raise UsageError("--training is a table or json")
     report = counted(arguments)
     give(report, arguments)
+    if arguments.strict and arguments.training and report.training.unknown:
+        print(f"macsim: nobody knows the gradient of {', '.join(report.training.unknown)}", file=sys.stderr)
+        return INCOMPLETE
     if arguments.strict and report.trust == "unknown":
         unknown = ", ".join(sorted({row.op for row in report.rows if row.trust == "unknown"}))
         nodes = f"the work of {report.total.unknown} of {report.total.rows} nodes is unknown: {unknown}"
@@ -210,13 +214,8 @@ def counted(arguments: argparse.Namespace) -> Report:
     from macsim.api import analyze, count, load
     from macsim.programs import is_program_name, made
     from macsim.sources.torch_files import is_torch_file, read_program
-    from macsim.training import Training
 
-    training: bool | Training = False
-    if arguments.training:
-        training = Training(
-            optimizer=arguments.optimizer or "adamw", frozen=arguments.frozen, recompute=arguments.recompute
-        )
+    training = training_of(arguments)
     dims = dict(dim_of(text) for text in arguments.dim)
     values = dict(value_of(text) for text in arguments.value)
     named = is_program_name(arguments.model)
@@ -232,13 +231,14 @@ def counted(arguments: argparse.Namespace) -> Report:
             dims=dims,
             values=values,
             dtypes=dict(dtype_of(text) for text in arguments.dtype),
+            cache=arguments.cache,
             training=training,
         )
     if arguments.dtype:
         raise UsageError("--dtype is for torch programs: an ONNX model states its dtypes")
     model = load(arguments.model)
     shapes = dict(shape_of(text, [tensor.name for tensor in model.inputs]) for text in arguments.shape)
-    return analyze(model, shapes=shapes, dims=dims, values=values, training=training)
+    return analyze(model, shapes=shapes, dims=dims, values=values, cache=arguments.cache, training=training)
 
 
 def give(report: Report, arguments: argparse.Namespace) -> None:

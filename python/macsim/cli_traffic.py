@@ -8,6 +8,8 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from macsim.cli_training import add_training, check_training
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -18,6 +20,7 @@ examples:
   macsim memory model.onnx --shape 1,3,224,224
   macsim memory model.onnx --dim batch=8 --in-place --top 20
   macsim memory models.resnet:build --shape 1,3,224,224 --by-module
+  macsim memory model.onnx --shape 8,3,224,224 --training --optimizer sgd
 """
 
 
@@ -88,13 +91,20 @@ def add_memory(
     parser.add_argument("--top", type=int, default=10, metavar="N", help="tensors at the peak to list; 0 for all")
     parser.add_argument("--by-module", action="store_true", help="inputs of a module are held until it returns")
     parser.add_argument("--in-place", action="store_true", help="point-wise results take the place of their inputs")
+    add_training(parser)
     parser.set_defaults(run=run_memory)
 
 
 def run_memory(arguments: argparse.Namespace) -> int:
     """Print the memory that a run holds, and return the exit status."""
-    from macsim.cli import counted, put
+    from macsim.cli import UsageError, counted, put
 
+    check_training(arguments)
+    if arguments.training and (arguments.by_module or arguments.in_place):
+        raise UsageError("--by-module and --in-place are of a run: they do not go with --training")
     report = counted(arguments)
+    if arguments.training:
+        put(report.training.timeline.table(top=arguments.top or None))
+        return 0
     put(report.memory(by_module=arguments.by_module, in_place=arguments.in_place).table(top=arguments.top or None))
     return 0

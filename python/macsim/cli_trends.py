@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from macsim.trends import Count, Data
+    from macsim.trends import Count, Data, ModelRow
 
 EXAMPLES = """\
 examples:
@@ -20,6 +21,7 @@ examples:
   macsim trends --report DIR                          figures, a page to look into, Markdown, tables
   macsim trends --place my.onnx --top1 81.2           among its contemporaries
   macsim trends --place my.onnx --shape 1,3,224,224 --top1 81.2 --date 2024-05-01
+  macsim trends --place my.onnx --top1 81.2 --report DIR    and on the charts
   macsim trends --report DIR --vision mine.csv        with rows of yours
   macsim trends --recount counts.csv                  count the models of the tables again: minutes
   macsim trends --recount counts.csv --report DIR     a report of the new counts, not of those that are stored
@@ -70,11 +72,11 @@ def run_trends(arguments: argparse.Namespace) -> int:
     data = trends.load(later=not arguments.study).extended(**added)
     if arguments.recount:
         data = data.recounted(count_again(arguments.recount))
+    mine, said = (None, "") if arguments.model is None else place_model(data, arguments)
     if arguments.report:
-        write(data, arguments.report)
-    if arguments.model is not None:
-        place_model(data, arguments)
-    elif not arguments.report and not arguments.recount:
+        write(data, arguments.report, mine)
+    sys.stdout.write(said)
+    if arguments.model is None and not arguments.report and not arguments.recount:
         give_lines(data)
     return 0
 
@@ -102,20 +104,22 @@ def count_again(path: str) -> list[Count]:
     return counts
 
 
-def write(data: Data, folder: str) -> None:
-    """Write the report."""
+def write(data: Data, folder: str, mine: ModelRow | None) -> None:
+    """Write the report, with a model of the user's on the charts if there is one."""
     from macsim.trends.report import write_report
 
     with bar("writing") as progress:
-        missing = write_report(data, folder, progress)
+        missing = write_report(data, folder, progress, mine)
     for text in missing:
         sys.stderr.write(f"macsim: left out: {text}\n")
     sys.stdout.write(os.path.join(folder, "report.md" if missing else "index.html") + "\n")
 
 
-def place_model(data: Data, arguments: argparse.Namespace) -> None:
-    """Count a model, and say where it stands, and what the estimator says of its energy."""
+def place_model(data: Data, arguments: argparse.Namespace) -> tuple[ModelRow, str]:
+    """Count a model; return it as a row, and what is to be said: where it stands, and the estimator's energy."""
     from macsim.cli import UsageError, counted
+    from macsim.trends import ModelRow
+    from macsim.trends.fits import day_of
     from macsim.trends.place import place
     from macsim.trends.recount import chip_of, energy_on
 
@@ -126,23 +130,33 @@ def place_model(data: Data, arguments: argparse.Namespace) -> None:
     if not isinstance(macs, int):
         free = macs.symbols
         raise UsageError(f"the model's compute depends on {', '.join(free)}: give --dim {free[0]}=SIZE; the batch is 1")
-    domain = "vision" if arguments.glue is None else "language"
     try:
-        found = place(
-            data,
-            2 * macs / 1e9,
-            score=arguments.top1 if domain == "vision" else arguments.glue,
-            date=arguments.date,
-            domain=domain,
-            name=os.path.basename(arguments.model),
-        )
+        date = day_of(arguments.date) if arguments.date else datetime.date.today()
     except ValueError as error:
         raise UsageError(f"--date {arguments.date}: {error}; write YYYY-MM-DD") from error
+    mine = ModelRow(
+        name=os.path.basename(arguments.model),
+        domain="vision" if arguments.glue is None else "language",
+        date=date,
+        gflops=2 * macs / 1e9,
+        params=int(report.parameters) / 1e6 or None,
+        score=arguments.top1 if arguments.glue is None else arguments.glue,
+        size=None,
+        extra_data="",
+        architecture="",
+        independent=None,
+        independent_source="",
+        confidence="high",
+        basis="counted by macsim",
+        note="",
+        origin=arguments.model,
+    )
+    found = place(data, mine.gflops, score=mine.score, date=date, domain=mine.domain, name=mine.name)
     said = found.lines()
-    if chip := chip_of(found.date):
+    if chip := chip_of(date):
         energy = energy_on(chip, report)
         said.insert(3, f"macsim's estimator: {energy.joules:.3g} J ({energy.low:.2g} to {energy.high:.2g}) on {energy}")
-    sys.stdout.write("\n".join(said) + "\n")
+    return mine, "".join(f"{line}\n" for line in said)
 
 
 def give_lines(data: Data) -> None:

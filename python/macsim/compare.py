@@ -62,6 +62,8 @@ class Comparison:
         """Return the chip that takes the least, in sum over all sizes: of ``joules`` or ``seconds``."""
         import numpy as np
 
+        if what not in ("joules", "seconds"):
+            raise RequestError(f'the least of "joules" or of "seconds", not of {what!r}')
         return min(self.estimates, key=lambda name: float(np.sum(getattr(self.estimates[name], what).typical)))
 
     def to_pandas(self) -> pd.DataFrame:

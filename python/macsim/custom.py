@@ -130,6 +130,11 @@ def op(
     inputs by slot, with sizes that are ints or Exprs: compute with them, and do not ask for numbers, so that the
     counts stay symbolic. An exception in either becomes a diagnostic (MS501) on that node.
 
+    A third, ``gradient(call)``, gives the `Gradient` of one node, for training: the work of those inputs of which
+    ``call.needs(slot)`` says that their gradients are wanted, and what is kept from the run for it. ``gradient = None``
+    says that there is none: the results are constants to whoever differentiates. Without either its gradient is
+    unknown, and `TrainingReport.unknown` lists it.
+
     The first line of the class's docstring is the rule's summary, the text after ``Formula:`` its formula, that after
     ``Reference:`` its reference; ``macsim ops`` prints them.
 
@@ -174,6 +179,13 @@ def op(
     ...         b, h, s, d = call.q.shape
     ...         w = call.attr("window")
     ...         return macsim.Cost(mac=2 * b * h * s * d * w, exp=b * h * s * w)
+    ...
+    ...     @staticmethod
+    ...     def gradient(call: macsim.Call) -> macsim.Gradient:
+    ...         b, h, s, d = call.q.shape
+    ...         products = b * h * s * d * call.attr("window")
+    ...         wanted = 2 * (call.needs("q") or call.needs("k")) + call.needs("q") + call.needs("k") + call.needs("v")
+    ...         return macsim.Gradient(mac=wanted * products, keep=["q", "k", "v"])
     >>> mine.find("mylib::window_attn")["formula"]
     'mac = 2 * batch*heads*seq*dim*window; exp = batch*heads*seq*window'
     """
@@ -213,6 +225,12 @@ def _add(
     infer, cost = getattr(rule, "infer", None), getattr(rule, "cost", None)
     if not callable(cost) or not (infer is None or callable(infer)):
         raise RequestError(f"{rule.__name__} needs a static function cost(call), and infer(call) or infer = None")
+    stated = hasattr(rule, "gradient")
+    gradient = getattr(rule, "gradient", None)
+    if stated and gradient is not None and not callable(gradient):
+        raise RequestError(f"{rule.__name__}.gradient is a static function gradient(call), or None: it has none")
+    if stated and gradient is None:
+        gradient = False  # as the table spells it
     for slot in slots.split():
         plain = slot.removeprefix("#").removesuffix("...")
         if not plain.isidentifier() or plain in _RESERVED:
@@ -221,7 +239,15 @@ def _add(
     with registry._lock:
         own = all(name in registry._own for name in names)
     registry.table.add(
-        list(names), slots, infer, cost, about, since, until if until is not None else 2**63 - 1, replace or own
+        list(names),
+        slots,
+        infer,
+        cost,
+        gradient,
+        about,
+        since,
+        until if until is not None else 2**63 - 1,
+        replace or own,
     )
     with registry._lock:
         registry._own.update(names)

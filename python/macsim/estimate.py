@@ -196,9 +196,10 @@ class Estimate:
         self._single("roofline")
         flops, moved = float(self._loads.flops.sum()), float(self._loads.bytes.sum())
         peak = flops / max(self._ideal(), 1e-300)
-        bandwidth = self._machine.values["memory.dram.bandwidth"].typical
+        known = self._machine.get("memory.dram.bandwidth")
+        bandwidth = float("inf") if known is None else known.typical
         intensity = flops / moved if moved else float("inf")
-        reached = flops / float(self._outcome.seconds[0, 0])
+        reached = flops / max(float(self._outcome.seconds[0, 0]), 1e-300)
         return Roofline(intensity, peak / bandwidth, reached, min(peak, intensity * bandwidth))
 
     @property
@@ -210,13 +211,15 @@ class Estimate:
         >>> import macsim
         >>> report = macsim.count("examples/resnet50.onnx", shapes=(8, 3, 224, 224))
         >>> peaks, bandwidths = report.estimate("a100", dtype="f16").roofs
-        >>> peaks["tensor f16, bf16"], bandwidths["dram"]
-        (Roof(rate=312000000000000.0, used=True), 2039000000000.0)
+        >>> peaks["tensor f16, bf16"].rate, peaks["tensor i8"].is_used, bandwidths["dram"]
+        (312000000000000.0, False, 2039000000000.0)
         """
         machine = self._machine
         at_work = 1.0 if machine.cores is None else machine.cores[0] / machine.cores[1]
-        found = (machine.peak(*key) for key, amounts in self._loads.work.items() if np.any(amounts))
-        used = {peak[0] for peak in found if peak is not None}
+        done: dict[str, float] = {}
+        for (kind, dtype), amounts in self._loads.work.items():
+            if (peak := machine.peak(kind, dtype)) is not None:
+                done[peak[0]] = done.get(peak[0], 0.0) + float(amounts.sum()) * (2.0 if kind == "mac" else 1.0)
         same: dict[tuple[str, float], list[str]] = {}
         bandwidths = {}
         for name, spread in machine.values.items():
@@ -226,7 +229,7 @@ class Estimate:
                 case ["memory", level, "bandwidth"]:
                     bandwidths[level] = spread.typical
         peaks = {
-            f"{unit} {', '.join(dtypes)}": Roof(rate, any(f"peak.{unit}.{dtype}" in used for dtype in dtypes))
+            f"{unit} {', '.join(dtypes)}": Roof(rate, sum(done.get(f"peak.{unit}.{dtype}", 0.0) for dtype in dtypes))
             for (unit, rate), dtypes in same.items()
         }
         return peaks, bandwidths
@@ -325,7 +328,9 @@ class Estimate:
             return self.rows
         self._single("by")
         out = self._outcome
-        column = {"op": "op", "scope": "scope", "rule": "rule", "dtype": "compute"}[key]
+        column = {"op": "op", "scope": "scope", "rule": "rule", "dtype": "compute"}.get(key)
+        if column is None:
+            raise RequestError(f"there are no groups by {key!r}; there are op, node, scope, dtype, rule")
         names = [str(text) for text in self.report.columns[column][self._heads]]
         if key == "scope" and depth is not None:
             names = [".".join(name.split(".")[:depth]) for name in names]
@@ -360,6 +365,8 @@ class Estimate:
         >>> estimate.per(8).typical == estimate.joules.typical / 8
         True
         """
+        if count <= 0:
+            raise RequestError(f"a run has more than 0 of them, not {count}")
         return self.joules.scaled(1 / count)
 
     def wall(
@@ -408,6 +415,8 @@ class Estimate:
 
     def runs_on(self, watt_hours: float) -> Range:
         """Return how many runs a battery of so many watt-hours lasts."""
+        if watt_hours <= 0:
+            raise RequestError(f"a battery has more than 0 Wh, not {watt_hours}")
         low, typical, high = self.joules
         return Range(*(watt_hours * 3600 / joules for joules in (high, typical, low)))
 
@@ -512,8 +521,10 @@ def estimated(
     machine: Machine | None = None,
 ) -> Estimate:
     """Return the estimate of a report on a chip; see `Report.estimate`."""
-    if devices < 1:
-        raise RequestError(f"devices is at least 1, not {devices}")
+    if isinstance(devices, bool) or devices != int(devices) or devices < 1:
+        raise RequestError(f"devices is a whole number of at least 1, not {devices}")
+    if seconds is not None and np.any(np.asarray(seconds, float) <= 0):
+        raise RequestError(f"a measured time is above 0, not {seconds}")
     if parallel not in ("data", "tensor"):
         raise RequestError(f'parallel is "data" or "tensor", not {parallel!r}')
     chip = hardware(on)
@@ -539,6 +550,9 @@ def estimated(
         bytes_ = np.broadcast_to(np.asarray(0.0 if sent is None else sent, float).reshape(-1), count).copy()
     if link is None and np.any(bytes_):
         link = chip.links[0].name if chip.links else "link"
+    elif link is not None and chip.link(link) is None:
+        known = ", ".join(one.name for one in chip.links)
+        raise RequestError(f"{chip.name} has no link {link!r}; {f'it has {known}' if known else 'its table has none'}")
     measured = None if seconds is None else np.broadcast_to(np.asarray(seconds, float), counted.shape).reshape(-1)
     given = dict(sizes or {})
     asked = Asked(given, dtype, tf32, traffic, capacity, cores, devices, parallel, link or "", bytes_, measured)

@@ -84,9 +84,13 @@ def machine_of(chip: str | Hardware, cores: int | None = None) -> tuple[Machine,
     if cores is not None:
         if not found.cores:
             raise RequestError(f"{found.name}: its table does not say how many cores it has")
+        if cores < 1:
+            raise RequestError(f"cores at work are at least 1, not {cores}")
         share = (cores, found.cores)
         power = found.package_power(cores)
-        if power is not None:
+        if power is None and cores < found.cores:
+            assumed.append("the package draws as much as with all of its cores at work")
+        elif power is not None:
             values["power.active"] = Spread(power.si.low, power.si.typical, power.si.high)
     return Machine(found.name, values, overlap=found.kind != "cpu", package=package, cores=share), assumed
 

@@ -244,7 +244,7 @@ class Outcome:
     capped : ndarray
         Whether time was stretched for power.
     row_ranges : dict of str to (ndarray, ndarray)
-        Low and high of ``seconds`` and ``joules`` of each load.
+        Low and high of ``seconds`` and ``joules`` of each load, where there is one set of sizes.
     missing : list of str
         What has no price or rate; without it the numbers are too low.
     """
@@ -297,7 +297,7 @@ def simulate(
     draws : bool
         Whether the doubt is wanted; else there is one draw, the typical one.
     groups : ndarray, optional
-        The group of each load, from 0: `Outcome.row_ranges` are then of groups.
+        Of one set of sizes: the group of each load, from 0. `Outcome.row_ranges` are then of groups.
     """
     rows, sizes = loads.shape
     prices = _Prices(loads, machine, DRAWS + 1 if draws else 1)
@@ -306,7 +306,7 @@ def simulate(
     starts, waits = machine.draw("launch.overhead", prices.count), machine.draw("overhead", prices.count)
     static, cap = prices.power()
     bytes_ = loads.bytes
-    if draws and groups is None:
+    if draws and groups is None and sizes == 1:  # nobody looks at each load of each of many sets
         groups = np.arange(rows)
     for at in range(sizes):
         counts = np.stack([np.asarray(n[:, at], float) for n in loads.work.values()] or [np.zeros(rows)], 1)
@@ -315,18 +315,18 @@ def simulate(
         starting = np.outer(loads.launches[:, at], starts)
         each = (roofline(arithmetic, moving, machine.overlap) + starting) * prices.misfit_time
         took = each.sum(0) + waits + linked[:, at]
-        own = {"compute": counts @ prices.joules}
-        own |= {f"memory.{level}": np.outer(loads.moved[level][:, at], price) for level, price in prices.levels.items()}
-        parts = {name: joules.sum(0) for name, joules in own.items()}
+        parts = {"compute": counts.sum(0) @ prices.joules}
+        parts |= {f"memory.{level}": loads.moved[level][:, at].sum() * price for level, price in prices.levels.items()}
         parts["link"] = (sent[at] if sent is not None else 0.0) * link_price
         dynamic = sum(parts.values())
+        held = np.ones(prices.count)
         stretched = np.maximum(took, dynamic / np.maximum(cap - static, 1e-9))
         out.capped[:, at] = stretched > took * (1 + 1e-12)
         if seconds is not None:
             stretched = np.full(prices.count, float(seconds[at]))
             room = (cap - static) * stretched
             held = np.minimum(1, np.divide(room, dynamic, out=np.ones_like(room), where=dynamic > 0))
-            own, parts = ({name: joules * held for name, joules in some.items()} for some in (own, parts))
+            parts = {name: joules * held for name, joules in parts.items()}
             dynamic = sum(parts.values())
         idle = np.minimum(starting.sum(0) + waits, stretched)
         parts |= {"static": static * (stretched - idle), "launch": static * idle}
@@ -335,9 +335,13 @@ def simulate(
         out.seconds[:, at], out.joules[:, at] = stretched, devices * (dynamic + static * stretched)
         out.row_compute[:, at], out.row_memory[:, at] = arithmetic[:, 0], moving[:, 0]
         out.row_launch[:, at] = starting[:, 0]
-        each = each * np.divide(stretched, took, out=np.ones_like(took), where=took > 0)
-        starting = np.minimum(starting, each)
-        own |= {"static": static * (each - starting), "launch": static * starting}
+        few = slice(1 if groups is None else prices.count)  # the draws that are wanted of each load
+        each = each[:, few] * np.divide(stretched, took, out=np.ones_like(took), where=took > 0)[few]
+        starting = np.minimum(starting[:, few], each)
+        own = {"compute": counts @ (prices.joules * held)[:, few]}
+        for level, price in prices.levels.items():
+            own[f"memory.{level}"] = np.outer(loads.moved[level][:, at], (price * held)[few])
+        own |= {"static": static[few] * (each - starting), "launch": static[few] * starting}
         _fill_rows(out, at, each, {name: devices * joules for name, joules in own.items()}, groups)
     return out
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from macsim.errors import RequestError
-from macsim.estimate_show import prefixed, si
+from macsim.estimate_show import missing_words, prefixed, si
 from macsim.figures import (
     BLACK,
     BLUE,
@@ -46,7 +46,7 @@ PARTS = {
     "memory.l2": ("L2", YELLOW),
     "memory.l3": ("L3", RED),
     "memory.dram": ("main memory", ORANGE),
-    "memory.path": ("memory, all the way", ORANGE),
+    "memory.path": ("memory, all levels", ORANGE),
     "memory.cache": ("caches", YELLOW),
     "link": ("link", PURPLE),
     "launch": ("static, while kernels start", SKY),
@@ -54,6 +54,7 @@ PARTS = {
 }
 LINES = 10  # bars of groups
 NAMED = 6  # points of a roofline that have names
+LEAST = 0.001  # share of the time of what is in the picture for certain
 WIDE = 20.0  # what are further apart than this are compared on a logarithmic axis
 
 
@@ -71,6 +72,11 @@ def plotted(
     """Return the figure of a kind, and write it to ``path`` when given; see `Estimate.plot` and `Comparison.plot`."""
     if kind not in KINDS:
         raise RequestError(f"there is no plot {kind!r}; there are {', '.join(KINDS)}")
+    empty = [estimate.hardware.title for estimate in estimates if not np.any(estimate.seconds.typical)]
+    if empty:
+        raise RequestError(
+            f"there is nothing to draw: the table of {_and(empty)} has no number for what the model does"
+        )
     several = [name for name, size in estimates[0].asked.sizes.items() if np.size(size) > 1]
     if kind == "sizes":
         if len(several) != 1:
@@ -114,7 +120,8 @@ def _roofline(figure: Any, axes: Any, estimate: Estimate) -> str:
     axes.set_yscale("log")
     whole = estimate.roofline
     peaks, bandwidths = estimate.roofs
-    _limits(axes, shown, whole, peaks, bandwidths)
+    within = [row for row in shown if row.seconds.typical >= LEAST * seconds]
+    _limits(axes, within, whole, peaks, bandwidths)
     _roofs(figure, axes, estimate)
     by_op: dict[str, list[RowEstimate]] = {}
     for row in sorted(shown, key=lambda row: -row.seconds.typical):
@@ -158,11 +165,22 @@ def _roofline(figure: Any, axes: Any, estimate: Estimate) -> str:
         if hasattr(handle, "set_sizes"):
             handle.set_sizes([36])
     write_names(figure, axes, _told(shown, 0.01 * seconds))
-    others = len(rows) - len(shown)
-    part = max(0.0, 1 - sum(row.seconds.typical for row in shown) / seconds)
-    kernels = f"{others} kernel{'s' if others > 1 else ''}"
-    left = f" {kernels} without work or without bytes, {percent(part)} of the time, cannot be shown."
-    return f"Areas are shares of the time.{left if others else ''}"
+    return "Areas are shares of the time." + _left_out(axes, rows, shown, seconds)
+
+
+def _left_out(axes: Any, rows: Sequence[RowEstimate], shown: Sequence[RowEstimate], seconds: float) -> str:
+    """Say what has no place in the picture, and what lies outside of it."""
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    outside = [row for row in shown if not (left < row.intensity < right and bottom < row.reached < top)]
+    text = ""
+    for some, what in (
+        ([row for row in rows if row.flops <= 0 or row.bytes <= 0], "without work or without bytes cannot be shown"),
+        (outside, "outside of the picture"),
+    ):
+        if some:
+            part = sum(row.seconds.typical for row in some) / seconds
+            text += f" {len(some)} kernel{'s' if len(some) > 1 else ''}, {percent(part)} of the time, {what}."
+    return text
 
 
 def _told(rows: Sequence[RowEstimate], least: float) -> list[tuple[str, float, float]]:
@@ -184,7 +202,7 @@ def _limits(
     axes: Any, rows: Sequence[RowEstimate], whole: Any, peaks: Mapping[str, Any], bandwidths: Mapping[str, float]
 ) -> None:
     """Set the limits: all points, and the ridges of the peaks that are used."""
-    used = [peak.rate for peak in peaks.values() if peak.used] or [peak.rate for peak in peaks.values()]
+    used = [peak.rate for peak in peaks.values() if peak.is_used] or [peak.rate for peak in peaks.values()]
     ridges = [rate / bandwidth for rate in used for bandwidth in bandwidths.values()]
     xs = [*(row.intensity for row in rows), *ridges]
     ys = [*(row.reached for row in rows), *used]
@@ -211,11 +229,11 @@ def _roofs(figure: Any, axes: Any, estimate: Estimate) -> None:
         name = "main memory" if main else level.upper()
         _along(axes, f"{name}: {si(bandwidth, 'B/s')}", bandwidth, up=main)
     taken: list[float] = []
-    for name, peak in sorted(peaks.items(), key=lambda item: (not item[1].used, -item[1].rate)):
+    for name, peak in sorted(peaks.items(), key=lambda item: (not item[1].is_used, -item[1].rate)):
         if not bottom < peak.rate < top:
             continue
         start = peak.rate / slope if slope else left
-        look = {"color": "0.25", "linewidth": 1.4} if peak.used else {"color": "0.75", "linewidth": 0.8}
+        look = {"color": "0.25", "linewidth": 1.4} if peak.is_used else {"color": "0.75", "linewidth": 0.8}
         axes.plot([start, right], [peak.rate] * 2, **look)
         height = math.log(peak.rate / bottom) / math.log(top / bottom)
         if any(abs(height - other) < 0.028 for other in taken):
@@ -228,17 +246,18 @@ def _roofs(figure: Any, axes: Any, estimate: Estimate) -> None:
             textcoords="offset points",
             ha="right",
             fontsize=7.5,
-            color="0.15" if peak.used else "0.5",
+            color="0.15" if peak.is_used else "0.5",
         )
     compute, memory = estimate.efficiencies
-    first = next((peak.rate for peak in peaks.values() if peak.used), None)
-    if first is None or "dram" not in bandwidths:
+    most = max(peaks.values(), key=lambda peak: peak.work, default=None)
+    if most is None or not most.is_used or "dram" not in bandwidths:
         return
-    ridge = compute * first / (memory * bandwidths["dram"])
+    peak_rate = most.rate
+    ridge = compute * peak_rate / (memory * bandwidths["dram"])
     xs = [left, max(left, min(ridge, right)), right]
     axes.plot(
         xs,
-        [min(compute * first, memory * bandwidths["dram"] * x) for x in xs],
+        [min(compute * peak_rate, memory * bandwidths["dram"] * x) for x in xs],
         color="0.25",
         linestyle=(0, (4, 3)),
         linewidth=1,
@@ -310,7 +329,7 @@ def _energy(place: Any, head: str, estimate: Estimate, by: Key, depth: int | Non
     values: list[Mapping[str, float]] = [group.energy for group in shown]
     ranges: list[Range | None] = [group.joules for group in shown]
     if rest:
-        names.append(f"{len(rest)} others")
+        names.append(f"{len(rest)} other{'s' if len(rest) > 1 else ''}")
         values.append({name: sum(group.energy.get(name, 0.0) for group in rest) for name in seen})
         ranges.append(None)
     dress(below, "", "", "")
@@ -357,7 +376,7 @@ def _bars(
             color="0.2",
         )
     axes.set_yticks(places, names, fontsize=8)
-    axes.invert_yaxis()
+    axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlim(0, top / factor * 1.2)
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0)
@@ -391,7 +410,8 @@ def sizes(estimates: Sequence[Estimate], name: str, values: Sequence[int]) -> An
             low, typical, high = (np.asarray(one).reshape(-1)[order] / share for one in estimate.joules)
             axes.fill_between(xs, low, high, facecolor=(colour, 0.12), edgecolor=(colour, 0.6), linewidth=0.7)
             label = f"{estimate.sign} {estimate.hardware.title}".strip()
-            axes.plot(xs, typical, color=colour, marker=marker, markersize=4.5, linewidth=1.6, label=label)
+            look = {"color": colour, "marker": marker, "markersize": 4.5, "linewidth": 1.6}
+            axes.plot(xs, typical, markevery=-(-len(xs) // 16), label=label, **look)
     model = estimates[0].report.model.name or "model"
     dress(run, f"Energy of {model}", name, "joules for a run")
     dress(each, f"Energy divided by {name}", name, f"joules / {name}")
@@ -432,7 +452,7 @@ def chips(estimates: Sequence[Estimate]) -> Any:
         dress(axes, head, "energy of a run" if unit == "J" else "time of a run", "")
         _compared(axes, ranges, [estimate.sign for estimate in order], unit, colour)
     left.set_yticks(np.arange(len(order)), [estimate.hardware.title for estimate in order], fontsize=8)
-    left.invert_yaxis()
+    left.set_ylim(len(order) - 0.4, -0.6)
     note(figure, f"Lines are 90 % intervals. {caption(estimates)}", 190)
     return figure
 
@@ -518,10 +538,17 @@ def caption(estimates: Sequence[Estimate]) -> str:
     if first.devices > 1:
         words.append(f"{first.devices} devices, {asked.parallel}-parallel")
     text = f"{'; '.join(words)}. Energy is of the device alone. Intervals are 90 % of what the tables leave open."
+    bounds: dict[str, list[str]] = {}
     for estimate in estimates:
-        name = f"{estimate.hardware.title}: " if len(estimates) > 1 else ""
         if estimate.missing:
-            text += f" {name}{'without' if name else 'Without'} {', '.join(estimate.missing)}: bounds from below."
-        if np.any(estimate.capped):
-            text += f" {name}{'at' if name else 'At'} its power limit, time is stretched."
+            bounds.setdefault(missing_words(estimate), []).append(estimate.hardware.title)
+    for missing, names in bounds.items():
+        text += f" Without {missing}{f' of {_and(names)}' if len(estimates) > 1 else ''}: bounds from below."
+    capped = [estimate.hardware.title for estimate in estimates if np.any(estimate.capped)]
+    if capped:
+        text += f" At its power limit{f': {_and(capped)}' if len(estimates) > 1 else ''}; time is stretched."
     return text
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

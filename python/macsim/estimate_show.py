@@ -57,6 +57,12 @@ def ranged(value: Range, unit: str) -> str:
     return f"{si(value.typical, unit)} ({si(value.low, unit)} to {si(value.high, unit)})"
 
 
+def missing_words(estimate: Estimate) -> str:
+    """What is missing, in words; of a long list the beginning."""
+    first, rest = estimate.missing[:4], estimate.missing[4:]
+    return ", ".join(first) + (f" and {len(rest)} more" if rest else "")
+
+
 def _table(*heads: tuple[str, str]) -> Table:
     from rich import box
     from rich.table import Table
@@ -86,10 +92,10 @@ def estimate_table(estimate: Estimate, by: Key, depth: int | None, top: int | No
     ]
     roof = estimate.roofline
     lines += [
-        f"  spent   {', '.join(spent)}",
+        f"  spent   {', '.join(spent) or 'on nothing that is known'}",
         f"  roof    {roof.intensity:.3g} operations a byte (ridge {roof.ridge:.3g}); "
         f"{si(roof.reached, 'OP/s')}, {100 * roof.share:.0f} % of the roof",
-    ]
+    ][: None if estimate.seconds.typical else 1]
     table = _table(
         (by, "left"), ("time", "right"), ("", "right"), ("energy", "right"), ("", "right"), ("bound", "left")
     )
@@ -99,7 +105,7 @@ def estimate_table(estimate: Estimate, by: Key, depth: int | None, top: int | No
             part = (group.seconds.typical / (estimate.seconds.typical or 1.0), group.joules.typical / total)
             cells = (si(group.seconds.typical, "s"), f"{100 * part[0]:.1f} %", si(group.joules.typical, "J"))
             table.add_row(group.name, *cells, f"{100 * part[1]:.1f} %", group.bound)
-    notes = [f"without {', '.join(estimate.missing)}: bounds from below"] if estimate.missing else []
+    notes = [f"without {missing_words(estimate)}: bounds from below"] if estimate.missing else []
     notes += [f"assumed: {words}" for words in estimate.assumed]
     notes.append("Ranges are 90 % intervals of what the table's constants leave open.")
     return Group(title, *map(Text, lines), table, *(Text(note, style="dim") for note in notes))
@@ -122,7 +128,7 @@ def comparison_table(comparison: Comparison) -> RenderableType:
         table.add_row(*cells, si(record["watts"].typical, "W"), record["bound"])
     for chip, estimate in comparison.estimates.items():
         if estimate.missing:
-            notes[f"{chip}: without {', '.join(estimate.missing)}: bounds from below"] = None
+            notes[f"{chip}: without {missing_words(estimate)}: bounds from below"] = None
         notes.update(dict.fromkeys(f"{chip}: assumed: {words}" for words in estimate.assumed))
     return Group(table, *(Text(note, style="dim") for note in notes))
 

@@ -124,10 +124,23 @@ def plain(value: Any) -> Any:
 
 
 class Roof(NamedTuple):
-    """A peak: its rate, and whether the run uses it."""
+    """A peak.
+
+    Attributes
+    ----------
+    rate : float
+        Operations a second.
+    work : float
+        The operations of the run that it does, two for a multiply-accumulate.
+    """
 
     rate: float
-    used: bool
+    work: float
+
+    @property
+    def is_used(self) -> bool:
+        """Whether the run uses it."""
+        return self.work > 0
 
 
 @dataclass(frozen=True)

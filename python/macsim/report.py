@@ -62,6 +62,7 @@ class Report(Found):
         self._sizes = dict(sizes or {})
         self._modules = dict(modules or {})
         self._training: TrainingReport | None = None
+        self._cache: tuple[str, ...] | None = None
 
     def __copy__(self) -> Report:
         return self
@@ -112,7 +113,7 @@ class Report(Found):
 
     @cached_property
     def _flows(self) -> _core.Flows:
-        return _core.Flows(self._ledger)
+        return _core.Flows(self._ledger, self._cache)
 
     def traffic(self, level: Level = "unfused", capacity: int | None = None) -> Traffic:
         """Return the bytes that move at a level.
@@ -202,6 +203,7 @@ class Report(Found):
             if self._sizes.get(name, size) != size:
                 raise RequestError(f"{name!r} is already bound to {self._sizes[name]}")
         report = Report(self._ledger.bind(given), self.model, {**self._sizes, **given}, self._modules)
+        report._cache = self._cache
         if self._training is not None:
             report._training = self._training.bind(report, given)
         return report

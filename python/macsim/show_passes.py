@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from macsim.groups import Key
     from macsim.rows import Number
+    from macsim.step_memory import StepMemory
     from macsim.training import Passes, TrainingReport
 
 HEAD = ("forward", "backward", "recompute")
@@ -46,7 +47,10 @@ def training_view(step: TrainingReport, by: Key, depth: int | None, top: int | N
                 ("total", "in all"),
             )
         ),
+        _line("memory: peak", step.timeline.peak, unit="B"),
     ]
+    for op, rows in step.unknown.items():
+        view.totals.append(("gradient unknown", op, f"{rows:,} nodes"))
     _group_lines(view, step, by, depth, top)
     return view
 
@@ -86,3 +90,48 @@ def training_table(step: TrainingReport, by: Key, depth: int | None, top: int | 
     from macsim.show import set_view
 
     return set_view(training_view(step, by, depth, top))
+
+
+def step_memory_table(memory: StepMemory, top: int | None) -> RenderableType:
+    """Return the peak of a step, its timeline, and the tensors that are there at the peak."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    from macsim.show_traffic import alive_parts, bars, digits
+
+    parts = memory.step.memory
+    sums = Table(box=None, show_header=False, pad_edge=False)
+    sums.add_column()
+    sums.add_column(justify="right")
+    sums.add_column(justify="right")
+    sign = ">=" if memory.trust == "unknown" else ""
+    for label, number in (
+        ("weights", parts.weights),
+        (f"optimizer states ({memory.step.options.optimizer})", parts.optimizer),
+        ("gradients and activations", memory.peak - memory.always),
+        ("peak", memory.peak),
+    ):
+        sums.add_row(f"  {label}", cell(number, sign, "B"), digits(number))
+    shown: list[RenderableType] = [sums]
+    most = memory.peak - memory.always
+    line = bars(memory.timeline, most)
+    if line:
+        about = f"  gradients and activations over {len(memory.moments):,} moments, up to {cell(most, unit='B')}"
+        shown += [Text(), Text(about), Text(line), Text(_ruler(memory, len(line) - 2))]
+    if memory.moment is None:
+        shown += [Text(), Text("  Where the peak is depends on sizes that are free: bind them to see it.")]
+        return Group(*shown)
+    part, at = memory.moment
+    title = f"at the peak, moment {memory.at}: {part}"
+    if at is not None:
+        row = memory.step.forward.rows[at]
+        title += f" of {row.path} ({row.op})"
+    return Group(*shown, Text(), *alive_parts(title, memory.alive, top, "moments"))
+
+
+def _ruler(memory: StepMemory, width: int) -> str:
+    """Return the names of the first two passes, where they begin."""
+    first = next((i for i, one in enumerate(memory.moments) if one.part != "forward"), len(memory.moments))
+    place = first * width // len(memory.moments)
+    return "  " + "forward".ljust(place)[: max(place, 8)].ljust(max(place, 8)) + "backward"

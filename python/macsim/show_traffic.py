@@ -6,15 +6,17 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from macsim.groups import rough
 from macsim.show import cell, human, type_text
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from rich.console import RenderableType
 
-    from macsim.memory import Memory
+    from macsim.memory import Held, Memory
     from macsim.report import Report
     from macsim.rows import Number
     from macsim.traffic import Kernel, Traffic
@@ -86,7 +88,6 @@ def _intensity(value: float | None) -> str:
 
 def memory_table(memory: Memory, top: int | None) -> RenderableType:
     """Return the peak, the timeline and the tensors that are there at the peak."""
-    from rich import box
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -96,7 +97,7 @@ def memory_table(memory: Memory, top: int | None) -> RenderableType:
     sums.add_column(justify="right")
     sums.add_column(justify="right")
     for label, number in (("weights", memory.weights), ("activations", memory.activations), ("peak", memory.peak)):
-        sums.add_row(f"  {label}", cell(number, ">=" if memory.trust == "unknown" else "", "B"), _digits(number))
+        sums.add_row(f"  {label}", cell(number, ">=" if memory.trust == "unknown" else "", "B"), digits(number))
     parts: list[RenderableType] = [sums]
     line = timeline(memory)
     if line:
@@ -107,25 +108,30 @@ def memory_table(memory: Memory, top: int | None) -> RenderableType:
             parts += [Text(), Text("  Where the peak is depends on sizes that are free: bind them to see it.")]
         return Group(*parts)
     row = memory.report.rows[memory.row]
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        title=f"at the peak, row {memory.row}: {row.path} ({row.op})",
-        title_justify="left",
-    )
-    for head in ("tensor", "what", "type", "bytes", "rows"):
-        table.add_column(head, justify="right" if head in ("bytes", "rows") else "left", overflow="fold")
-    alive = memory.alive
+    title = f"at the peak, row {memory.row}: {row.path} ({row.op})"
+    return Group(*parts, Text(), *alive_parts(title, memory.alive, top, "rows"))
+
+
+def alive_parts(title: str, alive: Sequence[Held], top: int | None, unit: str) -> list[RenderableType]:
+    """Return the tensors that are there at a peak, and how many more there are."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
+    for head in ("tensor", "what", "type", "bytes", unit):
+        table.add_column(head, justify="right" if head in ("bytes", unit) else "left", overflow="fold")
     for held in alive[:top]:
-        kind = type_text(held.dtype, held.shape, "tensor")
+        kind = "" if held.dtype == "unknown" else type_text(held.dtype, held.shape, "tensor")
         table.add_row(Text(held.name), held.role, kind, cell(held.bytes, unit="B"), f"{held.first}-{held.last}")
-    parts += [Text(), table]
+    parts: list[RenderableType] = [table]
     if top is not None and len(alive) > top:
         parts.append(Text(f"  ... {len(alive) - top} more"))
-    return Group(*parts)
+    return parts
 
 
-def _digits(number: Number) -> str:
+def digits(number: Number) -> str:
+    """Return a number in full, where `cell` shortens it."""
     return f"{number:,}" if isinstance(number, int) and number >= 1000 else ""
 
 
@@ -139,10 +145,14 @@ def timeline(memory: Memory) -> str:
     >>> len(timeline(memory))
     74
     """
-    values = memory.timeline
-    if not len(values) or values.dtype == object or not isinstance(memory.activations, int) or memory.activations == 0:
+    return bars(memory.timeline, memory.activations)
+
+
+def bars(values: NDArray[Any], most: Number) -> str:
+    """Return numbers in a line of bars, of which the highest stands for ``most``; empty when they are none."""
+    if not len(values) or values.dtype == object or not isinstance(most, int) or most == 0:
         return ""
     count = min(MOST_BARS, len(values))
     cuts = [i * len(values) // count for i in range(count + 1)]
     highest = [int(values[a:b].max()) for a, b in itertools.pairwise(cuts)]
-    return "  " + "".join(BARS[min(len(BARS) - 1, height * len(BARS) // memory.activations)] for height in highest)
+    return "  " + "".join(BARS[min(len(BARS) - 1, height * len(BARS) // most)] for height in highest)

@@ -152,8 +152,9 @@ class Traffic:
         Every operator reads its inputs and writes its outputs; views move nothing; what selects reads what it takes.
     fused
         Kernels as today's compilers make them (`kernels`): point-wise chains, reductions and norms go together, biases,
-        activations and sums with the product before them, softmax with the products around it, and products dequantise
-        while they read. What passes within a kernel moves nothing.
+        activations and sums with the product before them, softmax, whole or in steps, with the products around it.
+        Products dequantise and transpose while they read, slices are taken by whoever reads them, and what is
+        concatenated is made in its place. What passes within a kernel moves nothing.
     minimum
         Every weight and input is read once, as far as it is needed, and every output written once.
     cached

@@ -4,13 +4,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from macsim import _core
+from macsim.errors import RequestError
 from macsim.groups import Key
 from macsim.rows import BYTES, WORK, Number
+from macsim.step_memory import StepMemory
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +50,10 @@ class Training(NamedTuple):
         ``torch.utils.checkpoint`` is treated so without being named.
     master : bool
         Whether the optimiser keeps a copy of the parameters, and its states, in 32 bits.
+    loss : str, int, or sequence of these
+        The outputs whose gradients are given, by name or by position; by default all of them. Those of a torch program
+        are named by where they are in what it returns: ``"logits"``, ``"0"``, ``"hidden.1"``. What no such output
+        hangs on gets no gradient.
     """
 
     optimizer: Optimizer = "adamw"
@@ -55,6 +62,7 @@ class Training(NamedTuple):
     inputs: Sequence[str] = ()
     recompute: Sequence[str] = ()
     master: bool = False
+    loss: str | int | Sequence[str | int] = ()
 
 
 class Amounts(NamedTuple):
@@ -88,7 +96,7 @@ class Memory(NamedTuple):
 
     @property
     def total(self) -> Number:
-        """The sum: the memory at the turn from forward to backward, but for what kernels need on the way."""
+        """The sum: more than is there at once, for activations go as gradients come; see `TrainingReport.timeline`."""
         return self.weights + self.gradients + self.optimizer + self.saved + self.recomputed
 
 
@@ -110,14 +118,45 @@ class Passes(NamedTuple):
     recompute: Total
 
 
-def trained(report: Report, options: Training) -> TrainingReport:
-    """Follow gradients through a report."""
+def _losses(loss: str | int | Sequence[str | int], outputs: Sequence[str]) -> list[int]:
+    """Return the positions of the outputs that are named.
+
+    Examples
+    --------
+    >>> _losses(["loss", -1], ["loss", "hidden.0", "hidden.1"])
+    [0, 2]
+    >>> _losses("hidden*", ["loss", "hidden.0", "hidden.1"])
+    [1, 2]
+    """
+    found: list[int] = []
+    for one in [loss] if isinstance(loss, str | int) else loss:
+        if isinstance(one, str):
+            fitting = re.compile(".*".join(map(re.escape, one.split("*"))), re.DOTALL)
+            met = [i for i, name in enumerate(outputs) if fitting.fullmatch(name)]
+            place = int(one) if not met and one.removeprefix("-").isdecimal() else None
+        else:
+            met, place = [], one
+        if place is not None:
+            met = [i for i in range(len(outputs)) if place in (i, i - len(outputs))]
+        if not met:
+            known = ", ".join(repr(name) if name else str(i) for i, name in enumerate(outputs)) or "none"
+            raise RequestError(f"loss={one!r}: there is no such output; there are: {known}")
+        found += met
+    return found
+
+
+def trained(report: Report, options: Training, outputs: Sequence[str]) -> TrainingReport:
+    """Follow gradients through a report with these outputs."""
+    for name in ("frozen", "trained", "inputs", "recompute"):
+        if isinstance(getattr(options, name), str):
+            raise RequestError(f"{name} takes a list of names: [{getattr(options, name)!r}]")
     step = _core.training(
         report._ledger,
         list(options.frozen),
         list(options.trained),
         list(options.inputs),
         list(options.recompute),
+        _losses(options.loss, outputs),
         options.optimizer,
         options.master,
     )
@@ -201,6 +240,23 @@ class TrainingReport:
         step = self._step
         return Memory(step.weights, step.gradients, step.states, step.saved, step.recomputed)
 
+    @cached_property
+    def timeline(self) -> StepMemory:
+        """The memory over the step: its peak, when that is, and which tensors are there then."""
+        return StepMemory(self)
+
+    @cached_property
+    def unknown(self) -> dict[str, int]:
+        """Operators whose gradients nobody knows, and how many rows each has: their work is missing from the sums.
+
+        `macsim.op` takes a gradient of your own.
+        """
+        found: dict[str, int] = {}
+        for row in self.backward.rows:
+            if row.trust == "unknown":
+                found[row.op] = found.get(row.op, 0) + 1
+        return found
+
     def by(self, key: Key, depth: int | None = None) -> list[Passes]:
         """Return the sums of groups of rows, pass by pass: see `Report.by`."""
         parts = [getattr(self, name).by(key, depth) for name in PASSES]
@@ -235,6 +291,8 @@ class TrainingReport:
             **{name: amounts(getattr(self, name).total) for name in PASSES},
             "optimizer": amounts(self.optimizer),
             "memory": memory,
+            "peak": plain(self.timeline.peak),
+            "unknown": self.unknown,
             "parameters": [
                 {"name": p.name, "dtype": p.dtype, "elements": plain(p.elements), "bytes": plain(p.bytes)}
                 for p in self.parameters

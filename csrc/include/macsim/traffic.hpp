@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -85,7 +86,9 @@ struct Memory {
 /// many threads.
 class Flows {
  public:
-  explicit Flows(Report report);
+  /// `cache`: names of the inputs and outputs of the model that are keys and values of earlier tokens; unset:
+  /// those that are named as exporters name them.
+  explicit Flows(Report report, std::optional<std::vector<std::string>> cache = std::nullopt);
   /// `capacity`, of `cached`, in bytes; bad_request when it is not above 0.
   Result<Traffic> traffic(Level level, std::int64_t capacity = 0) const;
   Memory memory(const MemoryOptions& options = {}) const;

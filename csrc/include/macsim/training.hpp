@@ -22,6 +22,7 @@ struct TrainingOptions {
   std::vector<std::string> trained;    ///< when there are any: no others are
   std::vector<std::string> inputs;     ///< inputs of the model whose gradients are wanted
   std::vector<std::string> recompute;  ///< scopes, part by part ("layers.*"): nothing inside is kept, all is run again
+  std::vector<std::size_t> losses;     ///< outputs of the model whose gradients are given; when there are none: all
   Optimizer optimizer = Optimizer::adamw;
   bool master = false;  ///< the optimiser keeps a copy of the parameters, and its states, in 32 bits
 };
@@ -31,6 +32,41 @@ struct Trained {
   std::string name;
   Type type;
   Count elements, bytes;
+};
+
+/// The parts of a step, in the order that they begin in.
+enum class Pass : std::uint8_t { forward, backward, recompute, optimizer };
+std::string_view name_of(Pass pass) noexcept;
+
+/// One row in one of the passes; the optimiser has a single moment and no row (kNone).
+struct Moment {
+  Pass pass = Pass::forward;
+  std::uint32_t row = kNone;
+};
+
+/// What a tensor is to a step. `saved`: an activation that the backward pass needs; `parameter_gradient`: of what is
+/// trained; `gradient`: of anything else.
+enum class Holding : std::uint8_t { input, output, activation, saved, recomputed, gradient, parameter_gradient };
+std::string_view name_of(Holding holding) noexcept;
+
+/// A tensor while a step holds it.
+struct HeldInStep {
+  std::string name;  ///< of the value, or of what it is the gradient of; else of the node that makes that
+  Type type;
+  Holding what = Holding::activation;
+  Count bytes;
+  std::uint32_t from = 0, to = 0;  ///< moments: the first and the last that need it
+  std::uint32_t row = kNone;       ///< that makes it, or what it is the gradient of
+};
+
+/// What a step holds, moment by moment.
+struct StepMemory {
+  Count always;                   ///< weights and the optimiser's states
+  std::vector<Count> timeline;    ///< by moment: everything else
+  Count peak;                     ///< the largest of them, with what is always there
+  std::uint32_t moment = kNone;   ///< the first where it is reached; kNone: sizes that are free decide
+  std::vector<HeldInStep> alive;  ///< then, largest first; empty when sizes that are free decide
+  Trust trust = Trust::exact;     ///< unknown: a size is not known, and left out
 };
 
 /// One step of training. Its reports have the rows of the run, in the same order.
@@ -46,7 +82,11 @@ struct Training {
   Count states;      ///< the optimiser's
   Count saved;       ///< activations that are kept for the backward pass
   Count recomputed;  ///< those of the largest segment, which are there only while it is computed again
+  std::vector<Moment> moments;
+  std::vector<HeldInStep> held;  ///< all tensors but stored ones, each for as long as it is needed
 
+  /// Memory over the whole step. Gradients of parameters are not there before they are computed.
+  StepMemory memory() const;
   /// Puts sizes in the place of symbols, as Report::bind().
   Result<Training> bind(const Bindings& sizes) const;
 };

@@ -33,8 +33,7 @@ void attend(Cost& cost, const Attend& a) {
   work::softmax(cost, a.batch * a.heads * a.queries, a.keys, a.sink);
 }
 
-void attend_gradient(const Call& c, Gradient& g, const Attend& a) {
-  enum : std::size_t { kQuery, kKey, kValue, kBias };
+void attend_gradient_work(Gradient& g, const Attend& a, const Needed& needed) {
   const Count scores = a.scores(), rows = a.batch * a.heads * a.queries;
   const Count hidden = a.visible ? a.batch * a.heads * (a.queries * a.keys - *a.visible) : Count(0);
   const auto products = [&](Cost& cost, const Dim& width) {
@@ -46,9 +45,8 @@ void attend_gradient(const Call& c, Gradient& g, const Attend& a) {
   g.again[Work::add] += (1 + a.masks) * scores;
   g.again[Work::exp] += scores;
   if (a.selected) g.again[Work::logic] += scores;
-  if (g.needs(kValue)) products(g.cost, a.value_size);
-  const bool mask = a.masks > 0 && g.needs(kBias);
-  if (g.needs(kQuery) || g.needs(kKey) || mask) {
+  if (needed.v) products(g.cost, a.value_size);
+  if (needed.q || needed.k || needed.mask) {
     products(g.cost, a.value_size);                    // of the probabilities
     g[Work::mul] += rows * a.value_size + 2 * scores;  // y dy, p (dp - its sum), the scale
     g[Work::add] += rows * a.value_size - rows + scores;
@@ -57,8 +55,15 @@ void attend_gradient(const Call& c, Gradient& g, const Attend& a) {
       g[Work::add] += scores;
     }
   }
-  if (g.needs(kQuery)) products(g.cost, a.size);
-  if (g.needs(kKey)) products(g.cost, a.size);
+  if (needed.q) products(g.cost, a.size);
+  if (needed.k) products(g.cost, a.size);
+}
+
+void attend_gradient(const Call& c, Gradient& g, const Attend& a) {
+  enum : std::size_t { kQuery, kKey, kValue, kBias };
+  const Count scores = a.scores(), rows = a.batch * a.heads * a.queries;
+  const bool mask = a.masks > 0 && g.needs(kBias);
+  attend_gradient_work(g, a, {g.needs(kQuery), g.needs(kKey), g.needs(kValue), mask});
   if (mask) {
     const Count own = numel(c.shape(kBias));
     if (scores != own) g[Work::add] += scores - own;

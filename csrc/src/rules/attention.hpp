@@ -31,6 +31,11 @@ void attend(Cost& cost, const Attend& a);
 /// The gradients of q, k, v (slots 0 to 2) and perhaps a mask: two products for q and k together and one each, one for
 /// v. Fused kernels keep the logarithms of the denominators and make the probabilities again.
 void attend_gradient(const Call& c, Gradient& g, const Attend& a);
+/// The same work alone, for those of queries, keys, values and masks that need one.
+struct Needed {
+  bool q = false, k = false, v = false, mask = false;
+};
+void attend_gradient_work(Gradient& g, const Attend& a, const Needed& needed);
 inline const char* const kAttendFormula =
     "with S = batch * heads * queries * keys, in full also under a causal mask: mac = S (size + value size), of which "
     "those of hidden pairs are masked; mul = S (scale); "

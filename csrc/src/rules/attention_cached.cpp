@@ -4,6 +4,7 @@
 
 #include "attention.hpp"
 #include "families.hpp"
+#include "rules/gradient.hpp"
 #include "support.hpp"
 #include "work.hpp"
 
@@ -70,12 +71,7 @@ Status infer(const Call& c, Outputs& out) {
   return {};
 }
 
-Status count(const Call& c, Cost& cost) {
-  const Sizes s = sizes_of(c);
-  if (c.has(kB)) {
-    cost[Work::add] += s.batch * s.queries * s.heads * s.size;
-    if (!s.ready) cost[Work::add] += s.batch * s.fresh * s.heads * (s.size + s.value_size);
-  }
+Attend attend_of(const Call& c, const Sizes& s) {
   Attend a;
   a.batch = s.batch;
   a.heads = s.heads;
@@ -86,7 +82,16 @@ Status count(const Call& c, Cost& cost) {
   a.masks = (c.has(kMask) ? 1 : 0) + (c.has(kBias) ? 1 : 0);
   a.selected = c.integer("unidirectional", 0) != 0;
   if (a.selected) a.visible = visible_pairs(s.queries, s.keys, s.keys - s.queries, std::nullopt, 0);
-  attend(cost, a);
+  return a;
+}
+
+Status count(const Call& c, Cost& cost) {
+  const Sizes s = sizes_of(c);
+  if (c.has(kB)) {
+    cost[Work::add] += s.batch * s.queries * s.heads * s.size;
+    if (!s.ready) cost[Work::add] += s.batch * s.fresh * s.heads * (s.size + s.value_size);
+  }
+  attend(cost, attend_of(c, s));
   if (c.has(kPastKey) && s.present == s.past && !s.ready) bound(cost, "how much of the cache is filled is not known");
   // The cache grows in place: only the new keys and values are written to it.
   Count written = bytes(c.out(0));
@@ -95,6 +100,21 @@ Status count(const Call& c, Cost& cost) {
   if (c.wants(2)) written += bytes(c.out(2).dtype, fresh * s.value_size);
   if (c.wants(3)) written += bytes(c.out(3));
   cost.written = written;
+  return {};
+}
+
+/// A cache is of another run. Queries, keys and values may lie in one tensor; a bias sums over all rows.
+Status gradient(const Call& c, Gradient& g) {
+  const Sizes s = sizes_of(c);
+  for (const std::size_t slot : {kPastKey, kPastValue}) g.none(slot);
+  const bool bias = g.needs(kB), q = g.needs(kQ), k = c.has(kK) ? g.needs(kK) : q, v = c.has(kV) ? g.needs(kV) : q;
+  attend_gradient_work(g, attend_of(c, s), {q || bias, k || bias, v || bias, g.needs(kBias)});
+  const Count rows = s.batch * s.queries;
+  if (bias) g[Work::add] += (rows - 1) * numel(c.shape(kB));
+  if (g.needs(kBias)) g[Work::add] += s.batch * s.heads * s.queries * s.keys - numel(c.shape(kBias));
+  for (const std::size_t slot : {kQ, kK, kV, kB, kMask, kBias}) g.keep(slot);
+  g.keep_output();
+  g.keep_bytes(bytes(DType::f32, rows * s.heads));
   return {};
 }
 }  // namespace multi
@@ -204,8 +224,7 @@ void cache_traffic(const Call& c, const Sizes& s, std::int64_t window, Cost& cos
   cost.written = written;
 }
 
-Status count(const Call& c, Cost& cost) {
-  const Sizes s = sizes_of(c);
+Attend attend_of(const Call& c, const Sizes& s, Cost& cost) {
   const std::int64_t window = c.integer("local_window_size", -1);
   Attend a;
   a.batch = s.batch;
@@ -222,11 +241,47 @@ Status count(const Call& c, Cost& cost) {
   }
   a.softcap = c.real("softcap", 0) != 0;
   a.sink = c.has(kSink) || c.integer("smooth_softmax", -1) > 0;
+  return a;
+}
+
+Status count(const Call& c, Cost& cost) {
+  const Sizes s = sizes_of(c);
+  const std::int64_t window = c.integer("local_window_size", -1);
+  const Attend a = attend_of(c, s, cost);
   attend(cost, a);
   prepare(c, s, a.keys, cost);
   cache_traffic(c, s, window, cost);
   if (!s.told && c.has(kPastKey)) bound(cost, "the total length is not known: past and new keys are counted");
   if (c.has(kQueryLengths)) bound(cost, "padded queries are counted too");
+  return {};
+}
+
+/// A cache is of another run. Rotation goes back the other way; norms as twice their own work, an estimate.
+Status gradient(const Call& c, Gradient& g) {
+  const Sizes s = sizes_of(c);
+  for (std::size_t i = kPastKey; i <= kVScale; ++i) {
+    if (i != kBias) g.none(i);
+  }
+  const bool q = g.needs(kQ), k = c.has(kK) ? g.needs(kK) : q, v = c.has(kV) ? g.needs(kV) : q;
+  const Attend a = attend_of(c, s, g.cost);
+  attend_gradient_work(g, a, {q, k, v, g.needs(kBias)});
+  const Count q_rows = s.batch * s.queries * s.heads, k_rows = s.batch * s.fresh * s.kv_heads;
+  if (c.integer("do_rotary", 0) != 0 && c.has(kCos)) {
+    work::rotate(g.cost, (q_rows + k_rows) * 2 * c.shape(kCos).back());
+  }
+  const Count shared = s.batch * (s.heads - s.kv_heads) * a.keys * s.size;  // heads that share keys and values
+  g[Work::add] += ((k ? 1 : 0) + (v ? 1 : 0)) * shared;
+  if (g.needs(kBias)) g[Work::add] += a.scores() - numel(c.shape(kBias));
+  if (c.has(kQNorm) || c.has(kKNorm)) {
+    for (int times = 0; times < 2; ++times) {
+      if (c.has(kQNorm)) work::rms_norm(g.cost, q_rows, s.size);
+      if (c.has(kKNorm)) work::rms_norm(g.cost, k_rows, s.size);
+    }
+    estimated(g, "norms of queries and keys are taken for twice their own work");
+  }
+  for (const std::size_t slot : {kQ, kK, kV, kCos, kSin, kBias, kQNorm, kKNorm}) g.keep(slot);
+  g.keep_output();
+  g.keep_bytes(bytes(DType::f32, q_rows));
   return {};
 }
 
@@ -275,9 +330,7 @@ Status infer(const Call& c, Outputs& out) {
   return {};
 }
 
-Status count(const Call& c, Cost& cost) {
-  const Sizes s = sizes_of(c);
-  if (c.has(kB)) cost[Work::add] += s.tokens * s.heads * (2 * s.size + s.value_size);
+Attend attend_of(const Call& c, const Sizes& s) {
   Attend a;
   a.heads = s.heads;
   a.queries = s.tokens;
@@ -285,7 +338,26 @@ Status count(const Call& c, Cost& cost) {
   a.size = s.size;
   a.value_size = s.value_size;
   a.masks = c.has(kBias) ? 1 : 0;
-  attend(cost, a);
+  return a;
+}
+
+Status gradient(const Call& c, Gradient& g) {
+  const Sizes s = sizes_of(c);
+  const Attend a = attend_of(c, s);
+  const bool bias = g.needs(kB), q = g.needs(kQ), k = c.has(kK) ? g.needs(kK) : q, v = c.has(kV) ? g.needs(kV) : q;
+  attend_gradient_work(g, a, {q || bias, k || bias, v || bias, g.needs(kBias)});
+  if (bias) g[Work::add] += (s.tokens - 1) * numel(c.shape(kB));
+  for (const std::size_t slot : {kQ, kK, kV, kB, kBias}) g.keep(slot);
+  g.keep_output();
+  g.keep_bytes(bytes(DType::f32, s.tokens * s.heads));
+  bound(g.cost, "every sequence is counted as long as the longest");
+  return {};
+}
+
+Status count(const Call& c, Cost& cost) {
+  const Sizes s = sizes_of(c);
+  if (c.has(kB)) cost[Work::add] += s.tokens * s.heads * (2 * s.size + s.value_size);
+  attend(cost, attend_of(c, s));
   bound(cost, "every sequence is counted as long as the longest");
   return {};
 }
@@ -389,7 +461,7 @@ Status count(const Call& c, Cost& cost) {
 std::vector<Rule> cached_attention_rules() {
   const std::string attend_text = kAttendFormula;
   const std::string cache_text = "; the cache grows in place: its filled part is read, the new rows are written";
-  return {
+  std::vector<Rule> rules = {
       {"multi_head_attention",
        multi::kSlots,
        "Attention in heads on projected inputs, self or cross, with a cache",
@@ -427,6 +499,10 @@ std::vector<Rule> cached_attention_rules() {
            cache_text,
        contrib_doc("PagedAttention"), paged::infer, paged::count, microsoft({"PagedAttention"})},
   };
+  return with_gradients({{"multi_head_attention", multi::gradient},
+                         {"group_query_attention", grouped::gradient},
+                         {"packed_multi_head_attention", packed::gradient}},
+                        std::move(rules));
 }
 
 }  // namespace macsim::rules

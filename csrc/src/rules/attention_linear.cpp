@@ -4,6 +4,7 @@
 
 #include "attention.hpp"
 #include "families.hpp"
+#include "rules/gradient.hpp"
 #include "support.hpp"
 #include "work.hpp"
 
@@ -273,7 +274,7 @@ Status count(const Call& c, Cost& cost) {
 
 std::vector<Rule> linear_attention_rules() {
   const std::string recur_text = kRecurFormula;
-  return {
+  std::vector<Rule> rules = {
       {"linear_attention", "q k v past decay beta", "Attention as a recurrence over a state, heads side by side",
        recur_text, "https://onnx.ai/onnx/operators/onnx__LinearAttention.html", packed::infer, packed::count,
        onnx({"LinearAttention"}) + microsoft({"LinearAttention"})},
@@ -294,6 +295,11 @@ std::vector<Rule> linear_attention_rules() {
        "R C and R D; softplus, exp, add and compare on R heads; add = R C + R D; RMS norm of groups",
        contrib_doc("Mamba2Verify"), mamba::infer, mamba::count, microsoft({"Mamba2Verify"})},
   };
+  return with_gradients({{"linear_attention", gradient_of_network},
+                         {"linear_attention_gate", gradient_of_network},
+                         {"gated_delta_net", gradient_of_network},
+                         {"mamba2", gradient_of_network}},
+                        std::move(rules));
 }
 
 }  // namespace macsim::rules

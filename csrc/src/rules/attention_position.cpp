@@ -178,7 +178,7 @@ Status count(const Call& c, Cost& cost) {
 }  // namespace
 
 std::vector<Rule> position_rules() {
-  return {
+  std::vector<Rule> rules = {
       {"rotary_embedding",
        "x cos sin positions",
        "Pairs of channels turned by an angle for each position",
@@ -208,6 +208,11 @@ std::vector<Rule> position_rules() {
        "|y|",
        contrib_doc("GatedRelativePositionBias"), gated::infer, gated::count, microsoft({"GatedRelativePositionBias"})},
   };
+  return with_gradients({{"gemma_rotary", gradient_of_network},
+                         {"rms_norm_rotary", gradient_of_network},
+                         {"relative_position_bias", gradient_of_network},
+                         {"gated_relative_position_bias", gradient_of_network}},
+                        std::move(rules));
 }
 
 }  // namespace macsim::rules

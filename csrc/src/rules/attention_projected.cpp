@@ -4,6 +4,7 @@
 
 #include "attention.hpp"
 #include "families.hpp"
+#include "rules/gradient.hpp"
 #include "support.hpp"
 #include "work.hpp"
 
@@ -72,8 +73,7 @@ InferFn infer_projected(std::size_t like) {
   };
 }
 
-/// What Attention and its quantised form share once the projections are done.
-void attend_projected(const Call& c, const Sizes& s, Cost& cost) {
+Attend attend_of(const Call& c, const Sizes& s) {
   Attend a;
   a.batch = s.batch;
   a.heads = s.heads;
@@ -84,12 +84,20 @@ void attend_projected(const Call& c, const Sizes& s, Cost& cost) {
   a.masks = (c.has(kMask) ? 1 : 0) + (c.has(kBias) ? 1 : 0);
   a.selected = c.integer("unidirectional", 0) != 0;
   if (a.selected) a.visible = visible_pairs(s.queries, s.keys, s.keys - s.queries, std::nullopt, 0);
-  attend(cost, a);
-  if (c.integer("do_rotary", 0) != 0) {
-    const std::int64_t stated = c.integer("rotary_embedding_dim", 0);
-    const Dim turned = stated > 0 ? Dim(stated) : s.size;
-    work::rotate(cost, 2 * s.batch * s.queries * s.heads * turned);
-  }
+  return a;
+}
+
+void turn(const Call& c, const Sizes& s, Cost& cost) {
+  if (c.integer("do_rotary", 0) == 0) return;
+  const std::int64_t stated = c.integer("rotary_embedding_dim", 0);
+  const Dim turned = stated > 0 ? Dim(stated) : s.size;
+  work::rotate(cost, 2 * s.batch * s.queries * s.heads * turned);
+}
+
+/// What Attention and its quantised form share once the projections are done.
+void attend_projected(const Call& c, const Sizes& s, Cost& cost) {
+  attend(cost, attend_of(c, s));
+  turn(c, s, cost);
   if (s.shared && c.has(kPast) && !told_length(c, kPastLength))
     bound(cost, "how much of the cache is filled is not known");
   if (!c.wants(1)) return;
@@ -104,6 +112,40 @@ Status cost_projected(const Call& c, Cost& cost) {
   if (c.has(kB)) cost[Work::add] += out;
   attend_projected(c, s, cost);
   return {};
+}
+
+/// Of the attention, whatever is needed hangs on all three; then those of the projection. Q, K and V are kept.
+Status gradient_projected(const Call& c, Gradient& g, const Attend& a, const Count& rows, const Count& width) {
+  for (const std::size_t slot : {kPast, kMask}) g.none(slot);
+  const bool projected = g.needs(kX) || g.needs(kW) || g.needs(kB);
+  attend_gradient_work(g, a, {projected, projected, projected, g.needs(kBias)});
+  const Count products = rows * width * c.shape(kW)[0];
+  g[Work::mac] += ((g.needs(kX) ? 1 : 0) + (g.needs(kW) ? 1 : 0)) * products;
+  if (g.needs(kB)) g[Work::add] += (rows - 1) * width;
+  if (g.needs(kBias)) g[Work::add] += a.scores() - numel(c.shape(kBias));
+  for (const std::size_t slot : {kX, kW, kMask, kBias}) g.keep(slot);
+  g.keep_output();
+  g.keep_bytes(bytes(c.dtype(kX), rows * width) + bytes(DType::f32, a.batch * a.heads * a.queries));
+  return {};
+}
+
+Status gradient_plain(const Call& c, Gradient& g) {
+  const Sizes s = sizes_of(c);
+  turn(c, s, g.cost);
+  return gradient_projected(c, g, attend_of(c, s), s.batch * s.queries, 2 * s.all + s.all_values);
+}
+
+Status gradient_packed(const Call& c, Gradient& g) {
+  const Sizes s = sizes_of(c);
+  Attend a;
+  a.heads = s.heads;
+  a.queries = c.shape(kX)[0];
+  a.keys = c.shape(kTokens)[1];
+  a.size = s.size;
+  a.value_size = s.value_size;
+  a.masks = c.has(kBias) ? 1 : 0;
+  bound(g.cost, "every sequence is counted as long as the longest");
+  return gradient_projected(c, g, a, c.shape(kX)[0], 2 * s.all + s.all_values);
 }
 
 Status cost_qattention(const Call& c, Cost& cost) {
@@ -325,7 +367,7 @@ const char* const kProjectionText =
 
 std::vector<Rule> projected_attention_rules() {
   const std::string projection = kProjectionText;
-  return {
+  std::vector<Rule> rules = {
       {"projected_attention",
        kSlots,
        "Attention with one matrix that projects to queries, keys and values",
@@ -384,6 +426,13 @@ std::vector<Rule> projected_attention_rules() {
          "softmax_scale "
          "y_scale mask past bias"}}},
   };
+  return with_gradients({{"projected_attention", gradient_plain},
+                         {"qattention", NoGradient{"of codes, which are rounded"}},
+                         {"packed_attention", gradient_packed},
+                         {"decoder_attention", gradient_of_network},
+                         {"longformer_attention", gradient_of_network},
+                         {"qordered_attention", NoGradient{"of codes, which are rounded"}}},
+                        std::move(rules));
 }
 
 }  // namespace macsim::rules

@@ -4,6 +4,7 @@
 
 #include "attention.hpp"
 #include "families.hpp"
+#include "rules/gradient.hpp"
 #include "support.hpp"
 #include "work.hpp"
 

@@ -2,7 +2,6 @@
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include "contraction.hpp"
 
-#include <cmath>
 #include <string>
 
 #include "aten.hpp"
@@ -125,6 +124,32 @@ Status cost_fused_matmul(const Call& c, Cost& cost) {
   }
   work::fused_activation(cost, function, y);
   return {};
+}
+
+/// As of a plain product; alpha scales each, and what came of an activation goes back through it.
+Status gradient_fused_matmul(const Call& c, Gradient& g) {
+  const Count y = numel(c.out_shape());
+  const std::string_view function = c.text("activation", "");
+  if (function == "Softmax" || function == "LogSoftmax") {
+    g[Work::mul] += 2 * y;
+    g[Work::add] += 2 * y;
+    g.keep_output();
+    estimated(g, "a fused softmax: of rows as long as the result");
+  } else {
+    fused_activation_gradient(g, function, y);
+  }
+  if (c.real("alpha", 1) != 1) g[Work::mul] += y;
+  return gradient_matmul(c, g);
+}
+
+/// Through the tanh form of Gelu, whose input is made again from the product.
+Status gradient_matmul_gelu(const Call& c, Gradient& g) {
+  const Count y = numel(c.out_shape());
+  g[Work::exp] += y;
+  g[Work::add] += 5 * y;
+  g[Work::mul] += 12 * y;
+  g.again[Work::mac] += g.run[Work::mac];
+  return gradient_product(kA, kB, kC)(c, g);
 }
 
 Status cost_sparse_matmul(const Call& c, Cost& cost) {
@@ -438,8 +463,7 @@ std::vector<Rule> plain_rules() {
        "A; both: the smaller, a bound",
        "https://onnx.ai/onnx/operators/onnx__MatMul.html", infer_matmul, cost_matmul,
        onnx({"MatMul"}) +
-           aten({"matmul", "mm", "bmm", "mv", "dot", "vdot", "inner", "linalg_vecdot", "_int_mm", "__matmul__",
-                 "_sparse_mm"},
+           aten({"matmul", "mm", "bmm", "mv", "dot", "vdot", "inner", "linalg_vecdot", "_int_mm", "_sparse_mm"},
                 aten_matmul, {}, {}, cost_aten_matmul) +
            aten({"outer", "ger"}, {}, {}, {}, cost_outer),
        nullptr, gradient_matmul},
@@ -495,7 +519,7 @@ Status cost_gemm(const Call& c, Cost& cost) {
 }
 
 Status gradient_gemm(const Call& c, Gradient& g) {
-  if (c.dialect() != "onnx" && !c.text("activation", "").empty()) return bad("a fused activation");
+  if (c.dialect() != "onnx") fused_activation_gradient(g, c.text("activation", ""), numel(c.out_shape()));
   return scaled_gradient(c, g);
 }
 
@@ -539,74 +563,19 @@ std::vector<Rule> gemm_rules() {
   };
 }
 
-// Distances ------------------------------------------------------------------------------------------------------
-
-Status infer_distances(const Call& c, Outputs& out) {
-  const Shape& a = c.shape(kA);
-  const Shape& b = c.shape(kB);
-  if (c.ranked(kA) && c.ranked(kB)) {
-    if (a.size() != 2 || b.size() != 2)
-      return bad("CDist compares rows of two matrices; the shapes are " + text(a) + " and " + text(b));
-    unify(c, a[1], b[1], "lengths of the rows");
-  }
-  out.set(0, c.dtype(kA), Shape{a[0], b[0]});
-  return {};
-}
-
-Status cost_distances(const Call& c, Cost& cost) {
-  const std::string_view metric = c.text("metric", "sqeuclidean");
-  const Count y = numel(c.out_shape());
-  const Count each = y * better_known(c.shape(kA)[1], c.shape(kB)[1]);
-  if (metric != "euclidean" && metric != "sqeuclidean") {
-    cost.trust = Trust::unknown;
-    cost.because = "only the Euclidean metrics are known";
-    return {};
-  }
-  cost[Work::add] = 2 * each - y;
-  cost[Work::mul] = each;
-  if (metric == "euclidean") cost[Work::sqrt] = y;
-  return {};
-}
-
-/// By the norm `p`, of which torch's default is the Euclidean one.
-Status cost_aten_distances(const Call& c, Cost& cost) {
-  const Shape& a = c.shape(kA);
-  const double p = c.real("p", 2);
-  const Count y = numel(c.out_shape());
-  const Count each = y * (a.empty() ? Dim(1) : a.back());
-  cost[Work::add] = 2 * each - y;  // differences, and the sum
-  if (p == 2) {
-    cost[Work::mul] = each;
-    cost[Work::sqrt] = y;
-    return {};
-  }
-  if (p == 0) {  // how many differ
-    cost[Work::add] = each - y;
-    cost[Work::compare] = each;
-    return {};
-  }
-  cost[Work::logic] = each;
-  if (std::isinf(p)) {  // the largest
-    cost[Work::add] = each;
-    cost[Work::compare] = each - y;
-  } else if (p != 1) {  // |d|^p each, then the root
-    for (const Work kind : {Work::log, Work::mul, Work::exp}) cost[kind] = each + y;
-  }
-  return {};
-}
-
-std::vector<Rule> distance_rules() {
-  return {{"distances", "a b", "Distances between all rows of one matrix and all rows of another",
-           "over rows of N: mul = |y| * N; add = |y| * (2 N - 1); sqrt = |y| for the Euclidean metric; norm 1: logic "
-           "in place of mul; p: log, mul, exp = |y| * (N + 1) more",
-           contrib_doc("CDist"), infer_distances, cost_distances,
-           microsoft({"CDist"}) +
-               aten({"cdist", "_cdist_forward", "pdist", "_pdist_forward"}, {}, {}, {}, cost_aten_distances)}};
-}
-
 }  // namespace
 
-std::vector<Rule> matmul_rules() { return joined({plain_rules(), gemm_rules(), distance_rules(), aten_rules()}); }
+std::vector<Rule> matmul_rules() {
+  const NoGradient codes{"8-bit floats are codes"};
+  return with_gradients({{"fused_matmul", gradient_fused_matmul},
+                         {"sparse_matmul", gradient_fused_matmul},
+                         {"matmul_gelu", gradient_matmul_gelu},
+                         {"gemm_float8", codes},
+                         {"scaled_matmul", codes},
+                         {"sampled_addmm", scaled_gradient},
+                         {"few_bit_matmul", gradient_by_codes()}},
+                        joined({plain_rules(), gemm_rules(), distance_rules(), aten_rules()}));
+}
 
 std::vector<Rule> contraction_family() {
   return with(Access::contraction,

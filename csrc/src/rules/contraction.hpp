@@ -21,5 +21,6 @@ std::vector<Rule> matmul_rules();            // contraction.cpp
 std::vector<Rule> quantized_matmul_rules();  // contraction_quantized.cpp
 std::vector<Rule> low_bit_matmul_rules();    // contraction_low_bit.cpp
 std::vector<Rule> einsum_rules();            // contraction_einsum.cpp
+std::vector<Rule> distance_rules();          // contraction_distances.cpp
 
 }  // namespace macsim::rules

@@ -4,6 +4,7 @@
 
 #include "contraction.hpp"
 #include "families.hpp"
+#include "rules/gradient.hpp"
 #include "support.hpp"
 #include "work.hpp"
 
@@ -320,6 +321,19 @@ std::vector<Rule> packed_rules() {
 
 }  // namespace
 
-std::vector<Rule> low_bit_matmul_rules() { return joined({nbits_rules(), packed_rules()}); }
+std::vector<Rule> low_bit_matmul_rules() {
+  enum : std::size_t { kFourth = 4, kFifth = 5 };  // where a bias is
+  const GradientFn plain = gradient_by_codes();
+  return with_gradients({{"matmul_nbits", gradient_by_codes(kFifth)},
+                         {"matmul_nbits_mlp", gradient_of_network},
+                         {"matmul_nbits_qkv", gradient_of_network},
+                         {"matmul_nbits_lora", gradient_of_network},
+                         {"matmul_bnb4", plain},
+                         {"matmul_fpq4", plain},
+                         {"matmul_fp4_weight", gradient_by_codes(kFifth)},
+                         {"matmul_fp8_weight", gradient_by_codes(kFourth)},
+                         {"matmul_packed", plain}},
+                        joined({nbits_rules(), packed_rules()}));
+}
 
 }  // namespace macsim::rules

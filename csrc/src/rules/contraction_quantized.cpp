@@ -5,6 +5,7 @@
 #include "aten.hpp"
 #include "contraction.hpp"
 #include "families.hpp"
+#include "rules/gradient.hpp"
 #include "support.hpp"
 #include "work.hpp"
 
@@ -183,7 +184,7 @@ Status cost_torch_dynamic(const Call& c, Cost& cost) {
 
 std::vector<Rule> quantized_matmul_rules() {
   const std::string qlinear = "a a_scale a_zero b b_scale b_zero y_scale y_zero";
-  return {
+  std::vector<Rule> rules = {
       {"matmul_integer",
        kSlots,
        "Matrix product of integers, 32-bit result",
@@ -237,6 +238,7 @@ std::vector<Rule> quantized_matmul_rules() {
            aten({"quantized::linear_dynamic", "quantized::linear_relu_dynamic", "_quantized::linear_dynamic"},
                 torch_linear, "a b b_scale b_zero bias", {}, cost_torch_dynamic)},
   };
+  return without_gradients("of codes, which are rounded", std::move(rules));
 }
 
 }  // namespace macsim::rules

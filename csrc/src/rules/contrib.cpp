@@ -1,6 +1,7 @@
 // com.microsoft operators that belong to no other family: padding, n-grams, gates, and opaque compiled parts.
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include "rules/contrib.hpp"
+#include "rules/gradient.hpp"
 
 #include <algorithm>
 
@@ -219,7 +220,7 @@ std::vector<Rule> small_rules() {
           "each kind of boundary",
           {"NGramHashMapping", "VarlenNGramHashMapping"}, infer_hashes, cost_hashes);
   hashes.spelled[0].slots = "tokens multipliers vocabs past offsets #eos segments";
-  return {
+  std::vector<Rule> rules = {
       row("compiled_part", "xs...", "A part of the model, compiled for a device",
           "unknown: what it computes is not stated", {"EPContext", "Snpe"}, infer_nothing, cost_opaque),
       row("remove_padding", "x lengths", "Tokens that are not padding, packed", "add = batch; compare = batch - 1",
@@ -244,6 +245,15 @@ std::vector<Rule> small_rules() {
       row("echo", "x", "A copy", "no work; reads |x|, writes |y|", {"SampleOp"}, infer_same,
           cost_moves("moves data only")),
   };
+  return with_gradients({{"remove_padding", gradient_moves()},
+                         {"restore_padding", gradient_moves()},
+                         {"bifurcation", NoGradient{"its results are no real numbers"}},
+                         {"ngram_repeat_block", gradient_moves()},
+                         {"ngram_hashes", NoGradient{"its results are no real numbers"}},
+                         {"engram_gate", gradient_of_network},
+                         {"speculative_commit", NoGradient{"its results are no real numbers"}},
+                         {"echo", gradient_view()}},
+                        std::move(rules));
 }
 
 }  // namespace

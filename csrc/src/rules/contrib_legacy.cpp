@@ -1,6 +1,7 @@
 // Operators of ONNX's early days, and the runtime's own copies and plugins, that its schemas still list under ONNX's
 // name. Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include "rules/contrib.hpp"
+#include "rules/gradient.hpp"
 #include "rules/support.hpp"
 #include "rules/work.hpp"
 
@@ -186,7 +187,16 @@ std::vector<Rule> legacy_rules() {
           {"MultilevelCropAndResize_TRT", "PyramidROIAlign_TRT"}, infer_patches, cost_patches),
   };
   for (std::size_t i = rules.size() - 3; i < rules.size(); ++i) rules[i].reference = plugin_reference;
-  return rules;
+  return with_gradients({{"early_scale", gradient_each({{Work::mul, 1}}, Keeps::nothing)},
+                         {"early_activation", gradient_of_network},
+                         {"gru_unit", gradient_of_network},
+                         {"crop", gradient_moves()},
+                         {"given_tensor_fill", NoGradient{"it has no inputs"}},
+                         {"memory_copy", gradient_moves()},
+                         {"disentangled_attention", gradient_of_network},
+                         {"plugin_nms", NoGradient{"boxes are chosen, not computed"}},
+                         {"plugin_patches", gradient_of_network}},
+                        std::move(rules));
 }
 
 }  // namespace macsim::rules

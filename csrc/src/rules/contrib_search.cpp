@@ -2,6 +2,7 @@
 // counted: the encoder once, the decoder once a step.
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include "rules/contrib.hpp"
+#include "rules/gradient.hpp"
 #include "rules/support.hpp"
 #include "rules/work.hpp"
 #include "walk.hpp"
@@ -103,6 +104,7 @@ std::vector<Rule> search_rules() {
                     {"com.microsoft::GreedySearch", greedy},
                     {"com.microsoft::Sampling", greedy + " presence_mask #seed"}};
   search.control = run_search;
+  search.gradient = NoGradient{"its results are no real numbers"};
   return {search};
 }
 

@@ -229,7 +229,7 @@ Status cost_torch_quantized(const Call& c, Cost& cost) {
 
 /// Those of x and of w are convolutions, too, each of as many products. An addend gets the gradient as it is.
 Status gradient_conv(const Call& c, Gradient& g) {
-  if (c.dialect() != "onnx" && !c.text("activation", "").empty()) return bad("a fused activation");
+  if (c.dialect() != "onnx") fused_activation_gradient(g, c.text("activation", ""), numel(c.out_shape()));
   return gradient_product(kX, kW, kB)(c, g);
 }
 
@@ -329,8 +329,10 @@ std::vector<Rule> plain_conv_rules() {
 }
 
 std::vector<Rule> conv_family() {
-  return joined({with(Access::contraction, joined({plain_conv_rules(), transposed_rules()})),
-                 with(Access::contraction, {"conv_deformable", "causal_conv"}, odd_conv_rules())});
+  const NoGradient codes{"of codes, which are rounded"};
+  return with_gradients({{"conv_integer", codes}, {"qlinear_conv", codes}, {"qlinear_conv_transposed", codes}},
+                        joined({with(Access::contraction, joined({plain_conv_rules(), transposed_rules()})),
+                                with(Access::contraction, {"conv_deformable", "causal_conv"}, odd_conv_rules())}));
 }
 
 }  // namespace macsim::rules

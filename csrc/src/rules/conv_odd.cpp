@@ -3,6 +3,7 @@
 #include "aten.hpp"
 #include "conv.hpp"
 #include "families.hpp"
+#include "rules/gradient.hpp"
 #include "support.hpp"
 #include "work.hpp"
 
@@ -216,6 +217,51 @@ Status cost_conv_replay(const Call& c, Cost& cost) {
   return {};
 }
 
+// Gradients ------------------------------------------------------------------------------------------------------
+
+/// The samples are made again. Those of w: dy with the samples; those of the samples: dy with the weights, from where
+/// they go to the pixels around each place, to the place along each axis, and to the mask.
+Status gradient_deform(const Call& c, Gradient& g) {
+  const Shape &x = c.shape(deform::kX), &y = c.out_shape();
+  const std::size_t axes = x.size() < 3 ? 0 : x.size() - 2;
+  const auto n = static_cast<std::int64_t>(axes);
+  const std::int64_t corners = std::int64_t{1} << std::min<std::size_t>(axes, 30);
+  const Count taps = numel(c.shape(deform::kW), 2) * numel(y, 2) * x[0], samples = taps * x[1];
+  const bool moved = g.needs(deform::kOffset), masked = g.needs(deform::kMask);
+  for (std::size_t w = 1; w < kWorks; ++w) g.again.work[w] += g.run.work[w];
+  if (c.has(deform::kB)) g.again[Work::add] -= numel(y);
+  if (g.needs(deform::kW)) g[Work::mac] += g.run[Work::mac];
+  if (g.needs(deform::kX) || moved || masked) g[Work::mac] += g.run[Work::mac];
+  if (g.needs(deform::kX)) {
+    g[Work::mul] += corners * samples;
+    g[Work::add] += corners * samples;
+  }
+  if (moved) {
+    g[Work::mul] += n * corners * samples;
+    g[Work::add] += n * corners * samples;
+  }
+  if (masked) {
+    g[Work::mul] += samples;
+    g[Work::add] += samples;
+  }
+  if (g.needs(deform::kB)) add_spread(g, y, c.shape(deform::kB));
+  for (const std::size_t slot : {deform::kX, deform::kW, deform::kOffset, deform::kMask}) g.keep(slot);
+  return {};
+}
+
+/// Every element of a slice adds to where it was taken from.
+Status gradient_unfold(const Call& c, Gradient& g) {
+  g[Work::add] = numel(c.out_shape());
+  return {};
+}
+
+/// The last inputs are those of another run; its activation goes first.
+Status gradient_causal(const Call& c, Gradient& g) {
+  g.none(causal::kPast);
+  fused_activation_gradient(g, c.text("activation", "none"), numel(c.out_shape()));
+  return gradient_product(causal::kX, causal::kW, causal::kB)(c, g);
+}
+
 // Words ----------------------------------------------------------------------------------------------------------
 
 namespace words {
@@ -268,25 +314,32 @@ std::vector<Rule> state_rules() {
 }  // namespace
 
 std::vector<Rule> odd_conv_rules() {
-  return joined({
-      {{"conv_deformable", "x w offset b mask", "Convolution that samples at places moved by offsets",
-        "mac = |y| * |w[1:]|; d axes, P = N * offset_group * taps * positions, S = N * C * taps * positions: "
-        "add = 3 d P + (2^d - 1) S; mul = 2^d (d - 1) P + 2^d S, S more with a mask; convert = d P; add = |y| with a "
-        "bias",
-        "https://onnx.ai/onnx/operators/onnx__DeformConv.html", infer_deform, cost_deform,
-        onnx({"DeformConv"}) +
-            aten({"torchvision::deform_conv2d"}, torch_deform, "x w offset mask b", "offset_groups=offset_group")},
-       {"col2im", "x #image #block", "Columns of blocks added up into an image", "add = |x|",
-        "https://onnx.ai/onnx/operators/onnx__Col2Im.html", infer_col2im, cost_col2im, onnx({"Col2Im"})},
-       {"unfold", "x", "All slices of a size along an axis, on a new last axis", "moves data only",
-        contrib_doc("UnfoldTensor"), infer_unfold, cost_moves("moves data only"), microsoft({"UnfoldTensor"})},
-       {"word_conv_embedding", "sequence w b table",
-        "Letters looked up, convolved, and pooled to a vector for each word",
-        "P positions of the window in the longest word: mac = |y| * P * |w[1:]|; add and exp = |y| * P; compare = |y| "
-        "(P - 1)",
-        contrib_doc("WordConvEmbedding"), infer_words, cost_words, microsoft({"WordConvEmbedding"})}},
-      state_rules(),
-  });
+  const Gradients gradients = {{"conv_deformable", gradient_deform}, {"col2im", gradient_moves()},
+                               {"unfold", gradient_unfold},          {"word_conv_embedding", gradient_of_network},
+                               {"causal_conv", gradient_causal},     {"varlen_causal_conv", gradient_of_network}};
+  return with_gradients(
+      gradients,
+      joined({
+          {{"conv_deformable", "x w offset b mask", "Convolution that samples at places moved by offsets",
+            "mac = |y| * |w[1:]|; d axes, P = N * offset_group * taps * positions, S = N * C * taps * positions: "
+            "add = 3 d P + (2^d - 1) S; mul = 2^d (d - 1) P + 2^d S, S more with a mask; convert = d P; add = |y| with "
+            "a "
+            "bias",
+            "https://onnx.ai/onnx/operators/onnx__DeformConv.html", infer_deform, cost_deform,
+            onnx({"DeformConv"}) +
+                aten({"torchvision::deform_conv2d"}, torch_deform, "x w offset mask b", "offset_groups=offset_group")},
+           {"col2im", "x #image #block", "Columns of blocks added up into an image", "add = |x|",
+            "https://onnx.ai/onnx/operators/onnx__Col2Im.html", infer_col2im, cost_col2im, onnx({"Col2Im"})},
+           {"unfold", "x", "All slices of a size along an axis, on a new last axis", "moves data only",
+            contrib_doc("UnfoldTensor"), infer_unfold, cost_moves("moves data only"), microsoft({"UnfoldTensor"})},
+           {"word_conv_embedding", "sequence w b table",
+            "Letters looked up, convolved, and pooled to a vector for each word",
+            "P positions of the window in the longest word: mac = |y| * P * |w[1:]|; add and exp = |y| * P; compare = "
+            "|y| "
+            "(P - 1)",
+            contrib_doc("WordConvEmbedding"), infer_words, cost_words, microsoft({"WordConvEmbedding"})}},
+          state_rules(),
+      }));
 }
 
 }  // namespace macsim::rules

@@ -405,7 +405,7 @@ std::vector<Rule> unary_rules() {
   rules.push_back({"swish", "x", "x * sigmoid(alpha*x)",
                    "exp = add = div = mul = |x|; mul = 2|x| with an alpha other than 1", onnx_page("Swish"), infer_same,
                    cost_swish, onnx({"Swish"}) + aten({"silu"}, aten_same), nullptr, gradient_swish});
-  return rules;
+  return without_gradients("its results are no real numbers", std::move(rules));
 }
 
 std::vector<Rule> elementwise_family() {

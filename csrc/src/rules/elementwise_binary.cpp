@@ -388,7 +388,7 @@ std::vector<Rule> binary_rules() {
                    onnx_page("Pow"), infer_pair(raised), cost_pow,
                    onnx({"Pow"}) + aten({"pow"}, aten_pair, {}, {}, cost_aten_pow) + aten({"prims::pow"}), nullptr,
                    gradient_power});
-  return rules;
+  return without_gradients("its results are no real numbers", std::move(rules));
 }
 
 }  // namespace macsim::rules

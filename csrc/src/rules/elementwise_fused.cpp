@@ -3,6 +3,7 @@
 #include <string>
 
 #include "rules/elementwise.hpp"
+#include "rules/gradient.hpp"
 #include "rules/work.hpp"
 
 namespace macsim::rules {
@@ -109,10 +110,119 @@ Status cost_all_finite(const Call& c, Cost& cost) {
   return {};
 }
 
+// Gradients. -------------------------------------------------------------------------------------------------------
+
+/// Of Gelu dy (Phi(z) + z phi(z)), z = x + bias made again; the tanh form dy (1 + t + z (1 - t^2) u) / 2.
+Status gradient_bias_gelu(const Call& c, Gradient& g) {
+  const Count n = numel(c.out_shape());
+  const PerElement exact = {{exp, 2}, {add, 2}, {mul, 7}}, by_tanh = {{exp, 1}, {add, 5}, {mul, 12}};
+  if (c.has(1)) g.again[add] += n;
+  add_each(g.cost, c.op() == "FastGelu" ? by_tanh : exact, n);
+  if (g.needs(1)) add_spread(g, c.out_shape(), c.shape(1));
+  g.keep(0);
+  g.keep(1);
+  return {};
+}
+
+/// u gelu(v): dy gelu(v) and dy u gelu'(v); u, v and gelu(v) made again.
+Status gradient_bias_split_gelu(const Call& c, Gradient& g) {
+  const Count n = numel(c.out_shape());
+  g.again[add] += numel(c.shape(0));
+  work::activation(g.again, "Gelu", n);
+  add_each(g.cost, {{exp, 2}, {add, 2}, {mul, 9}}, n);
+  if (g.needs(1)) add_spread(g, c.shape(0), c.shape(1));
+  g.keep(0);
+  g.keep(1);
+  return {};
+}
+
+/// dy s (1 + z (1 - s)), s = sigmoid(z), z = alpha x; of a scale the sum of dy' x.
+Status gradient_scaled_silu(const Call& c, Gradient& g) {
+  const Count n = numel(c.shape(0));
+  if (g.needs(0)) add_each(g.cost, {{exp, 1}, {add, 3}, {div, 1}, {mul, 5}}, n);
+  if (g.needs(1)) {
+    g[mul] += n;
+    add_spread(g, c.out_shape(), c.shape(1));
+  }
+  g.keep(0);
+  g.keep(1);
+  return {};
+}
+
+/// y = gate s up, s = sigmoid(alpha gate): dy gate s, and dy up s (1 + alpha gate (1 - s)).
+Status gradient_swiglu(const Call& c, Gradient& g) {
+  const Count n = numel(c.out_shape());
+  const double alpha = c.real(c.dialect() == "onnx" ? "alpha" : "activation_alpha", 1);
+  add_each(g.cost, {{exp, 1}, {add, 1}, {div, 1}}, n);
+  if (g.needs(kGate)) add_each(g.cost, {{add, 2}, {mul, alpha == 1 ? 4 : 6}}, n);
+  if (g.needs(kUp) || !c.has(kUp)) g[mul] += 2 * n;
+  if (c.real("limit", 0) > 0) g[compare] += 3 * n;
+  g.keep(kGate);
+  g.keep(kUp);
+  return {};
+}
+
+/// That of the sum is the sum's own; a bias sums it.
+Status gradient_bias_add(const Call& c, Gradient& g) {
+  if (g.needs(1)) add_spread(g, c.out_shape(), c.shape(1));
+  g.cost.read = g.needs(1) ? bytes(c.out()) : Count(0);
+  g.cost.weights = Count(0);
+  g.cost.written = g.needs(1) ? bytes(c.in(1)) : Count(0);
+  if (g.cost.written->is(0)) g.cost.because = "the gradient as it is";
+  return {};
+}
+
+/// x's is dy; y's dy gate; the gate's, for each row, the sum of dy y, through its sigmoid back to a product.
+Status gradient_gated_add(const Call& c, Gradient& g) {
+  enum : std::size_t { kAdded = 1, kGateOf, kGateWeight };
+  const Count n = numel(c.out_shape());
+  if (g.needs(kAdded)) g[mul] += n;
+  if (g.needs(kGateOf) || g.needs(kGateWeight)) {
+    g[mul] += n;
+    add_spread(g, c.out_shape(),
+               c.has(kGateWeight) ? Shape{quotient(c, n, c.out_shape().back()), 1} : c.shape(kGateOf));
+    if (c.has(kGateWeight)) {
+      const Count rows = quotient(c, n, c.out_shape().back());
+      g[mul] += 2 * rows;
+      g[add] += rows;
+      g[mac] += ((g.needs(kGateOf) ? 1 : 0) + (g.needs(kGateWeight) ? 1 : 0)) * numel(c.shape(kGateOf));
+    }
+  }
+  for (const std::size_t slot : {kAdded, kGateOf, kGateWeight}) g.keep(slot);
+  return {};
+}
+
+/// A product with the other's conjugate for each.
+Status gradient_complex(const Call& c, Gradient& g) {
+  for (const auto& [one, other] : {std::pair<std::size_t, std::size_t>(0, 1), {1, 0}}) {
+    if (!g.needs(one)) continue;
+    g[mul] += 2 * numel(c.out_shape());
+    g[add] += numel(c.out_shape());
+    add_spread(g, c.out_shape(), c.shape(one));
+    g.keep(other);
+  }
+  return {};
+}
+
+std::vector<Rule> with_their_gradients(std::vector<Rule> rules) {
+  const NoGradient whole{"its results are no real numbers"};
+  return with_gradients({{"bias_gelu", gradient_bias_gelu},
+                         {"bias_split_gelu", gradient_bias_split_gelu},
+                         {"quick_gelu", gradient_scaled_silu},
+                         {"scaled_silu", gradient_scaled_silu},
+                         {"swiglu", gradient_swiglu},
+                         {"bias_add", gradient_bias_add},
+                         {"gated_add", gradient_gated_add},
+                         {"complex_mul", gradient_complex},
+                         {"mul_integer", whole},
+                         {"is_all_finite", whole}},
+                        std::move(rules));
+}
+
 }  // namespace
 
 std::vector<Rule> fused_rules() {
-  return {
+  std::vector<Rule> rules = {
       {"bias_gelu", "x bias", "Gelu after a bias",
        "exp = |y|; exact: mul = 3|y|, add = |y|; tanh form (FastGelu): mul = 6|y|, add = 2|y|; a bias: add = |y| more",
        contrib_doc("BiasGelu"), infer_same, cost_bias_gelu, microsoft({"BiasGelu", "FastGelu"})},
@@ -146,6 +256,7 @@ std::vector<Rule> fused_rules() {
       {"is_all_finite", "xs...", "Whether all elements are finite", "compare = n; logic = n - 1; n elements in all",
        contrib_doc("IsAllFinite"), infer_all_finite, cost_all_finite, microsoft({"IsAllFinite"})},
   };
+  return with_their_gradients(std::move(rules));
 }
 
 }  // namespace macsim::rules

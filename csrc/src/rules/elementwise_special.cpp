@@ -4,6 +4,7 @@
 
 #include "rules/aten.hpp"
 #include "rules/elementwise.hpp"
+#include "rules/gradient.hpp"
 
 namespace macsim::rules {
 namespace {
@@ -77,6 +78,119 @@ Status cost_divisor(const Call& c, Cost& cost) {
   cost.trust = Trust::estimate;
   cost.because = "what Euclid's algorithm takes on the average: Knuth, The Art of Computer Programming, 4.5.3";
   return {};
+}
+
+/// Sums what an input was spread over.
+void spread_pair(const Call& c, Gradient& g) {
+  for (const std::size_t slot : {0, 1}) {
+    if (g.needs(slot)) add_spread(g, c.out_shape(), c.shape(slot));
+  }
+}
+
+/// dy b / (a^2 + b^2) and -dy a / (a^2 + b^2).
+Status gradient_atan2(const Call& c, Gradient& g) {
+  const Count y = numel(c.out_shape());
+  add_each(g.cost, {{Work::mul, 2}, {Work::add, 1}, {Work::div, 1}}, y);
+  if (g.needs(0)) g[Work::mul] += y;
+  if (g.needs(1)) add_each(g.cost, {{Work::mul, 1}, {Work::logic, 1}}, y);
+  spread_pair(c, g);
+  g.keep(0);
+  g.keep(1);
+  return {};
+}
+
+/// dy a / y and dy b / y.
+Status gradient_hypot(const Call& c, Gradient& g) {
+  const Count y = numel(c.out_shape());
+  g[Work::div] += y;
+  for (const std::size_t slot : {0, 1}) {
+    if (!g.needs(slot)) continue;
+    g[Work::mul] += y;
+    g.keep(slot);
+  }
+  spread_pair(c, g);
+  g.keep_output();
+  return {};
+}
+
+/// dy (1 - w), dy w and dy (b - a).
+Status gradient_lerp(const Call& c, Gradient& g) {
+  constexpr std::size_t kWeight = 2;
+  const Count y = numel(c.out_shape());
+  if (g.needs_at(0)) add_each(g.cost, {{Work::add, 1}, {Work::mul, 1}}, y);
+  if (g.needs_at(1)) g[Work::mul] += y;
+  if (g.needs_at(kWeight)) {
+    add_each(g.cost, {{Work::add, 1}, {Work::mul, 1}}, y);
+    g.keep_at(0);
+    g.keep_at(1);
+  }
+  if (g.needs_at(0) || g.needs_at(1)) g.keep_at(kWeight);
+  for (std::size_t i = 0; i < c.inputs(); ++i) {
+    if (g.needs_at(i)) add_spread(g, c.out_shape(), c.shape_at(i));
+  }
+  return {};
+}
+
+/// dy exp(x - y) for each.
+Status gradient_log_add_exp(const Call& c, Gradient& g) {
+  for (const std::size_t slot : {0, 1}) {
+    if (!g.needs(slot)) continue;
+    add_each(g.cost, {{Work::add, 1}, {Work::exp, 1}, {Work::mul, 1}}, numel(c.out_shape()));
+    g.keep(slot);
+  }
+  spread_pair(c, g);
+  g.keep_output();
+  return {};
+}
+
+/// copysign turns dy where it turned x; conjugation conjugates; others are constant between their steps.
+Status gradient_bits(const Call& c, Gradient& g) {
+  const std::string_view op = c.op();
+  if (op == "copysign") {
+    add_each(g.cost, {{Work::logic, 2}, {Work::mul, 1}}, numel(c.out_shape()));
+    g.none(1);
+    g.keep(0);
+    g.keep(1);
+    return {};
+  }
+  if (op.find("conj") != std::string_view::npos) return gradient_like_run(c, g);
+  for (std::size_t i = 0; i < c.inputs(); ++i) g.none_at(i);
+  return {};
+}
+
+/// Of complex numbers dy (-im, re) / |x|^2; of real ones 0.
+Status gradient_angle(const Call& c, Gradient& g) {
+  if (class_of(c.dtype(0)) != DTypeClass::complex) return gradient_zero()(c, g);
+  add_each(g.cost, {{Work::mul, 4}, {Work::add, 1}, {Work::div, 1}, {Work::logic, 1}}, numel(c.shape(0)));
+  g.keep(0);
+  return {};
+}
+
+/// The derivative of a special function is taken for one, too.
+Status gradient_special(const Call& c, Gradient& g) {
+  const Count y = numel(c.out_shape());
+  for (std::size_t i = 0; i < c.inputs(); ++i) {
+    g.keep_at(i);
+    if (!g.needs_at(i)) continue;
+    add_each(g.cost, {{Work::exp, 1}, {Work::mul, 1}}, y);
+    add_spread(g, c.out_shape(), c.shape_at(i));
+  }
+  estimated(g, "the derivative of a special function is taken for one exp and a product");
+  return {};
+}
+
+std::vector<Rule> with_their_gradients(std::vector<Rule> rules) {
+  return with_gradients({{"atan2", gradient_atan2},
+                         {"hypot", gradient_hypot},
+                         {"bits_of_floats", gradient_bits},
+                         {"lerp", gradient_lerp},
+                         {"log_add_exp", gradient_log_add_exp},
+                         {"logspace", NoGradient{"of numbers that are given on the host"}},
+                         {"cbrt", gradient_each({{Work::mul, 2}, {Work::div, 1}}, Keeps::output)},  // dy / (3 y^2)
+                         {"angle", gradient_angle},
+                         {"divisor", NoGradient{"its results are no real numbers"}},
+                         {"special_function", gradient_special}},
+                        std::move(rules));
 }
 
 }  // namespace
@@ -174,7 +288,7 @@ std::vector<Rule> special_rules() {
                          "prims::igamma",
                          "prims::igammac",
                          "prims::spherical_bessel_j0"})});
-  return rules;
+  return with_their_gradients(std::move(rules));
 }
 
 }  // namespace macsim::rules

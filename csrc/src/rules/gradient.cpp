@@ -2,6 +2,10 @@
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include "rules/gradient.hpp"
 
+#include <algorithm>
+
+#include "rules/work.hpp"
+
 namespace macsim::rules {
 
 Rule with_gradient(Rule rule, GradientFn gradient) {
@@ -12,6 +16,74 @@ Rule with_gradient(Rule rule, GradientFn gradient) {
 std::vector<Binding> with_gradient(std::vector<Binding> spelled, const GradientFn& gradient) {
   for (Binding& binding : spelled) binding.gradient = gradient;
   return spelled;
+}
+
+std::vector<Rule> with_gradients(const Gradients& gradients, std::vector<Rule> rules) {
+  for (Rule& rule : rules) {
+    const auto at =
+        std::find_if(gradients.begin(), gradients.end(), [&](const auto& named) { return named.first == rule.name; });
+    if (at != gradients.end()) rule.gradient = at->second;
+  }
+  return rules;
+}
+
+std::vector<Rule> without_gradients(std::string_view because, std::vector<Rule> rules) {
+  for (Rule& rule : rules) {
+    if (!rule.gradient) rule.gradient = NoGradient{because};
+  }
+  return rules;
+}
+
+void estimated(Gradient& g, std::string_view because) {
+  if (g.cost.trust == Trust::unknown) return;
+  g.cost.trust = Trust::estimate;
+  g.cost.because = because;
+}
+
+GradientFn gradient_by_codes(std::size_t bias) {
+  return [bias](const Call& c, Gradient& g) -> Status {
+    if (g.needs(0)) {
+      g[Work::mac] += g.run[Work::mac];
+      for (const Work widened : {Work::convert, Work::mul}) g.again[widened] += g.run[widened];
+      for (std::size_t i = 1; i < c.inputs(); ++i) g.keep_at(i);
+    }
+    if (g.needs(bias)) add_spread(g, c.out_shape(), c.shape(bias));
+    const bool trained = g.needs(bias);
+    for (std::size_t i = 1; i < c.inputs(); ++i) {
+      if (!trained || !c.given(i) || !(c.at(i).shape == c.shape(bias)) || c.at(i).dtype != c.dtype(bias)) g.none_at(i);
+    }
+    return {};
+  };
+}
+
+Status gradient_of_network(const Call& c, Gradient& g) {
+  bool data = false, weights = false;
+  for (std::size_t i = 0; i < c.inputs(); ++i) {
+    if (!c.given(i)) continue;
+    g.keep_at(i);
+    if (!g.needs_at(i)) continue;
+    (i == 0 ? data : weights) = true;
+  }
+  g.keep_output();
+  for (std::size_t w = 0; w < kWorks; ++w) g.cost.work[w] = 2 * g.run.work[w];
+  g[Work::mac] = (data && weights ? 2 : 1) * g.run[Work::mac];
+  estimated(g, "a product for each operand that needs one; other work as twice the operator's own");
+  return {};
+}
+
+void fused_activation_gradient(Gradient& g, std::string_view name, const Count& n) {
+  Cost again;
+  work::fused_activation(again, name, n);
+  const bool none = std::all_of(again.work.begin(), again.work.end(), [](const Count& w) { return w.is(0); });
+  if (none) return;
+  g.keep_output();
+  if (name == "Relu" || name == "relu") {
+    g[Work::compare] += n;
+    return;
+  }
+  for (std::size_t w = 0; w < kWorks; ++w) g.cost.work[w] += again.work[w];
+  g[Work::mul] += n;
+  estimated(g, "the derivative of the fused activation is taken to be the function and one product");
 }
 
 void add_spread(Gradient& g, const Shape& y, const Shape& x) {

@@ -5,6 +5,7 @@
 
 #include "rules/aten.hpp"
 #include "rules/families.hpp"
+#include "rules/gradient.hpp"
 #include "rules/signal.hpp"
 #include "rules/support.hpp"
 
@@ -59,6 +60,12 @@ void reflect(Cost& cost, const Count& batch, const Dim& m, const Dim& n) {
   apply_reflectors(cost, batch, m, k, n - 1, true);
 }
 
+void substitute(Cost& cost, const Count& batch, const Dim& n, const Dim& r, bool unit) {
+  cost[Work::mul] += batch * r * sum_of(n);
+  cost[Work::add] += batch * r * sum_of(n);
+  if (!unit) cost[Work::div] += batch * r * n;
+}
+
 }  // namespace linalg
 
 namespace {
@@ -66,6 +73,7 @@ namespace {
 using linalg::least;
 using linalg::matrix_of;
 using linalg::squares_of;
+using linalg::substitute;
 using linalg::sum_of;
 using linalg::widen;
 
@@ -80,13 +88,6 @@ void eliminate(Cost& cost, const Count& batch, const Dim& m, const Dim& n) {
   cost[Work::add] += updates;
   cost[Work::div] += factors;
   cost[Work::compare] += factors;
-}
-
-/// A triangle of n rows solved for r right-hand sides.
-void substitute(Cost& cost, const Count& batch, const Dim& n, const Dim& r, bool unit) {
-  cost[Work::mul] += batch * r * sum_of(n);
-  cost[Work::add] += batch * r * sum_of(n);
-  if (!unit) cost[Work::div] += batch * r * n;
 }
 
 void done(Cost& cost, DType dtype) {
@@ -270,6 +271,125 @@ Status cost_slogdet(const Call& c, Cost& cost) {
   return {};
 }
 
+// Gradients, as torch computes them (torch/csrc/autograd/FunctionsManual.cpp). ---------------------------------------
+
+/// phi(L^T dL), phi the lower half with half of the diagonal; then two triangles of n sides, and its symmetric part.
+Status gradient_cholesky(const Call& c, Gradient& g) {
+  const auto [batch, n, columns] = matrix_of(c.shape(kA));
+  g[Work::mac] += batch * n * n * n;
+  for (int i = 0; i < 2; ++i) substitute(g.cost, batch, n, n, false);
+  widen(g.cost, c.dtype(kA));
+  g[Work::mul] += batch * (n * n + n);
+  g[Work::add] += batch * n * n;
+  g.keep_output();
+  return {};
+}
+
+/// The lower half of L^T dL and the upper of dU U^T, between two triangles of n sides; P is multiplied as a matrix.
+Status gradient_lu(const Call& c, Gradient& g) {
+  const auto [batch, m, n] = matrix_of(c.shape(kA));
+  const Dim k = least(m, n);
+  g[Work::mac] += batch * (2 * m * n * k + m * m * n);
+  substitute(g.cost, batch, k, n, true);
+  substitute(g.cost, batch, k, m, false);
+  g[Work::add] += batch * k * k;
+  widen(g.cost, c.dtype(kA));
+  for (std::size_t i = 0; i < c.outputs(); ++i) g.keep_output(i);
+  if (!(m == n)) estimated(g, "what is not square is taken for square");
+  return {};
+}
+
+/// dB solves A^T dB = dX by the factors that were kept; dA = -dB X^T.
+Status gradient_solve(const Call& c, Gradient& g) {
+  const Shape &a = c.shape(kA), &y = c.out_shape();
+  const auto [batch, m, n] = matrix_of(a);
+  const Dim sides = sides_of(c, a, c.shape(kB));
+  const Count systems = batch_of(a, y);
+  substitute(g.cost, systems, n, sides, true);
+  substitute(g.cost, systems, n, sides, false);
+  if (g.needs(kA)) {
+    g[Work::mac] += systems * n * n * sides;
+    if (systems != batch) g[Work::add] += (systems - batch) * n * n;
+    g.keep_output();
+  }
+  widen(g.cost, c.dtype(kA));
+  if (g.needs(kA)) g[Work::logic] += systems * n * n;
+  g.keep_bytes(bytes(c.dtype(kA), batch * n * n) + bytes(DType::i32, batch * n));
+  return {};
+}
+
+/// The same by a triangle, or by both of factors that were given; those of a factor are products with it again.
+Status gradient_substituted(const Call& c, Gradient& g) {
+  const Shape &a = c.shape(kA), &y = c.out_shape();
+  const bool from_left = c.integer("left", 1) != 0;
+  const Dim n = matrix_of(a).columns, sides = from_left ? matrix_of(y).columns : matrix_of(y).rows;
+  const Count systems = batch_of(a, y);
+  for (const Work kind : {Work::mul, Work::add, Work::div}) g[kind] = g.run[kind];
+  if (g.needs(kA)) {
+    const bool one = c.op() == "linalg_solve_triangular" || c.op() == "triangular_solve";
+    Cost products;
+    products[Work::mac] = systems * n * n * sides + (one ? Count(0) : matrix_of(a).batch * n * n * n);
+    widen(products, c.dtype(kA));
+    g[Work::mac] += products[Work::mac];
+    g[Work::logic] += systems * n * n;
+    if (!one) {
+      g[Work::add] += systems * n * n;
+      estimated(g, "of a factor, by one product with it more");
+    }
+    g.keep_output();
+  }
+  g.keep(kA);
+  return {};
+}
+
+/// Of (L L^T)^-1 = X: -(X (dX + dX^T) X) L.
+Status gradient_cholesky_inverse(const Call& c, Gradient& g) {
+  const auto [batch, n, columns] = matrix_of(c.shape(kA));
+  g[Work::mac] += 3 * batch * n * n * n;
+  g[Work::add] += batch * n * n;
+  widen(g.cost, c.dtype(kA));
+  g[Work::logic] += batch * n * n;
+  g.keep(kA);
+  g.keep_output();
+  return {};
+}
+
+/// (dQ + Q sym(triu(dR R^T - Q^T dQ))) R^-T, for m >= n.
+Status gradient_qr(const Call& c, Gradient& g) {
+  const auto [batch, m, n] = matrix_of(c.shape(kA));
+  const Dim k = least(m, n);
+  if (g.comes(1)) g[Work::mac] += batch * k * n * n;
+  if (g.comes(0)) g[Work::mac] += batch * m * k * k;
+  g[Work::mac] += batch * m * k * k;
+  g[Work::add] += batch * (k * k + m * k);
+  substitute(g.cost, batch, k, m, false);
+  widen(g.cost, c.dtype(kA));
+  g.keep_output(0);
+  g.keep_output(1);
+  if (at_least(m, n) != Truth::yes) estimated(g, "what is wider than high is taken for square");
+  return {};
+}
+
+/// As twice the operator's own work.
+Status gradient_twice(const Call& c, Gradient& g) {
+  for (std::size_t w = 0; w < kWorks; ++w) g.cost.work[w] = 2 * g.run.work[w];
+  for (std::size_t i = 0; i < c.inputs(); ++i) g.keep_at(i);
+  g.keep_output();
+  estimated(g, "taken for twice the operator's own work");
+  return {};
+}
+
+/// A^-T times dy: the identity solved for with the factors that were kept.
+Status gradient_slogdet(const Call& c, Gradient& g) {
+  const auto [batch, n, columns] = matrix_of(c.shape(kA));
+  substitute(g.cost, batch, n, n, true);
+  substitute(g.cost, batch, n, n, false);
+  g[Work::mul] += batch * n;
+  widen(g.cost, c.dtype(kA));
+  g.keep_bytes(bytes(c.dtype(kA), batch * n * n) + bytes(DType::i32, batch * n));
+  return {};
+}
+
 std::string page(std::string_view name) {
   return "https://docs.pytorch.org/docs/stable/generated/torch." + std::string(name) + ".html";
 }
@@ -283,7 +403,7 @@ std::vector<Rule> factor_rules() {
   const std::string reflectors =
       "k = min(m, n) steps of h = m - j: squares h, div h, sqrt 1, add h + 1, then mul = "
       "add = (2h - 1) for each column after";
-  return {
+  std::vector<Rule> rules = {
       {"cholesky",
        "a",
        "A = L L^T of positive matrices",
@@ -374,6 +494,18 @@ std::vector<Rule> factor_rules() {
        cost_slogdet,
        aten({"_linalg_slogdet", "linalg_slogdet", "slogdet"}, {}, "a")},
   };
+  return with_gradients({{"cholesky", gradient_cholesky},
+                         {"lu", gradient_lu},
+                         {"solve", gradient_solve},
+                         {"solve_triangular", gradient_substituted},
+                         {"cholesky_inverse", gradient_cholesky_inverse},
+                         {"qr", gradient_qr},
+                         {"householder_product", gradient_twice},
+                         {"apply_reflectors", gradient_twice},
+                         {"least_squares", gradient_twice},
+                         {"ldl", NoGradient{"torch does not differentiate it"}},
+                         {"log_determinant", gradient_slogdet}},
+                        std::move(rules));
 }
 
 }  // namespace macsim::rules

@@ -5,6 +5,7 @@
 
 #include "rules/aten.hpp"
 #include "rules/families.hpp"
+#include "rules/gradient.hpp"
 #include "rules/signal.hpp"
 #include "rules/support.hpp"
 
@@ -104,6 +105,94 @@ Status cost_exponential(const Call& c, Cost& cost) {
   return {};
 }
 
+// Gradients, as torch computes them (torch/csrc/autograd/FunctionsManual.cpp). ---------------------------------------
+
+/// V (diag(dl) + V^T dV / (lj - li)) V^T; of the values alone the columns of V are scaled.
+Status gradient_symmetric(const Call& c, Gradient& g) {
+  const linalg::Matrix a = linalg::matrix_of(c.shape(kA));
+  const Dim& n = a.columns;
+  const Count square = a.batch * n * n;
+  g[Work::mac] = square * n;
+  if (g.comes(1)) {
+    g[Work::mac] += 2 * square * n;
+    g[Work::add] += square + a.batch * n;
+    g[Work::div] += square;
+  } else {
+    g[Work::mul] += square;
+  }
+  linalg::widen(g.cost, c.dtype(kA));
+  g.keep_output(0);
+  g.keep_output(1);
+  return {};
+}
+
+/// V^-T (diag(dl) + (V^T dV - V^T V diag(Re(V^T dV))) / (lj - li)) V^T, of complex numbers: a system is solved.
+Status gradient_eigen(const Call& c, Gradient& g) {
+  const linalg::Matrix a = linalg::matrix_of(c.shape(kA));
+  const Dim& n = a.columns;
+  const Count square = a.batch * n * n;
+  g[Work::mac] = (g.comes(1) ? 3 : 1) * square * n;
+  if (g.comes(1)) {
+    g[Work::add] += 2 * square;
+    g[Work::div] += square;
+  }
+  flops(g.cost, a.batch, 4 * n * n * n, 3);  // factors
+  linalg::substitute(g.cost, a.batch, n, n, true);
+  linalg::substitute(g.cost, a.batch, n, n, false);
+  linalg::widen(g.cost, c.out().dtype);
+  g.keep_output(0);
+  g.keep_output(1);
+  rules::estimated(g, "the factors of V are taken for 2/3 n^3 products");
+  return {};
+}
+
+/// U (diag(dS) + (skew(U^T dU) / E S + S skew(V^T dV) / E)) V^T, and what lies outside of the spaces of U and V.
+Status gradient_singular(const Call& c, Gradient& g) {
+  const linalg::Matrix a = linalg::matrix_of(c.shape(kA));
+  const Dim &m = a.rows, &n = a.columns, k = linalg::least(m, n);
+  const bool u = g.comes(0) && c.outputs() > 1, v = g.comes(2);
+  g[Work::mac] = a.batch * m * n * k;
+  if (u) g[Work::mac] += a.batch * m * k * k;
+  if (v) g[Work::mac] += a.batch * n * k * k;
+  if (u || v) {
+    g[Work::mac] += a.batch * m * k * k;
+    if (!(m == k)) g[Work::mac] += 2 * a.batch * m * k * k;
+    if (!(n == k)) g[Work::mac] += 2 * a.batch * n * k * k;
+    g[Work::add] += 4 * a.batch * k * k;
+    g[Work::mul] += 3 * a.batch * k * k;
+    g[Work::div] += 2 * a.batch * k * k;
+    rules::estimated(g, "the products that torch makes of factors that are not square");
+  } else {
+    g[Work::mul] += a.batch * m * k;
+  }
+  linalg::widen(g.cost, c.dtype(kA));
+  for (std::size_t i = 0; i < 3; ++i) g.keep_output(i);
+  if (c.outputs() == 1) g.keep_bytes(bytes(c.dtype(kA), a.batch * k * (m + n)));
+  return {};
+}
+
+/// -P^T dP P^T and two projections outside of the spaces of rows and columns.
+Status gradient_pseudoinverse(const Call& c, Gradient& g) {
+  const linalg::Matrix a = linalg::matrix_of(c.shape(kA));
+  const Dim &m = a.rows, &n = a.columns;
+  g[Work::mac] = a.batch * (4 * m * n * linalg::least(m, n) + 2 * m * n * (m + n));
+  g[Work::add] = 3 * a.batch * m * n;
+  linalg::widen(g.cost, c.dtype(kA));
+  g.keep(kA);
+  g.keep_output();
+  rules::estimated(g, "eight products, in whatever order is the cheapest");
+  return {};
+}
+
+/// The exponential of [A^T dy; 0 A^T], which is twice as large: N. J. Higham, Functions of Matrices (2008), 3.2.
+Status gradient_exponential(const Call&, Gradient& g) {
+  g[Work::mac] = 8 * g.run[Work::mac];
+  g.cost.trust = g.run.trust;
+  g.cost.because = g.run.because;
+  g.keep(kA);
+  return {};
+}
+
 std::string page(std::string_view name) {
   return "https://docs.pytorch.org/docs/stable/generated/torch." + std::string(name) + ".html";
 }
@@ -112,7 +201,7 @@ std::string page(std::string_view name) {
 
 std::vector<Rule> spectrum_rules() {
   const std::string half = ", half of them mul, half add: an estimate";
-  return {
+  std::vector<Rule> rules = {
       {"eigen_symmetric",
        "a",
        "Eigenvalues and vectors of symmetric matrices",
@@ -155,6 +244,12 @@ std::vector<Rule> spectrum_rules() {
        cost_exponential,
        aten({"linalg_matrix_exp", "matrix_exp"}, {}, "a")},
   };
+  return with_gradients({{"eigen_symmetric", gradient_symmetric},
+                         {"eigen", gradient_eigen},
+                         {"singular", gradient_singular},
+                         {"pseudoinverse", gradient_pseudoinverse},
+                         {"matrix_exponential", gradient_exponential}},
+                        std::move(rules));
 }
 
 }  // namespace macsim::rules

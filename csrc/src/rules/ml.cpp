@@ -1,6 +1,7 @@
 // ai.onnx.ml: linear models, scalers, encoders, maps. Trees are in ml_tree.cpp, support vector machines in ml_svm.cpp.
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include "rules/ml.hpp"
+#include "rules/gradient.hpp"
 
 #include <algorithm>
 
@@ -368,7 +369,19 @@ std::vector<Rule> ml_family() {
   };
   for (Rule& rule : tree_rules()) rules.push_back(std::move(rule));
   for (Rule& rule : svm_rules()) rules.push_back(std::move(rule));
-  return rules;
+  return with_gradients({{"linear_regressor", gradient_of_network},
+                         {"linear_classifier", gradient_of_network},
+                         {"svm_regressor", gradient_of_network},
+                         {"svm_classifier", gradient_of_network},
+                         {"scaler", gradient_like_run},
+                         {"normalizer", gradient_of_network},
+                         {"imputer", gradient_each({{Work::logic, 1}}, Keeps::input)},
+                         {"array_feature_extractor", gradient_moves()},
+                         {"feature_vectorizer", gradient_moves()},
+                         {"zip_map", gradient_moves()},
+                         {"cast_map", gradient_moves()},
+                         {"dict_vectorizer", gradient_moves()}},
+                        without_gradients("constant between its steps", std::move(rules)));
 }
 
 }  // namespace macsim::rules

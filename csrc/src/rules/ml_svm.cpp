@@ -2,6 +2,7 @@
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
+#include "rules/gradient.hpp"
 #include "rules/ml.hpp"
 
 namespace macsim::rules {

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "families.hpp"
+#include "rules/gradient.hpp"
 #include "support.hpp"
 #include "work.hpp"
 
@@ -324,7 +325,12 @@ std::vector<Rule> moe_family() {
        "mac = rows * K * N; gate: silu and mul on rows * inner", contrib_doc("RouterGateUpProj"), gate_up::infer,
        gate_up::count, microsoft({"RouterGateUpProj"})},
   };
-  return with(Access::contraction, std::move(rules));
+  return with_gradients({{"moe", gradient_of_network},
+                         {"qmoe", gradient_of_network},
+                         {"moe_packed", gradient_of_network},
+                         {"moe_group_router", gradient_of_network},
+                         {"router_gate_up", gradient_of_network}},
+                        with(Access::contraction, std::move(rules)));
 }
 
 }  // namespace macsim::rules

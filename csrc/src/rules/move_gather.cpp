@@ -383,8 +383,16 @@ Status gradient_embedding_bag(const Call& c, Gradient& g) {
 /// What is put in gets the gradients from there, what was overwritten 0. What comes last is put in.
 Status gradient_scatter(const Call& c, Gradient& g) {
   const std::string_view how = c.text("reduction", c.text("reduce", "none"));
-  if (how != "none" && how != "add" && how != "sum") return bad("a reduction by " + std::string(how));
   for (std::size_t i = 1; i + 1 < c.inputs(); ++i) g.keep_at(i);
+  if (how != "none" && how != "add" && how != "sum") {  // by what each gave to the result, of which others have a share
+    const std::size_t last = c.inputs() - 1;
+    const Count updates = numel(c.shape_at(last));
+    for (std::size_t i : {std::size_t{0}, last}) g.keep_at(i);
+    g.keep_output();
+    add_each(g.cost, {{Work::mul, 2}, {Work::div, 1}, {Work::compare, 1}}, updates);
+    estimated(g, "what comes together in one place is data");
+    return {};
+  }
   g.cost.moves("moves data only");
   return {};
 }
@@ -395,7 +403,7 @@ std::vector<Rule> gather_rules() {
   const std::string docs = "https://onnx.ai/onnx/operators/onnx__";
   const std::string moves = "none: moves data only";
   const std::string reduces = "one add, mul or compare for each update, as the reduction says; otherwise none";
-  return {
+  std::vector<Rule> rules = {
       {"gather", "x indices", "Slices picked by index along one axis", moves, docs + "Gather.html", infer_gather,
        cost_gather,
        onnx({"Gather"}) + aten({"embedding"}, aten_embedding) + aten({"index_select"}, aten_select) +
@@ -437,6 +445,7 @@ std::vector<Rule> gather_rules() {
        "none: moves data only, in place", docs + "TensorScatter.html", infer_same, cost_tensor_scatter,
        onnx({"TensorScatter"})},
   };
+  return with_gradients({{"tensor_scatter", gradient_moves()}}, std::move(rules));
 }
 
 }  // namespace macsim::rules

@@ -37,21 +37,24 @@ void layer(Cost& cost, const Count& rows, const Count& n, bool scaled, bool bias
   if (biased) cost[Work::add] += x;
 }
 
+void of_rows(Gradient& g, const Count& rows, const Count& n, bool centred, bool scaled) {
+  const Count x = rows * n;
+  if (scaled) g[Work::mul] += x;
+  g[Work::mul] += 3 * x;  // the product that is summed, its share of each element, the deviation
+  g[Work::add] += x - rows + x;
+  g[Work::div] += rows;
+  if (centred) {
+    g[Work::add] += x - rows + x;
+    g[Work::div] += rows;
+  }
+}
+
 void gradient(Gradient& g, const Count& rows, const Count& n, bool centred, bool scaled) {
   const Count x = rows * n;
   // The normalised elements are made again from x and what is kept of each row.
   g.again[Work::mul] += x;
   if (centred) g.again[Work::add] += x;
-  if (g.needs(0)) {
-    if (scaled) g[Work::mul] += x;
-    g[Work::mul] += 3 * x;  // the product that is summed, its share of each element, the deviation
-    g[Work::add] += x - rows + x;
-    g[Work::div] += rows;
-    if (centred) {
-      g[Work::add] += x - rows + x;
-      g[Work::div] += rows;
-    }
-  }
+  if (g.needs(0)) of_rows(g, rows, n, centred, scaled);
   g.keep(0);
   g.keep(1);
   g.keep_bytes((centred ? 2 : 1) * bytes(DType::f32, rows));
@@ -383,7 +386,8 @@ Status gradient_last_axes(const Call& c, Gradient& g) {
 Status gradient_group_norm(const Call& c, Gradient& g) {
   const Shape& x = c.shape(kX);
   const std::int64_t groups = c.integer("num_groups", c.integer("group", 0));
-  if (x.size() < 2 || groups <= 0 || c.integer("activation", 0) != 0) return bad("a group normalisation needs groups");
+  if (x.size() < 2 || groups <= 0) return bad("a group normalisation needs groups");
+  if (c.integer("activation", 0) != 0) fused_activation_gradient(g, "silu", numel(x));
   return gradient_of_rows(c, g, x[0] * groups, quotient(c, numel(x, 1), groups), true);
 }
 
@@ -393,6 +397,38 @@ Status gradient_instance_norm(const Call& c, Gradient& g) {
     return bad("an instance normalisation by statistics of its own");
   }
   return gradient_of_rows(c, g, x[0] * x[1], numel(x, 2), true);
+}
+
+/// y = x b^-beta, b = bias + alpha / size * the window's sum of squares: dy b^-beta - x times the window's sum of dy y
+/// / b times a constant. b is made again.
+Status gradient_lrn(const Call& c, Gradient& g) {
+  const Count x = numel(c.shape(kX));
+  for (const Work kind : {Work::mul, Work::add, Work::log, Work::exp, Work::sqrt}) g.again[kind] += g.run[kind];
+  g[Work::mul] += 3 * x;
+  g[Work::div] += 2 * x;
+  g[Work::add] += c.integer("size", 1) * x;  // the window's sum (size - 1), the difference
+  g.keep(kX);
+  g.keep_output();
+  return {};
+}
+
+/// (dy - y sum(dy y)) / the norm; p = 1: (dy - sign(x) sum(dy y)) / the norm. The norm is made again.
+Status gradient_lp_norm(const Call& c, Gradient& g) {
+  const Count x = numel(c.shape(kX)), rows = x - g.run[Work::add];
+  for (const Work kind : {Work::mul, Work::add, Work::logic, Work::sqrt}) g.again[kind] += g.run[kind];
+  g[Work::mul] += 2 * x;
+  g[Work::add] += 2 * x - rows;
+  g[Work::div] += x;
+  g.keep(kX);
+  g.keep_output();
+  return {};
+}
+
+/// As a layer normalisation without scale and bias, over the axes that are named.
+Status gradient_mean_variance(const Call& c, Gradient& g) {
+  const Count x = numel(c.shape(kX)), rows = g.run[Work::sqrt];
+  norm::gradient(g, rows, quotient(c, x, rows), true, false);
+  return {};
 }
 
 std::vector<Binding> with_nhwc(std::string_view op) {
@@ -459,6 +495,9 @@ std::vector<Rule> norm_family() {
       {"mean_variance_norm", "x", "Normalisation over chosen axes", layer, docs + "MeanVarianceNormalization.html",
        infer_same, cost_mean_variance, onnx({"MeanVarianceNormalization"})},
   };
+  rules = with_gradients(
+      {{"lrn", gradient_lrn}, {"lp_norm", gradient_lp_norm}, {"mean_variance_norm", gradient_mean_variance}},
+      std::move(rules));
   for (Rule& rule : fused_norm_rules()) rules.push_back(std::move(rule));
   return with(Access::rows, with(Access::pointwise, {"batch_norm"}, std::move(rules)));
 }

@@ -21,6 +21,8 @@ void layer(Cost& cost, const Count& rows, const Count& n, bool scaled, bool bias
 
 /// The gradient of x, normalised over `rows` rows of `n` (`centred`: the mean taken off), for inputs x, scale, bias.
 void gradient(Gradient& g, const Count& rows, const Count& n, bool centred, bool scaled);
+/// The same work alone, without what is made again and kept.
+void of_rows(Gradient& g, const Count& rows, const Count& n, bool centred, bool scaled);
 /// Those of as many scales and biases, for `x` elements.
 void gradient_affine(Gradient& g, const Count& x, const Count& scales);
 

@@ -1,9 +1,11 @@
 // Normalisation fused with skip connections, embeddings, gates and streams.
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#include <array>
 #include <string>
 
 #include "rules/elements.hpp"
 #include "rules/families.hpp"
+#include "rules/gradient.hpp"
 #include "rules/norm.hpp"
 #include "rules/support.hpp"
 #include "rules/work.hpp"
@@ -61,6 +63,46 @@ Status cost_skip_group_norm(const Call& c, Cost& cost) {
   return {};
 }
 
+/// As of a normalisation of the sum, which every addend gets; what was spread sums it. The sum is kept.
+Status gradient_skipped(const Call& c, Gradient& g, const Count& rows, const Count& n, bool centred,
+                        const std::array<std::size_t, 3>& addends, std::size_t gamma, std::size_t beta) {
+  const Count x = rows * n;
+  bool any = false;
+  for (const std::size_t slot : addends) {
+    if (!g.needs(slot)) continue;
+    any = true;
+    add_spread(g, c.out_shape(), c.shape(slot));
+  }
+  g.again[Work::mul] += x;
+  if (centred) g.again[Work::add] += x;
+  if (any) norm::of_rows(g, rows, n, centred, true);
+  if (g.needs(gamma)) {
+    g[Work::mul] += x;
+    g[Work::add] += x - numel(c.shape(gamma));
+  }
+  if (g.needs(beta)) g[Work::add] += x - numel(c.shape(beta));
+  g.keep(gamma);
+  g.keep_bytes(bytes(c.out()) + (centred ? 2 : 1) * bytes(DType::f32, rows));
+  return {};
+}
+
+Status gradient_skip_norm(const Call& c, Gradient& g) {
+  const Shape& x = c.shape(kX);
+  if (x.empty()) return bad(std::string(c.op()) + " needs a row to normalise");
+  const bool centred = c.op() != "SkipSimplifiedLayerNormalization";
+  return gradient_skipped(c, g, numel(x, 0, x.size() - 1), x.back(), centred, {kX, kSkip, kBias}, kGamma, kBeta);
+}
+
+Status gradient_skip_group_norm(const Call& c, Gradient& g) {
+  enum : std::size_t { kScales = 1, kShifts, kAdded, kOffset };
+  const Shape& x = c.shape(kX);
+  const std::int64_t groups = c.integer("groups", 0);
+  if (x.size() < 2 || groups <= 0) return bad("SkipGroupNorm needs groups and channels, and has " + text(x));
+  if (c.integer("activation", 0) == 1) fused_activation_gradient(g, "silu", numel(x));
+  return gradient_skipped(c, g, x[0] * groups, quotient(c, numel(x, 1), groups), true, {kX, kAdded, kOffset}, kScales,
+                          kShifts);
+}
+
 // Embeddings. ------------------------------------------------------------------------------------------------------
 
 /// Canonical slots of both kinds of embedding; the quantised one has scales and zero points behind them.
@@ -116,6 +158,29 @@ Status cost_embed_norm(const Call& c, Cost& cost) {
   return {};
 }
 
+/// As of a normalisation; each table adds up the rows that were looked up.
+Status gradient_embed_norm(const Call& c, Gradient& g) {
+  const Shape& y = c.out_shape();
+  const Count all = numel(y), rows = y[0] * y[1];
+  bool any = false;
+  for (const std::size_t table : {kWords, kPositions, kSegments}) {
+    if (!g.needs(table)) continue;
+    any = true;
+    g[Work::add] += all;
+  }
+  g.again[Work::mul] += all;
+  g.again[Work::add] += all;
+  if (any) norm::of_rows(g, rows, y[2], true, true);
+  if (g.needs(kScale)) {
+    g[Work::mul] += all;
+    g[Work::add] += all - y[2];
+  }
+  if (g.needs(kOffset)) g[Work::add] += all - y[2];
+  for (const std::size_t slot : {kIds, kSegmentIds, kPositionIds, kScale}) g.keep(slot);
+  g.keep_bytes(bytes(c.out()) + 2 * bytes(DType::f32, rows));
+  return {};
+}
+
 // Quantised. -------------------------------------------------------------------------------------------------------
 
 Status cost_ordered_norm(const Call& c, Cost& cost) {
@@ -129,6 +194,27 @@ Status cost_ordered_norm(const Call& c, Cost& cost) {
   cost[Work::mul] += 2 * all;
   cost[Work::compare] += 2 * all;
   cost.compute = c.dtype(kWeight);
+  return {};
+}
+
+/// Through the gate (dy n(x) gate', dy gate), then as of an RMS normalisation.
+Status gradient_gated_rms(const Call& c, Gradient& g) {
+  enum : std::size_t { kWeight = 1, kGate = 2 };
+  const Count all = numel(c.shape(kX)), n = numel(c.shape(kWeight)), rows = quotient(c, all, n);
+  work::activation(g.again, "sigmoid", all);
+  g.again[Work::mul] += 2 * all;
+  g[Work::mul] += all;  // dy gate
+  if (g.needs(kGate)) {
+    g[Work::mul] += c.text("activation", "silu") == "sigmoid" ? 3 * all : 4 * all;
+    g[Work::add] += c.text("activation", "silu") == "sigmoid" ? all : 2 * all;
+  }
+  if (g.needs(kX)) norm::of_rows(g, rows, n, false, true);
+  if (g.needs(kWeight)) {
+    g[Work::mul] += all;
+    g[Work::add] += all - n;
+  }
+  for (const std::size_t slot : {std::size_t{kX}, std::size_t{kWeight}, std::size_t{kGate}}) g.keep(slot);
+  g.keep_bytes(bytes(DType::f32, rows));
   return {};
 }
 
@@ -157,6 +243,19 @@ Status cost_branch_rms(const Call& c, Cost& cost) {
   work::rms_norm(cost, quotient(c, numel(x), width), width, c.has(kWeight));
   cost.compute = DType::f32;
   return {};
+}
+
+Status gradient_branch_rms(const Call& c, Gradient& g) {
+  const Count all = numel(c.shape(kX)), width = branch_width(c, c.shape(kX)), rows = quotient(c, all, width);
+  norm::gradient(g, rows, width, false, c.has(1));
+  norm::gradient_affine(g, all, c.has(1) ? numel(c.shape(1)) : width);
+  return {};
+}
+
+/// Every stream gets its gate's share; every gate a sum over the stream.
+Status gradient_pre_mix(const Call& c, Gradient& g) {
+  if (c.real("reduction_scale", 1) != 1) g[Work::mul] += numel(c.out_shape());
+  return gradient_product(kX, 1, SIZE_MAX)(c, g);
 }
 
 Status infer_pre_mix(const Call& c, Outputs& out) {
@@ -236,7 +335,7 @@ std::vector<Rule> fused_norm_rules() {
   const std::string layer = "rows of n as layer_norm: add 3n-1, mul 2n, div 3, sqrt 1; gamma mul n; beta add n; ";
   const std::string rms = "rows of n as rms_norm: mul 3n, add n, div 2, sqrt 1; ";
   const std::string dequantise = "convert, add and mul for each element that is looked up, of gamma and of beta";
-  return {
+  std::vector<Rule> rules = {
       {"skip_layer_norm", "x skip gamma beta bias", "Sum with a skip connection, then layer normalisation",
        layer + "skip add n; bias add n", contrib_doc("SkipLayerNormalization"), infer_skip_norm, cost_skip_norm,
        microsoft({"SkipLayerNormalization"})},
@@ -284,6 +383,17 @@ std::vector<Rule> fused_norm_rules() {
        contrib_doc("HyperConnectionLowRankMix"), infer_low_rank_mix, cost_low_rank_mix,
        microsoft({"HyperConnectionLowRankMix"})},
   };
+  return with_gradients({{"skip_layer_norm", gradient_skip_norm},
+                         {"skip_rms_norm", gradient_skip_norm},
+                         {"skip_group_norm", gradient_skip_group_norm},
+                         {"embed_layer_norm", gradient_embed_norm},
+                         {"ordered_layer_norm", NoGradient{"of codes, which are rounded"}},
+                         {"gated_rms_norm", gradient_gated_rms},
+                         {"branch_rms_norm", gradient_branch_rms},
+                         {"hyper_pre_mix", gradient_pre_mix},
+                         {"hyper_post_mix", gradient_of_network},
+                         {"hyper_low_rank_mix", gradient_of_network}},
+                        std::move(rules));
 }
 
 }  // namespace macsim::rules

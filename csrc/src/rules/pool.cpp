@@ -314,7 +314,7 @@ Status cost_average_backward(const Call& c, Cost& cost) {
 
 /// Each element's goes to where it was taken from; windows may overlap. Torch keeps x for its shape.
 Status gradient_max(const Call& c, Gradient& g) {
-  if (!c.text("activation", {}).empty()) return bad("a fused activation");
+  fused_activation_gradient(g, c.text("activation", {}), numel(c.out_shape()));
   const Count y = numel(c.out_shape()), places = bytes(DType::i64, y);
   g[Work::add] = y;
   g.keep(kX);
@@ -330,7 +330,7 @@ Status gradient_max(const Call& c, Gradient& g) {
 
 /// A share of each goes to every element of its window: as many additions as there are products of a window and y.
 Status gradient_average(const Call& c, Gradient& g) {
-  if (!c.text("activation", {}).empty()) return bad("a fused activation");
+  fused_activation_gradient(g, c.text("activation", {}), numel(c.out_shape()));
   const Count y = numel(c.out_shape());
   g[Work::div] = y;
   g[Work::add] = g.run[Work::add] + y;
@@ -339,6 +339,23 @@ Status gradient_average(const Call& c, Gradient& g) {
   g.cost.weights = Count(0);
   g.cost.trust = g.run.trust;
   g.cost.because = g.run.because;
+  return {};
+}
+
+/// Of the norm p: dy sign(x) |x / y|^(p - 1) for every element of every window, added up; p = 2: dy x / y.
+Status gradient_norms(const Call& c, Gradient& g) {
+  const Count elements = g.run[Work::add] + numel(c.out_shape());  // of all windows
+  const std::int64_t p = c.integer("p", 2);
+  g[Work::div] += numel(c.out_shape());
+  g[Work::mul] += elements;
+  g[Work::add] += elements;
+  if (p != 2) {
+    g[Work::exp] += elements;
+    g[Work::log] += elements;
+    estimated(g, "a power of every element");
+  }
+  g.keep(0);
+  g.keep_output();
   return {};
 }
 
@@ -431,7 +448,15 @@ std::vector<Rule> pool_family() {
        {{std::string(kNchwc) + "::ReorderInput", {}}, {std::string(kNchwc) + "::ReorderOutput", {}}}},
   };
   for (Rule& rule : region_rules()) rules.push_back(std::move(rule));
-  return rules;
+  const NoGradient codes{"of codes, which are rounded"};
+  return with_gradients({{"masked_max_pool", gradient_max},
+                         {"average_pool_backward", gradient_like_run},
+                         {"lp_pool", gradient_norms},
+                         {"global_lp_pool", gradient_norms},
+                         {"quantised_average_pool", codes},
+                         {"quantised_global_average_pool", codes},
+                         {"reorder_channels", gradient_moves()}},
+                        std::move(rules));
 }
 
 }  // namespace macsim::rules

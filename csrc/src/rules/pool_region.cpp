@@ -5,6 +5,7 @@
 #include "rules/aten.hpp"
 #include "rules/elements.hpp"
 #include "rules/families.hpp"
+#include "rules/gradient.hpp"
 #include "rules/pool.hpp"
 #include "rules/support.hpp"
 
@@ -84,6 +85,29 @@ Status cost_roi_align(const Call& c, Cost& cost) {
   return {};
 }
 
+/// Regions are data. Each sample's gradient times its four weights is added to its pixels; the weights are made again.
+Status gradient_roi_align(const Call& c, Gradient& g) {
+  const Count samples = floor_div(g.run[Work::convert], 2), y = numel(c.out_shape());
+  const bool average = c.text("mode", "avg") == "avg";
+  const Count moved = average ? floor_div(g.run[Work::mul] - 6 * samples, 4) : y;  // samples that have a gradient
+  for (const Work kind : {Work::compare, Work::convert}) g.again[kind] += g.run[kind];
+  if (average) g[Work::div] += y;
+  g[Work::mul] += 4 * moved;
+  g[Work::add] += 4 * moved;
+  for (std::size_t i = 1; i < c.inputs(); ++i) g.none_at(i);
+  g.keep(1);
+  estimated(g, "four pixels for each sample");
+  return {};
+}
+
+/// Added where the largest was.
+Status gradient_region_max(const Call& c, Gradient& g) {
+  g[Work::add] += numel(c.out_shape());
+  for (std::size_t i = 1; i < c.inputs(); ++i) g.none_at(i);
+  g.keep_bytes(bytes(DType::i64, numel(c.out_shape())));
+  return {};
+}
+
 // Non-maximum suppression. -----------------------------------------------------------------------------------------
 
 enum : std::size_t { kBoxes, kScores, kMost, kOverlap, kThreshold };
@@ -153,7 +177,7 @@ Status cost_torch_nms(const Call& c, Cost& cost) {
 std::vector<Rule> region_rules() {
   const std::string pooled = "pooled_height=output_height pooled_width=output_width";
   const std::string docs = "https://onnx.ai/onnx/operators/onnx__";
-  return {
+  std::vector<Rule> rules = {
       {"max_roi_pool", "x rois", "Largest element of each cell of regions",
        "compare <= rois * channels * (h + cells_y) * (w + cells_x)", docs + "MaxRoiPool.html", infer_max_roi,
        cost_max_roi, onnx({"MaxRoiPool"}) + aten({"torchvision::roi_pool"}, torch_regions<false>, "x rois", pooled)},
@@ -173,6 +197,10 @@ std::vector<Rule> region_rules() {
                                          {"torchvision::nms"}, [](const Call&, Outputs&) { return Status(); },
                                          "boxes scores", {}, cost_torch_nms)},
   };
+  return with_gradients({{"max_roi_pool", gradient_region_max},
+                         {"roi_align", gradient_roi_align},
+                         {"non_max_suppression", NoGradient{"its results are no real numbers"}}},
+                        std::move(rules));
 }
 
 }  // namespace macsim::rules

@@ -7,6 +7,7 @@
 #include "rules/aten.hpp"
 #include "rules/elements.hpp"
 #include "rules/families.hpp"
+#include "rules/gradient.hpp"
 #include "rules/quant.hpp"
 #include "rules/support.hpp"
 #include "rules/work.hpp"
@@ -318,9 +319,30 @@ Status cost_fake(const Call& c, Cost& cost) {
   return {};
 }
 
+/// Straight through where nothing was cut off, 0 elsewhere: a mask of a byte an element is kept. A scale that is
+/// learned sums its share of every element, (q - x / scale) dy or a bound's code times dy; a zero point -scale dy where
+/// it was cut off: S. K. Esser et al., Learned Step Size Quantization (2020).
+Status gradient_fake(const Call& c, Gradient& g) {
+  const Count n = numel(c.shape(kX));
+  if (g.needs_at(0)) g[Work::mul] += n;
+  const bool scale = g.needs_at(1), zero = g.needs_at(2);
+  if (scale) add_each(g.cost, {{Work::div, 1}, {Work::convert, 1}, {Work::add, 2}, {Work::mul, 1}}, n);
+  if (zero) add_each(g.cost, {{Work::mul, 1}, {Work::add, 1}}, n);
+  for (std::size_t i = 3; i < c.inputs(); ++i) g.none_at(i);
+  if (scale) g.keep_at(0);
+  g.keep_bytes(bytes(DType::boolean, n));
+  return {};
+}
+
 /// The range of a tensor or of each of its rows, and from it a scale and a zero point.
 Status cost_range(const Call& c, Cost& cost) {
   const Count n = numel(c.shape(kX)), scales = numel(c.out_shape());
+  if (c.op() == "choose_qparams_symmetric" || c.op() == "choose_qparams_per_token") {
+    cost[Work::logic] = n;
+    cost[Work::compare] = n;  // the largest magnitude of each row, which is no less than a least one
+    cost[Work::div] = scales;
+    return {};
+  }
   cost[Work::compare] = 2 * n + 2 * scales;
   cost[Work::add] = 2 * scales;
   cost[Work::div] = 2 * scales;
@@ -361,7 +383,8 @@ std::vector<Rule> quant_family() {
       {"quantization_range",
        "x",
        "Scales and zero points for the range of a tensor",
-       "s scales: compare = 2|x| + 2s; add = div = 2s; convert = s",
+       "s scales: compare = 2|x| + 2s; add = div = 2s; convert = s; symmetric, without zero points: logic = compare = "
+       "|x|, div = s",
        "https://docs.pytorch.org/docs/stable/quantization.html",
        {},
        cost_range,
@@ -392,6 +415,8 @@ std::vector<Rule> quant_family() {
        contrib_doc("GatherPacked"), infer_gather_packed, cost_gather_packed, microsoft({"GatherPacked"})},
   };
   for (Rule& rule : quantised_elementwise_rules()) rules.push_back(std::move(rule));
+  rules = with_gradients({{"fake_quantize", gradient_fake}},
+                         without_gradients("rounded to codes, or made of them", std::move(rules)));
   return with(Access::dequantize, {"dequantize"},
               with(Access::pointwise,
                    {"quantize", "fake_quantize", "quantised_add", "quantised_mul", "quantised_sigmoid",

@@ -409,7 +409,7 @@ std::vector<Rule> reduce_family() {
       {with(Access::rows,
             {"reduce_sum", "reduce_mean", "reduce_max", "reduce_min", "reduce_prod", "reduce_l1", "reduce_l2",
              "reduce_sum_square", "reduce_log_sum", "reduce_log_sum_exp", "variance", "reduce_sum_integer"},
-            reduction_rules()),
+            without_gradients("its results are no real numbers", reduction_rules())),
        running_rules(), selection_rules(),
        with(Access::softmax, {"softmax", "bias_softmax"}, with(Access::rows, {"log_softmax"}, softmax_rules()))});
 }

@@ -247,10 +247,21 @@ Status gradient_running(const Call&, Gradient& g) {
   return {};
 }
 
+/// Where nothing is 0: the running sum, from the other end, of dy y, over x.
+Status gradient_running_product(const Call& c, Gradient& g) {
+  const Count n = numel(c.shape(0));
+  g[Work::mul] = g[Work::div] = n;
+  g[Work::add] = g.run[Work::mul];
+  g.keep(0);
+  g.keep_output();
+  estimated(g, "as if no element were 0: those after one take another way");
+  return {};
+}
+
 }  // namespace
 
 std::vector<Rule> running_rules() {
-  return {
+  std::vector<Rule> rules = {
       {"sort",
        "x",
        "Elements in order along an axis, and where they were",
@@ -284,6 +295,8 @@ std::vector<Rule> running_rules() {
        onnx_page("TopK"), infer_top_k, cost_top_k, onnx({"TopK"}) + aten({"topk"}, {}, {}, "dim=axis"), nullptr,
        gradient_ordered},
   };
+  return with_gradients({{"cum_prod", gradient_running_product}},
+                        without_gradients("its results are no real numbers", std::move(rules)));
 }
 
 }  // namespace macsim::rules

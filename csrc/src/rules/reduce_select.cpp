@@ -4,6 +4,7 @@
 #include <string>
 
 #include "rules/aten.hpp"
+#include "rules/gradient.hpp"
 #include "rules/reduce.hpp"
 
 namespace macsim::rules {
@@ -34,10 +35,13 @@ Status cost_runs(const Call& c, Cost& cost) {
   const bool along = c.has_attr("dim");
   const auto axis = axis_in(c.integer("dim", -1), std::max<std::size_t>(x.size(), 1));
   const Count n = along && axis && *axis < x.size() ? Count(x[*axis]) : numel(x);
-  const auto levels = c.op() == "unique_consecutive" ? std::optional<std::int64_t>(0) : levels_of(n);
+  const bool sorted = !c.op().ends_with("_consecutive");
+  const auto levels = sorted ? levels_of(n) : std::optional<std::int64_t>(0);
   cost.trust = Trust::bound;
   cost[Work::compare] = numel(x) * (levels ? Count(*levels + 1) : n);
-  cost.because = levels ? "the most that a merge sort takes, and a comparison each" : "each with each: n is a symbol";
+  cost.because = !sorted  ? "a comparison each, with what is before it"
+                 : levels ? "the most that a merge sort takes, and a comparison each"
+                          : "each with each: n is a symbol";
   return {};
 }
 
@@ -104,6 +108,61 @@ Status cost_paths(const Call& c, Cost& cost) {
   return {};
 }
 
+// Gradients. -------------------------------------------------------------------------------------------------------
+
+/// To the place of each result's element, added up where one is the result of several.
+Status gradient_placed(const Call& c, Gradient& g) {
+  if (c.op().find("cum") != std::string_view::npos) g[Work::add] = numel(c.out_shape());
+  if (c.wants(1)) g.keep_output(1);
+  if (g[Work::add].is(0)) g.cost.moves("moves data only");
+  return {};
+}
+
+/// exp(x) times the running sum, from the other end, of dy exp(-y).
+Status gradient_running_log(const Call& c, Gradient& g) {
+  const Count n = numel(c.shape(0));
+  add_each(g.cost, {{Work::exp, 2}, {Work::mul, 2}, {Work::logic, 1}}, n);
+  g[Work::add] += g.run[Work::compare];
+  estimated(g, "torch takes positive and negative gradients apart, by their logarithms, for small numbers' sake");
+  g.keep(0);
+  g.keep_output();
+  return {};
+}
+
+/// A segment's gradient goes to all of it: of a mean its share, of an extreme to where it is.
+Status gradient_segments(const Call& c, Gradient& g) {
+  const std::string_view how = c.text("reduce", "sum");
+  const Count n = numel(c.shape(0));
+  if (how == "mean") g[Work::div] = numel(c.out_shape());
+  if (how == "max" || how == "min") g[Work::compare] = g[Work::mul] = n;
+  if (how == "prod") g[Work::mul] = g[Work::div] = n;
+  if (how != "sum" && how != "mean") {
+    g.keep(0);
+    g.keep_output();
+  }
+  for (std::size_t i = 1; i < c.inputs(); ++i) g.none_at(i);
+  if (how == "sum") g.cost.moves("moves data only");
+  return {};
+}
+
+/// The same sums from the other end, and from both exp(x) - exp(alpha + beta - loss), summed at each label: A. Graves
+/// et al. (2006), equation 16.
+Status gradient_paths(const Call& c, Gradient& g) {
+  enum : std::size_t { kScores = 0 };
+  const Count cells = numel(c.out_shape(1)), n = numel(c.shape(kScores));
+  g[Work::compare] = 2 * cells;
+  g[Work::exp] = 4 * cells + n;
+  g[Work::log] = cells;
+  g[Work::add] = 9 * cells + n;
+  g[Work::mul] = n;
+  g.cost.trust = Trust::bound;
+  g.cost.because = "as if every signal and every target were as long as the longest";
+  g.keep(kScores);
+  g.keep_output(0);
+  g.keep_output(1);
+  return {};
+}
+
 std::string page(std::string_view name) {
   return "https://docs.pytorch.org/docs/stable/generated/torch." + std::string(name) + ".html";
 }
@@ -111,7 +170,7 @@ std::string page(std::string_view name) {
 }  // namespace
 
 std::vector<Rule> selection_rules() {
-  return {
+  std::vector<Rule> rules = {
       {"selection",
        "x",
        "The median, or the k-th element in order",
@@ -164,6 +223,14 @@ std::vector<Rule> selection_rules() {
        "cells of batch, steps and 2 labels + 1: compare 2, exp 3, log 1, add 7: a bound",
        page("nn.functional.ctc_loss"), infer_paths, cost_paths, aten({"_ctc_loss"}, infer_paths, "scores targets")},
   };
+  return with_gradients({{"selection", gradient_placed},
+                         {"runs", gradient_placed},
+                         {"sorted_search", NoGradient{"its results are no real numbers"}},
+                         {"running_extreme", gradient_placed},
+                         {"running_log_sum", gradient_running_log},
+                         {"segments", gradient_segments},
+                         {"ctc_loss", gradient_paths}},
+                        std::move(rules));
 }
 
 }  // namespace macsim::rules

@@ -145,6 +145,13 @@ Status gradient_softmax(const Call& c, Gradient& g) {
   return {};
 }
 
+/// The same; a bias that was spread sums it.
+Status gradient_bias_softmax(const Call& c, Gradient& g) {
+  if (Status status = gradient_softmax(c, g); !status) return status;
+  if (g.needs(1)) add_spread(g, c.out_shape(), c.shape(1));
+  return {};
+}
+
 /// dy - exp(y) sum(dy).
 Status gradient_log_softmax(const Call& c, Gradient& g) {
   Rows rows;
@@ -191,7 +198,7 @@ std::vector<Rule> softmax_rules() {
       "t targets: logic = t; weights: mul = t; ignore_index: compare = logic = t more; a sum: add = t - 1; a mean: "
       "div = 1, and with weights or ignore_index add = t - 1 more";
   const std::string log_softmax_work = "r rows: compare = |x| - r; add = 3|x| - r; exp = |x|; log = r";
-  return {
+  std::vector<Rule> rules = {
       {"softmax", "x", "Exponentials that sum to 1 along an axis (before version 13, over all axes from there on)",
        "r rows: compare = |x| - r; add = 2|x| - r; exp = div = |x|", onnx_page("Softmax"), infer_rows, cost_softmax,
        onnx({"Softmax"}) + aten({"softmax", "_softmax", "_safe_softmax"}, aten_stated, {}, "dim=axis"), nullptr,
@@ -211,6 +218,7 @@ std::vector<Rule> softmax_rules() {
        log_softmax_work + "; " + loss, onnx_page("SoftmaxCrossEntropyLoss"), infer_loss, cost_cross_entropy,
        onnx({"SoftmaxCrossEntropyLoss"}), nullptr, gradient_cross_entropy},
   };
+  return with_gradients({{"bias_softmax", gradient_bias_softmax}}, std::move(rules));
 }
 
 }  // namespace macsim::rules

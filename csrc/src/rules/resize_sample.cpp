@@ -6,6 +6,7 @@
 #include "rules/aten.hpp"
 #include "rules/elements.hpp"
 #include "rules/families.hpp"
+#include "rules/gradient.hpp"
 #include "rules/resize.hpp"
 #include "rules/support.hpp"
 #include "rules/work.hpp"
@@ -160,6 +161,49 @@ Status cost_crop_resize(const Call& c, Cost& cost) {
   return {};
 }
 
+// Gradients. -------------------------------------------------------------------------------------------------------
+
+/// Of the image: each sample's gradient times its weights, added to its pixels. Of the places: what each pixel gives,
+/// times the weights' derivative along each axis. Weights are made again.
+Status gradient_sampled(const Call& c, Gradient& g, sample::Mode mode, std::size_t spatial, bool places) {
+  const Count y = numel(c.out_shape());
+  std::int64_t taps = 1;
+  for (std::size_t i = 0; i < spatial; ++i) taps *= sample::taps_of(mode);
+  for (const Work kind : {Work::compare, Work::convert}) g.again[kind] += g.run[kind];
+  if (g.needs(kX)) {
+    if (taps > 1) g[Work::mul] += taps * y;
+    g[Work::add] += taps * y;
+  }
+  if (places && mode != sample::Mode::nearest) {
+    g[Work::mul] += static_cast<std::int64_t>(spatial) * taps * y;
+    g[Work::add] += static_cast<std::int64_t>(spatial) * taps * y;
+    g.keep(kX);
+  }
+  g.keep(1);
+  estimated(g, "a product and an addition for each pixel of a sample, and as many for each axis of its place");
+  return {};
+}
+
+Status gradient_grid_sample(const Call& c, Gradient& g) {
+  const Shape& grid = c.shape(kGrid);
+  if (grid.size() < 3) return bad("GridSample needs a grid, and has " + text(grid));
+  return gradient_sampled(c, g, grid_mode(c), grid.size() - 2, g.needs(kGrid));
+}
+
+/// Regions are data.
+Status gradient_crop_resize(const Call& c, Gradient& g) {
+  for (std::size_t i = 1; i < c.inputs(); ++i) g.none_at(i);
+  return gradient_sampled(c, g, sample::mode_of(c.text("mode", "bilinear")), 2, false);
+}
+
+/// A product with the grid that the map was put to, which is made again.
+Status gradient_affine_grid(const Call&, Gradient& g) {
+  g[Work::mac] = g.run[Work::mac];
+  g.again[Work::mul] += g.run[Work::mul];
+  g.again[Work::add] += g.run[Work::add];
+  return {};
+}
+
 // ImageDecoder. ----------------------------------------------------------------------------------------------------
 
 Status infer_decode(const Call& c, Outputs& out) {
@@ -192,7 +236,7 @@ Status cost_decode(const Call& c, Cost& cost) {
 
 std::vector<Rule> sample_rules() {
   const std::string docs = "https://onnx.ai/onnx/operators/onnx__";
-  return {
+  std::vector<Rule> rules = {
       {"grid_sample", "x grid", "An image sampled at given places",
        "d coordinates a place, t = 1 (nearest), 2 (linear) or 4 (cubic) pixels each: by coordinate mul 1, add 1, "
        "compare 2t, "
@@ -218,6 +262,12 @@ std::vector<Rule> sample_rules() {
        "as a baseline JPEG: mul = 17|y|, add = 14|y|, convert = |y|, compare = 2|y|; colours: mul = add = 4 a pixel",
        docs + "ImageDecoder.html", infer_decode, cost_decode, onnx({"ImageDecoder"})},
   };
+  return with_gradients({{"grid_sample", gradient_grid_sample},
+                         {"affine_grid", gradient_affine_grid},
+                         {"center_crop_pad", gradient_moves()},
+                         {"crop_and_resize", gradient_crop_resize},
+                         {"image_decoder", NoGradient{"of the bytes of a file"}}},
+                        std::move(rules));
 }
 
 }  // namespace macsim::rules

@@ -342,10 +342,14 @@ void gate_gradient(Gradient& g, Cell cell, const Count& e, DType dtype) {
 GradientFn gradient_aten_recurrent(Cell cell) {
   return [cell](const Call& c, Gradient& g) -> Status {
     const Weights w = weights_of(c);
-    if (w.each < 2 || packed(c)) return bad("packed sequences");
+    if (w.each < 2) return bad("weights are missing");
     const Shape& x = c.shape(0);
     const Count rows = numel(x, 0, x.empty() ? 0 : x.size() - 1);
-    const Dim batch = x.size() == 3 ? Dim(x[c.integer("batch_first", 0) != 0 ? 0 : 1]) : Dim(1);
+    // Packed, all sequences are there at the first step: as many as there are first states.
+    const bool states = packed(c) && w.first > 2 && c.shape_at(2).size() == 3;
+    const Dim batch = states          ? Dim(c.shape_at(2)[1])
+                      : x.size() == 3 ? Dim(x[c.integer("batch_first", 0) != 0 ? 0 : 1])
+                                      : Dim(1);
     bool state = false;
     for (std::size_t i = 1; i < w.first; ++i) state = state || g.needs_at(i);
     bool below = g.needs_at(0);
@@ -392,7 +396,13 @@ GradientFn gradient_recurrent(Cell cell) {
     if (g.needs(kR)) g[Work::mac] += rows * wide * layer.hidden;
     gate_gradient(g, cell, layer.directions * rows * layer.hidden, c.dtype(kX));
     if (g.needs(kB)) g[Work::add] += wide * (rows - 1);
-    if (c.has(kP)) return bad("peepholes");
+    if (c.has(kP)) {  // each of three gates, from its cell state
+      const Count e = layer.directions * rows * layer.hidden;
+      add_each(g.cost, {{Work::mul, 3}, {Work::add, 3}}, e);
+      if (g.needs(kP)) add_each(g.cost, {{Work::mul, 3}, {Work::add, 3}}, e);
+      if (g.needs(kP)) g[Work::add] -= numel(c.shape(kP));
+      g.keep(kP);
+    }
     for (const std::size_t slot : {std::size_t{kX}, std::size_t{kW}, std::size_t{kR}}) g.keep(slot);
     g.keep_output();
     return {};
@@ -453,7 +463,9 @@ std::vector<Rule> rnn_family() {
                                    "add and exp = D T B S A; softmax over S",
        contrib_doc("AttnLSTM"), infer_recurrent, cost_attentive, microsoft({"AttnLSTM"})},
   };
-  return with(Access::contraction, std::move(rules));
+  return with_gradients(
+      {{"dynamic_quantize_lstm", NoGradient{"of codes, which are rounded"}}, {"attentive_lstm", gradient_of_network}},
+      with(Access::contraction, std::move(rules)));
 }
 
 }  // namespace macsim::rules

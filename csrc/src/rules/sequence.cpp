@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "rules/families.hpp"
+#include "rules/gradient.hpp"
 #include "rules/support.hpp"
 
 namespace macsim::rules {
@@ -434,7 +435,7 @@ Rule list_row(std::string name, std::string slots, std::string summary, std::str
 }  // namespace
 
 std::vector<Rule> sequence_family() {
-  return {
+  std::vector<Rule> rules = {
       list_row("sequence_construct", "xs...", "A sequence of the inputs", "SequenceConstruct", infer_construct),
       list_row("sequence_empty", "", "A sequence without elements", "SequenceEmpty", infer_empty),
       list_row("sequence_at", "xs #position", "One element of a sequence", "SequenceAt", infer_at),
@@ -449,6 +450,18 @@ std::vector<Rule> sequence_family() {
       list_row("optional_get", "x", "The value of an optional", "OptionalGetElement", infer_get),
       list_row("optional_has", "x?", "Whether an optional holds a value", "OptionalHasElement", infer_has),
   };
+  return with_gradients({{"sequence_length", NoGradient{"its results are no real numbers"}},
+                         {"optional_has", NoGradient{"its results are no real numbers"}},
+                         {"sequence_empty", NoGradient{"it has no inputs"}},
+                         {"split_to_sequence", gradient_moves()},
+                         {"concat_from_sequence", gradient_moves()},
+                         {"sequence_construct", gradient_view()},
+                         {"sequence_at", gradient_view()},
+                         {"sequence_insert", gradient_view()},
+                         {"sequence_erase", gradient_view()},
+                         {"optional", gradient_view()},
+                         {"optional_get", gradient_view()}},
+                        std::move(rules));
 }
 
 }  // namespace macsim::rules

@@ -429,7 +429,8 @@ std::vector<Rule> shape_family() {
        infer_trilu, cost_moves("moves data only"),
        onnx({"Trilu"}) + microsoft({"Trilu"}) + aten({"triu", "tril"}, aten_same, "x"), nullptr, gradient_moves()},
   };
-  return with(Access::pointwise, {"trilu", "constant_of_shape"}, std::move(rules));
+  return with(Access::pointwise, {"trilu", "constant_of_shape"},
+              without_gradients("it does not hang on what its inputs hold, or is no real number", std::move(rules)));
 }
 
 }  // namespace macsim::rules

@@ -277,6 +277,46 @@ Status cost_inverse(const Call& c, Cost& cost) {
   return {};
 }
 
+// Gradients. -------------------------------------------------------------------------------------------------------
+
+/// Each frame's transform back, its elements times the window, added where the frames lie. A window gets the sums of
+/// the frames times that.
+Status gradient_stft(const Call& c, Gradient& g) {
+  enum : std::size_t { kWindow = 2 };
+  if (Status status = gradient_like_run(c, g); !status) return status;
+  const Count frames = numel(c.out_shape());
+  g[Work::add] += frames;
+  if (g.needs(kWindow)) {
+    g[Work::mul] += frames;
+    g[Work::add] += frames;
+  }
+  g.keep(kX);
+  g.keep(kWindow);
+  return {};
+}
+
+/// dy det A^-T: the identity solved for with the factors that were kept, and scaled.
+Status gradient_det(const Call& c, Gradient& g) {
+  const auto [batch, n, columns] = linalg::matrix_of(c.shape(kX));
+  linalg::substitute(g.cost, batch, n, n, true);
+  linalg::substitute(g.cost, batch, n, n, false);
+  g[Work::mul] += batch * (n + 1);
+  linalg::widen(g.cost, c.dtype(kX));
+  g.keep_output();
+  g.keep_bytes(bytes(c.dtype(kX), batch * n * n) + bytes(DType::i32, batch * n));
+  return {};
+}
+
+/// -A^-T dy A^-T, by what was computed.
+Status gradient_inverse(const Call& c, Gradient& g) {
+  const auto [batch, n, columns] = linalg::matrix_of(c.shape(kX));
+  g[Work::mac] = 2 * batch * n * n * n;
+  linalg::widen(g.cost, c.dtype(kX));
+  g[Work::logic] = batch * n * n;
+  g.keep_output();
+  return {};
+}
+
 Status infer_warping(const Call&, Outputs& out) {
   out.set(0, DType::i32, Shape{2, out.symbol("steps", "steps of the cheapest path")});
   return {};
@@ -320,6 +360,13 @@ std::vector<Rule> signal_family() {
       {"time_warping", "x", "The cheapest path through a matrix of costs", "add = |x|; compare = 2|x|",
        contrib_doc("DynamicTimeWarping"), infer_warping, cost_warping, microsoft({"DynamicTimeWarping"})},
   };
+  rows = with_gradients({{"stft", gradient_stft},
+                         {"window", NoGradient{"it has no inputs but sizes"}},
+                         {"mel_weights", NoGradient{"it has no inputs but sizes"}},
+                         {"det", gradient_det},
+                         {"inverse", gradient_inverse},
+                         {"time_warping", NoGradient{"its results are no real numbers"}}},
+                        std::move(rows));
   return joined({std::move(rows), factor_rules(), spectrum_rules()});
 }
 

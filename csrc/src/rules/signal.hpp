@@ -26,6 +26,8 @@ void widen(Cost& cost, DType dtype);
 void reflect(Cost& cost, const Count& batch, const Dim& m, const Dim& n);
 /// Reflectors of lengths m, m - 1, ..., k of them, each put to `columns`, or to one column less than the one before.
 void apply_reflectors(Cost& cost, const Count& batch, const Dim& m, const Dim& k, const Dim& columns, bool fewer);
+/// A triangle of n rows solved for r right-hand sides; `unit`: of ones on its diagonal.
+void substitute(Cost& cost, const Count& batch, const Dim& n, const Dim& r, bool unit);
 /// The smaller of two sizes.
 Dim least(const Dim& a, const Dim& b);
 

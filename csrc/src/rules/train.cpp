@@ -1,6 +1,7 @@
 // ai.onnx.preview.training: one step of an optimiser over several tensors, and the gradient of a part of the graph.
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include "rules/families.hpp"
+#include "rules/gradient.hpp"
 #include "rules/support.hpp"
 
 namespace macsim::rules {
@@ -114,7 +115,7 @@ Rule row(std::string name, std::string slots, std::string summary, std::string f
 
 std::vector<Rule> train_family() {
   const std::string norm = "; mul + n, add + n with a norm_coefficient";
-  return {
+  std::vector<Rule> rules = {
       row("adagrad", "rate updates tensors...", "A step of Adagrad over n elements",
           "mul = 2n + 1; add = 3n + 1; sqrt = n; div = n + 1" + norm, "Adagrad", infer_step(3), cost_adagrad),
       row("adam", "rate updates tensors...", "A step of Adam over n elements",
@@ -127,6 +128,8 @@ std::vector<Rule> train_family() {
       row("gradient", "xs...", "The gradient of a tensor of the graph with respect to others",
           "unknown: the backward pass is not expanded", "Gradient", infer_gradient, cost_gradient),
   };
+  return with_gradients({{"gradient", GradientFn()}},
+                        without_gradients("a step of an optimizer, which ends a graph", std::move(rules)));
 }
 
 }  // namespace macsim::rules

@@ -378,7 +378,8 @@ std::vector<Rule> view_family() {
        gradient_copy},
       {"to_sparse", "x", "The elements other than 0 and their places", "compare = |x|",
        "https://docs.pytorch.org/docs/stable/generated/torch.Tensor.to_sparse.html", aten_same, cost_to_sparse,
-       aten({"to_sparse", "to_sparse_csr", "to_sparse_csc", "to_sparse_bsr", "to_sparse_bsc"}, aten_same)},
+       aten({"to_sparse", "to_sparse_csr", "to_sparse_csc", "to_sparse_bsr", "to_sparse_bsc"}, aten_same), nullptr,
+       gradient_moves()},
   };
   return with(Access::view, {"reshape", "squeeze", "unsqueeze", "flatten", "identity"},
               with(Access::pointwise, {"transpose", "expand", "copy"}, std::move(rules)));

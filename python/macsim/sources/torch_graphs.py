@@ -28,10 +28,10 @@ from macsim.sources.torch_graph_values import (
     facts,
     name_of,
     named,
+    named_results,
     path_of,
     plain,
     user_inputs,
-    user_results,
     values,
 )
 from macsim.sources.torch_higher import HigherOrder
@@ -71,8 +71,11 @@ def walk(
     kwargs: Mapping[str, Any] | None,
     shapes: Mapping[str, Any] | Sequence[Any] | None,
     registry: Registry,
-) -> tuple[_core.Ledger, dict[str, Called]]:
-    """Count a graph from its nodes. Given inputs and shapes take the place of the sizes that it leaves open."""
+) -> tuple[_core.Ledger, dict[str, Called], list[str]]:
+    """Count a graph from its nodes. Given inputs and shapes take the place of the sizes that it leaves open.
+
+    Returns what it calls, its modules by path, and its results' names.
+    """
     walker = Walker(model, registry)
     exported = isinstance(model, torch.export.ExportedProgram)
     module = model.graph_module if exported else model
@@ -93,7 +96,9 @@ def walk(
         walker.modules.setdefault(path, Called()).parameters += elements
     for name in sorted(walker.sizes.names):
         walker.tape.symbol(name, "a size of the graph that depends on data")
-    return walker.tape.finish(values(user_results(model, results) if exported else results)), walker.modules
+    made = named_results(model, results)
+    outputs = [place for place, one in made if walker.tape.knows(one)]
+    return walker.tape.finish([one for _, one in made]), walker.modules, outputs
 
 
 # The walk. ------------------------------------------------------------------------------------------------------------
@@ -151,6 +156,7 @@ class Walker:
         self._floor = ("exact", "")
         self._widths: list[Any] = []  # of the maps that were met, by their numbers
         self._maps: list[int] = []  # those that are open
+        self._differentiated = True
 
     def another(self) -> Walker:
         """Return a walker with a tape of its own, over the same sizes."""
@@ -283,6 +289,8 @@ class Walker:
             return result
         if values(result):
             return self._unknown(name, node, args, kwargs, scope, "python")
+        if name == "_set_grad_enabled":
+            self.differentiate(bool(args[0]))
         return result  # arithmetic of sizes
 
     def _lanes(self, nest: Any) -> frozenset[int]:
@@ -355,6 +363,8 @@ class Walker:
         do: Callable[..., Any] | None = getattr(HigherOrder(self), f"run_{name.rpartition('::')[2]}", None)
         if do is not None:
             return self._as_stated(do(scope, node, *args, **kwargs), node, scope)
+        if name.endswith("wrap_with_set_grad_enabled"):
+            return self._with_gradients(bool(args[0]), node, args[1], args[2:], scope)
         if name in _WRAPS:
             at = next((i for i, one in enumerate(args) if isinstance(one, fx.GraphModule)), None)
             if at is not None:
@@ -364,6 +374,21 @@ class Walker:
                     given = args[-1] if args and isinstance(args[-1], list | tuple) else args[len(args) - places :]
                     return self._as_stated(self.graph(inner, given, scope), node, scope)
         return self._unknown(name, node, args, kwargs, scope)
+
+    def _with_gradients(self, on: bool, node: fx.Node, inner: fx.GraphModule, given: Any, scope: str) -> Any:
+        """Count a graph in which gradients are on or off."""
+        before = self._differentiated
+        self.differentiate(on)
+        try:
+            return self._as_stated(self.graph(inner, given, scope), node, scope)
+        finally:
+            self.differentiate(before)
+
+    def differentiate(self, on: bool) -> None:
+        """Say whether calls from now on take part in differentiation."""
+        if on != self._differentiated:
+            self._differentiated = on
+            self.tape.detach(not on)
 
     @contextmanager
     def _for_module(self, graph: Any, scope: str) -> Iterator[None]:
@@ -431,6 +456,6 @@ _INPUTS = _core.Signature([("inputs", "tensors", None)])
 _QUIET = frozenset({"aten", "prim", "prims", "profiler"})  # operators without tensors among their results do no work
 _TRUSTS = ("exact", "bound", "estimate")
 _WRAPS = frozenset({
-    "wrap", "wrap_with_set_grad_enabled", "wrap_with_autocast", "wrap_activation_checkpoint", "strict_mode",
+    "wrap", "wrap_with_autocast", "wrap_activation_checkpoint", "strict_mode",
     "tag_activation_checkpoint", "invoke_subgraph", "dynamo_bypassing_wrapper",
 })  # fmt: skip

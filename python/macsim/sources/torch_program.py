@@ -19,6 +19,7 @@ from macsim.errors import MacsimError, RequestError, TraceError
 from macsim.modules import Called
 from macsim.sources.torch_data_sizes import DataSizeError
 from macsim.sources.torch_formulas import tape_of
+from macsim.sources.torch_graph_values import placed
 from macsim.sources.torch_inputs import Examples, named_arguments
 from macsim.sources.torch_modules import class_name, is_script, left_as_found, module_paths, noted, unwrapped, watching
 from macsim.sources.torch_requests import check_arguments, check_names, check_shape, has_symbols, why_it_failed
@@ -47,8 +48,8 @@ def trace(
     registry: Registry,
     hints: Mapping[str, int] | None = None,
     training: bool = False,
-) -> tuple[_core.Ledger, dict[str, Called]]:
-    """Run a program over tensors without storage, and return what it called, and its modules by path.
+) -> tuple[_core.Ledger, dict[str, Called], list[str]]:
+    """Run a program over tensors without storage; return what it called, its modules by path and its results' names.
 
     ``hints`` are numbers that stand in for symbols where the program decides by their size. For training modules run
     in the mode that they are in, and the tape is told what takes part in differentiation.
@@ -74,7 +75,7 @@ def _traced(
     registry: Registry,
     hints: Mapping[str, int] | None,
     training: bool,
-) -> tuple[_core.Ledger, dict[str, Called]]:
+) -> tuple[_core.Ledger, dict[str, Called], list[str]]:
     program = unwrapped(model)
     module = program if isinstance(program, nn.Module) else getattr(program, "__self__", None)
     modules = module if isinstance(module, nn.Module) else None
@@ -102,7 +103,9 @@ def _traced(
         check_names(dtypes, hints, examples.used, recorder.named)
         stack.enter_context(recorder)
         results = _run(recorder, call, names, args, keywords)
-    return recorder.tape.finish(_tensors(results)), noted(recorder.modules, modules)
+    made = placed(results, torch.Tensor)
+    outputs = [place for place, one in made if recorder.tape.knows(one)]
+    return recorder.tape.finish([one for _, one in made]), noted(recorder.modules, modules), outputs
 
 
 def _recorder(
@@ -219,11 +222,3 @@ def _takes_names(call: Callable[..., Any], given: Mapping[str, Any]) -> bool:
         return False
     known = [name for name in given if name in parameters]
     return bool(known) and (len(known) == len(given) or any(p.kind == p.VAR_KEYWORD for p in parameters.values()))
-
-
-def _tensors(results: Any) -> Any:
-    """Return the tensors of a result in a list, whatever they are in."""
-    from torch.utils._pytree import tree_leaves
-
-    values = list(results.values()) if isinstance(results, Mapping) else results
-    return [one for one in tree_leaves(values) if isinstance(one, torch.Tensor)]

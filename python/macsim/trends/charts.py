@@ -14,7 +14,8 @@ from macsim.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED, SKY
 from macsim.trends.fits import LogLine, fit, year_of
 from macsim.trends.method import HUMAN_POWER, efficiencies, efficiency_line, energy_of, lines, theoretical_efficiency
 from macsim.trends.recount import compare
-from macsim.trends.tables import Data, ModelRow
+from macsim.trends.rows import ModelRow
+from macsim.trends.tables import Data
 
 __all__ = ["Axis", "Chart", "Series", "charts"]
 
@@ -42,7 +43,7 @@ class Series:
     names : tuple of str
         Of the points, one each.
     colour, marker : str
-        Markers are matplotlib's ``o``, ``s``, ``^``, ``D``, ``v``, ``X``.
+        Markers are matplotlib's ``o``, ``s``, ``^``, ``D``, ``v``, ``X``, ``*``.
     sizes : tuple of float
         Areas of the points, relative; empty for equal ones.
     shades : tuple of float
@@ -197,16 +198,24 @@ def _three(
     series += _line(best, three.best, RED, end=end)
     series += _line("mean of the year", three.mean, GREEN, end=end)
     note = f"{_basis(rows)}. Lines through the {len(study)} of the study; R²: all {three.all.r2:.2f}, {best} "
-    return series, note + f"{three.best.r2:.2f}, mean {three.mean.r2:.2f}."
+    return series, note + f"{three.best.r2:.2f}, mean {three.mean.r2:.2f}.{WEAK}{MEAN}"
 
 
 ARCHITECTURES = (("CNN", BLUE, "o"), ("Transformer", ORANGE, "^"), ("Hybrid", SKY, "s"), ("Recurrent", BLUE, "v"))
 TOKENS = ((128, BLUE, "o"), (512, ORANGE, "^"), (1024, SKY, "s"), (2048, PURPLE, "D"))
-WEAK = " The line through all models hangs on which of them are in it."
+WEAK = " The line through all models hangs on which of them are in it"  # what is to be said beside every such line
+MEAN = ", and the paper's line through the means is not reproduced with confidence."
+ASSUMED = " Joules by the efficiency line take thermal design power and full use of the chip."
 
 
-def charts(data: Data) -> list[Chart]:
+def charts(data: Data, mine: ModelRow | None = None) -> list[Chart]:
     """Return the charts of the study, of high and medium rows.
+
+    Parameters
+    ----------
+    data : Data
+    mine : ModelRow, optional
+        A model to put among the others, on the charts of its domain; it is in no line.
 
     Examples
     --------
@@ -218,16 +227,15 @@ def charts(data: Data) -> list[Chart]:
     joules = {"vision": energy_of(data, "vision"), "language": energy_of(data, "language")}
     found = [_parameters(vision), _accuracy_over_time(vision)]
     series, note = _three(vision, _gflops, ARCHITECTURES, "best of the year", band=True)
-    found.append(Chart("gflops-date", "Vision: compute over the years", DATE, GFLOPS, tuple(series), note + WEAK))
+    found.append(Chart("gflops-date", "Vision: compute over the years", DATE, GFLOPS, tuple(series), note))
     found.append(_shaded("accuracy-gflops", "Vision: accuracy against compute", vision, _gflops, GFLOPS))
     found.append(_tokens("language-gflops-date", "Language: compute over the years", language, _gflops, GFLOPS))
     found.append(_glue("glue-gflops", "Language: GLUE against compute", language, _gflops, GFLOPS))
     found.append(_theoretical(data))
     found += [_adapted(data, domain) for domain in ("vision", "language")]
-    note_of_energy = " Thermal design power and full use of the chip are assumed."
     series, note = _three(vision, joules["vision"], ARCHITECTURES, "best of the year", band=True)
     title = "Vision: energy of an inference over the years"
-    found.append(Chart("joules-date", title, DATE, JOULES, tuple(series), note + WEAK + note_of_energy))
+    found.append(Chart("joules-date", title, DATE, JOULES, tuple(series), note))
     title = "Language: energy of an inference over the years"
     found.append(_tokens("language-joules-date", title, language, joules["language"], JOULES))
     found.append(_shaded("accuracy-joules", "Vision: accuracy against energy", vision, joules["vision"], JOULES))
@@ -235,8 +243,32 @@ def charts(data: Data) -> list[Chart]:
     found += [_human(domain, data.of(domain), joules[domain]) for domain in ("vision", "language")]
     if any(count.energy for count in data.counts):
         found += [_two_methods(data, domain, joules[domain]) for domain in ("vision", "language")]
-    beside = _beside(data)
-    return [*found, beside] if beside else found
+    if beside := _beside(data):
+        found.append(beside)
+    found = [replace(chart, note=chart.note + ASSUMED) if JOULES in (chart.x, chart.y) else chart for chart in found]
+    return found if mine is None else [_with(chart, mine, joules[mine.domain]) for chart in found]
+
+
+def _with(chart: Chart, mine: ModelRow, energy: Value) -> Chart:
+    """Put a model on a chart of its domain, where the chart shows what is known of it."""
+    dated, against = ("", "accuracy") if mine.domain == "vision" else ("language-", "glue")
+    axes: dict[str, tuple[Value, Value]] = {
+        f"{dated}gflops-date": (_when, _gflops),
+        f"{dated}joules-date": (_when, energy),
+        f"human-{mine.domain}": (_when, energy),
+        f"two-methods-{mine.domain}": (_when, energy),
+    }
+    if mine.score:
+        axes |= {f"{against}-gflops": (_gflops, _score), f"{against}-joules": (energy, _score)}
+        axes |= {"accuracy-date": (_when, _score)} if mine.domain == "vision" else {}
+    if mine.params and mine.domain == "vision":
+        axes["parameters"] = (lambda row: row.params or 0.0, _gflops)
+    if chart.key not in axes:
+        return chart
+    x, y = axes[chart.key]
+    point = _points(mine.name, [mine], x, y, BLACK, "*", told=[mine.name])
+    note = f"{chart.note} {mine.name}: {mine.basis}; it is in no line."
+    return replace(chart, series=(*chart.series, replace(point, sizes=(160.0,))), note=note)
 
 
 def _parameters(rows: Sequence[ModelRow]) -> Chart:
@@ -308,7 +340,8 @@ def _tokens(key: str, title: str, rows: Sequence[ModelRow], value: Value, y: Axi
     series += _line("all", three.all, BLACK, end=end, band=True)
     series += _line("most of the year", three.best, RED, end=end)
     note = f"{_basis(rows)}. Lines through the {len(study)} of the study; R²: all {three.all.r2:.2f}, most of the year "
-    return Chart(key, title, DATE, y, tuple(series), f"{note}{three.best.r2:.2f}. Compute grows with the tokens given.")
+    note += f"{three.best.r2:.2f}. Compute grows with the tokens given.{WEAK}."
+    return Chart(key, title, DATE, y, tuple(series), note)
 
 
 def _glue(key: str, title: str, rows: Sequence[ModelRow], value: Value, x: Axis) -> Chart:

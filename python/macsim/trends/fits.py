@@ -13,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Bootstrap", "Date", "LogLine", "bootstrap", "fit", "year_of"]
+__all__ = ["Bootstrap", "Date", "LogLine", "bootstrap", "day_of", "fit", "year_of"]
 
 Date: TypeAlias = "float | str | datetime.date"
 Floats: TypeAlias = "NDArray[np.float64]"
@@ -34,12 +34,24 @@ def year_of(date: Date) -> float:
     """
     if isinstance(date, int | float):
         return float(date)
-    if isinstance(date, str):
-        parts = [int(part) for part in date.split("-")]
-        date = datetime.date(*[*parts, 1, 1][:3])
+    date = day_of(date)
     start = datetime.date(date.year, 1, 1)
     days = (datetime.date(date.year + 1, 1, 1) - start).days
     return date.year + (date - start).days / days
+
+
+def day_of(date: str | datetime.date) -> datetime.date:
+    """Return a date that may be a string: ``YYYY-MM-DD``, ``YYYY-MM`` or ``YYYY``.
+
+    Examples
+    --------
+    >>> day_of("2018-01")
+    datetime.date(2018, 1, 1)
+    """
+    if isinstance(date, str):
+        parts = [int(part) for part in date.split("-")]
+        date = datetime.date(*[*parts, 1, 1][:3])
+    return date
 
 
 @dataclass(frozen=True)

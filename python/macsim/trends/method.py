@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from macsim.errors import RequestError
 from macsim.trends.fits import Date, LogLine, fit, year_of
-from macsim.trends.tables import Chip, Data, ModelRow
+from macsim.trends.rows import Chip, ModelRow
+from macsim.trends.tables import Data
 
 __all__ = [
     "HUMAN_POWER",

@@ -15,7 +15,15 @@ from macsim.trends.charts import Axis, Chart, Series
 
 __all__ = ["page"]
 
-SYMBOLS = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down", "X": "x"}
+SYMBOLS = {
+    "o": "circle",
+    "s": "square",
+    "^": "triangle-up",
+    "D": "diamond",
+    "v": "triangle-down",
+    "X": "x",
+    "*": "star",
+}
 
 
 def page(charts: Sequence[Chart], title: str = "Compute and energy of inference") -> str:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from macsim.trends.fits import Date, year_of
 from macsim.trends.method import efficiency_line, energy, energy_of, lines
-from macsim.trends.tables import Data, ModelRow
+from macsim.trends.rows import ModelRow
+from macsim.trends.tables import Data
 
 __all__ = ["Placement", "place"]
 

@@ -56,7 +56,8 @@ def draw(chart: Chart, figure: Any = None) -> Any:
     if mapped is not None:
         beside = figure.add_axes((0.90, bottom, 0.016, 0.945 - bottom))
         figure.colorbar(mapped, cax=beside, label=chart.shade, format="%.0f")
-    legend = axes.legend(fontsize=8, loc="best", framealpha=0.85, edgecolor="none")
+    columns = 2 if len(axes.get_legend_handles_labels()[1]) > 8 else 1
+    legend = axes.legend(fontsize=8, loc="best", framealpha=0.85, edgecolor="none", ncols=columns)
     if shades:
         for handle in legend.legend_handles:
             handle.set_color("0.4")

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from macsim.errors import RequestError
 from macsim.trends.fits import Date, year_of
-from macsim.trends.tables import COUNTS, Count, Data, Energy, ModelRow, load
+from macsim.trends.rows import Count, Energy, ModelRow
+from macsim.trends.tables import COUNTS, Data, load
 
 if TYPE_CHECKING:
     from macsim.hardware_types import Hardware

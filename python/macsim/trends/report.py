@@ -8,20 +8,26 @@ import csv
 import os
 import statistics
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from macsim.errors import RequestError
 from macsim.trends.charts import Chart, charts
 from macsim.trends.fits import LogLine, bootstrap
 from macsim.trends.method import efficiency_line, energy_of, forecast, lines
+from macsim.trends.place import place
 from macsim.trends.recount import compare
+from macsim.trends.rows import ModelRow
 from macsim.trends.tables import Data
 
 __all__ = ["markdown", "write_report"]
 
 
 def write_report(
-    data: Data, folder: str | os.PathLike[str], progress: Callable[[str, int, int], None] | None = None
+    data: Data,
+    folder: str | os.PathLike[str],
+    progress: Callable[[str, int, int], None] | None = None,
+    mine: ModelRow | None = None,
 ) -> list[str]:
     """Write the report: ``report.md``, ``index.html``, a figure for each chart and the tables.
 
@@ -32,6 +38,8 @@ def write_report(
         Made when it is not there.
     progress : callable, optional
         Called before each file with its name, how many are done, and how many there are.
+    mine : ModelRow, optional
+        A model to put on the charts.
 
     Returns
     -------
@@ -47,30 +55,36 @@ def write_report(
     """
     room = Path(folder)
     room.mkdir(parents=True, exist_ok=True)
-    drawn, missing = charts(data), []
-    names = ["report.md", "index.html", "models.csv", *(f"{chart.key}.svg" for chart in drawn)]
+    drawn, missing = charts(data, mine), []
+    files: dict[str, Callable[[Path], None]] = {"index.html": lambda path: _page(drawn, path)}
+    files["models.csv"] = lambda path: _models(data, path)
+    for chart in drawn:
+        files[f"{chart.key}.svg"] = partial(_picture, chart)
     pictures = True
-    for index, name in enumerate(names):
+    for index, (name, write) in enumerate(files.items()):
         if progress is not None:
-            progress(name, index, len(names))
+            progress(name, index, len(files))
         try:
-            if name == "index.html":
-                from macsim.trends.page import page
-
-                (room / name).write_text(page(drawn), encoding="utf-8")
-            elif name.endswith(".svg") and pictures:
-                from macsim.trends.plots import save
-
-                save(drawn[index - 3], room / name)
-            elif name == "models.csv":
-                _models(data, room / name)
+            write(room / name)
         except RequestError as error:
             missing.append(str(error))
-            pictures = pictures and name == "index.html"
-    (room / "report.md").write_text(markdown(data, drawn, pictures=pictures), encoding="utf-8")
+            pictures = pictures and not name.endswith(".svg")
+    (room / "report.md").write_text(markdown(data, drawn, pictures=pictures, mine=mine), encoding="utf-8")
     if progress is not None:
-        progress("", len(names), len(names))
-    return missing
+        progress("", len(files), len(files))
+    return list(dict.fromkeys(missing))
+
+
+def _page(drawn: Sequence[Chart], path: Path) -> None:
+    from macsim.trends.page import page
+
+    path.write_text(page(drawn), encoding="utf-8")
+
+
+def _picture(chart: Chart, path: Path) -> None:
+    from macsim.trends.plots import save
+
+    save(chart, path)
 
 
 def _models(data: Data, path: Path) -> None:
@@ -85,9 +99,9 @@ def _models(data: Data, path: Path) -> None:
             count = data.count(row.name)
             values = (row.name, row.domain, row.date, f"{row.gflops:.6g}", f"{joules[row.domain](row):.4g}", row.params)
             counted = f"{count.gflops:.6g}" if count else ""
-            energy = count.energy if count else None
-            numbers = (energy.joules, energy.low, energy.high) if energy else ()
-            estimated = (*(f"{one:.4g}" for one in numbers), energy) if energy else ("",) * len(estimate)
+            estimated: tuple[object, ...] = ("",) * len(estimate)
+            if count and (energy := count.energy):
+                estimated = (f"{energy.joules:.4g}", f"{energy.low:.4g}", f"{energy.high:.4g}", energy)
             source = (row.confidence, row.basis, row.note, row.origin)
             writer.writerow((*values, row.score, row.size, counted, *estimated, *source))
 
@@ -122,7 +136,10 @@ def _fits(data: Data) -> list[str]:
                 rows.append(_fitted(f"{domain}, {what}, {name}", line, start, end))
         rows.append(_fitted(f"GFLOPS/W adapted to {domain}", efficiency_line(data, domain), start, end))
     head = ("line", "rows", "at its start", "at its end", "a year x (95 %)", "doubles in years", "R²")
-    text = "Vision is read at 2012-06 and 2021-07, language at 2017-07 and 2020-07, inside the years of the rows."
+    text = (
+        "Vision is read at 2012-06 and 2021-07, language at 2017-07 and 2020-07, inside the years of the rows. The "
+        "paper's lines through the means of the years are not reproduced with confidence."
+    )
     return ["## Lines", "", text, "", *_table(head, rows)]
 
 
@@ -279,8 +296,23 @@ def _later(data: Data) -> list[str]:
     return ["## After the study", "", text, "", *_table(head, cells)]
 
 
-def markdown(data: Data, drawn: Sequence[Chart] = (), *, pictures: bool = False) -> str:
+def _mine(data: Data, mine: ModelRow) -> list[str]:
+    found = place(data, mine.gflops, score=mine.score, date=mine.date, domain=mine.domain, name=mine.name)
+    return [f"## {mine.name}", "", *(f"- {line}" for line in found.lines()), ""]
+
+
+def markdown(data: Data, drawn: Sequence[Chart] = (), *, pictures: bool = False, mine: ModelRow | None = None) -> str:
     """Return the report as Markdown.
+
+    Parameters
+    ----------
+    data : Data
+    drawn : sequence of Chart
+        Whose notes are in it.
+    pictures : bool
+        Whether their figures are beside it.
+    mine : ModelRow, optional
+        A model, of which it says where it stands.
 
     Examples
     --------
@@ -300,6 +332,7 @@ def markdown(data: Data, drawn: Sequence[Chart] = (), *, pictures: bool = False)
         "recalled, from their own publications or counted, and no figure of the paper: `models.csv` has the basis of "
         "each. Lines go through rows of high and medium confidence.",
         "",
+        *([] if mine is None else _mine(data, mine)),
         *_fits(data),
         *_sensitivity(data),
         *_use(data),

@@ -200,6 +200,8 @@ LATER_VISION = {
     "ViT-22B": _at(224, seen.vit, 6144, 48, 48, 14, 224, 24576),
     "DINOv2 ViT-L/14": _at(224, seen.vit, 1024, 24, 16, 14, 224),
     "DINOv2 ViT-g/14": _at(224, seen.vit, 1536, 40, 24, 14, 224, 4096, gated=True),
+    "AIM-7B": _at(224, seen.vit, 4096, 32, 32, 14, 224),
+    "AIMv2-3B 448": _at(448, seen.vit, 3072, 24, 24, 14, 448, 8192, gated=True),
     "DINOv3 ViT-7B/16": _at(224, seen.vit, 4096, 40, 32, 16, 224, 8192, gated=True),
 }
 
