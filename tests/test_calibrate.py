@@ -68,9 +68,10 @@ def test_noise_is_in_the_ranges_and_a_stray_does_not_pull() -> None:
 def test_table_that_is_written_is_read(tmp_path: Path) -> None:
     found = calibrate(cases_of(made_up(0.02)), "a100-sxm-80gb")
     path = tmp_path / "mine.toml"
-    path.write_text(found.to_toml("Mine"))
+    title = 'My "chip", C:\\new ü'
+    path.write_text(found.to_toml(title), encoding="utf-8")
     chip = macsim.hardware(path)
-    assert chip.title == "Mine"
+    assert chip.title == title
     assert chip.peak("bf16").typical == 312
     machine, _ = machine_of(chip)
     for name, spread in found.constants().items():
