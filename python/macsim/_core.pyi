@@ -451,9 +451,7 @@ class Tape:
     """
 
     def __init__(self, rules: RuleTable, name: str, torch: dict[str, Any]) -> None: ...
-    def plan(
-        self, dialect: str, name: str, signature: Signature, outputs: int, stores: str = "all"
-    ) -> Plan:
+    def plan(self, dialect: str, name: str, signature: Signature, outputs: int, stores: str = "all") -> Plan:
         """Return how calls of an operator are to be read.
 
         Of a sparse tensor the result ``stores`` "all" elements, the "same" ones, or "some" that depend on data.
@@ -649,7 +647,7 @@ class Flows:
     def traffic(self, level: str, capacity: int) -> Traffic:
         """Return the bytes that move at a level."""
 
-    def memory(self, by_module: bool, in_place: bool) -> Memory:
+    def memory(self, by_module: bool, by_program: bool, in_place: bool) -> Memory:
         """Return the bytes that a run holds."""
 
 @final
@@ -674,6 +672,8 @@ class Step:
     def saved(self) -> _Number: ...
     @property
     def recomputed(self) -> _Number: ...
+    @property
+    def unmatched(self) -> list[str]: ...
     @property
     def memory(self) -> dict[str, Any]: ...
     def bind(self, sizes: dict[str, int]) -> Step: ...
