@@ -28,6 +28,7 @@ WORKLOADS = Path(__file__).resolve().parent / "data" / "energy_workloads.csv"
 Row = dict[str, str]
 
 
+GPUS = {"NVIDIA H100": "h100-sxm", "NVIDIA B200": "b200-sxm"}
 COLUMNS = ("source", "task_model", "precision", "scenario_batch", "hardware", "n_devices", "throughput", "avg_watts")
 COLUMNS += ("J_per_unit", "unit", "scope", "notes", "citation")
 
@@ -444,3 +445,58 @@ def studied(row: Row) -> Case:
         kept = 1 - 0.75 * (read["weights"] * read["times"]).sum() / found.bytes.sum()
         found = found.scaled(1.0, max(kept, 0.0))
     return Case(row["task_model"], found, 1 / float(row["throughput"]), float(row["J_per_unit"]), machine=machine)
+
+
+# What is not rebuilt --------------------------------------------------------------------------------------------------
+
+
+def on_a_board(row: Row) -> bool:
+    """Whether a row is of a network on the CPU or the small GPU of a board."""
+    if "open power" not in row["source"] or "/results/" not in row["citation"]:
+        return False
+    return system(row).startswith(tuple(BOARDS)) and "max15" not in system(row)  # which is the GPU of an Orin
+
+
+def why_not(row: Row) -> str:
+    """Return why a row is not rebuilt, or nothing.
+
+    >>> why_not(dict.fromkeys(COLUMNS, "") | {"task_model": "bert-99", "hardware": "NVIDIA Thor"})
+    'NVIDIA Thor: there is no table of it'
+    """
+    name, no_table = row["task_model"], f"{row['hardware']}: there is no table of it"
+    no_network = f"{name}: there is no such workload"
+    if row["source"].startswith("ML.ENERGY"):
+        return no_table if row["hardware"] not in GPUS else _not_served(row)
+    if row["hardware"] in STUDIED:
+        return "" if (name, "decode") in lines() else no_network
+    if row["unit"] == "request":
+        return "requests whose numbers of tokens are not stated"
+    if on_a_board(row):
+        if row["scenario_batch"].lower() == "multistream":
+            return "MultiStream of boards: copies of SingleStream, with a query taken for 8 pictures"
+        return "" if (network(name), "all") in lines() else no_network
+    if "pruned" in name or "distil" in name:
+        return "pruned and distilled BERTs of mixed precision, which are not published"
+    if "Ryzen" in row["hardware"]:
+        return "BERT on a Ryzen 9 7950X: of a precision that is not stated, and maybe of sparse weights"
+    if row["hardware"] not in {*SERVERS, *JETSONS} and not row["hardware"].startswith(CLOUD):
+        return no_table
+    return "" if name in TASKS else no_network
+
+
+def _not_served(row: Row) -> str:
+    """Return why a row of a model that is served is not rebuilt, or nothing."""
+    name = row["task_model"]
+    if row["unit"] in ("image", "video"):
+        known = any(one in name for one in PIPELINES) and " / " in name
+        wanted = {"scenario_batch": "avg_batch", "notes": "steps"}
+    else:
+        _, vision = next(((lm, vision) for pattern, lm, vision in NAMES if re.search(pattern, name)), ("", None))
+        known = vision is not None and " / " in name and (bool(vision) or name.split(" / ")[1] in TEXT)
+        wanted = {"scenario_batch": "avg_batch", "notes": "avg_output_len"}
+        if row["precision"] not in PRECISIONS:
+            return f"there is no precision {row['precision']!r}"
+    if not known:
+        return f"{name}: there is no such workload"
+    missing = [f"{key} in {column}" for column, key in wanted.items() if not re.search(key + r"=[\d.]", row[column])]
+    return f"there is no {' and no '.join(missing)}" if missing else ""

@@ -24,14 +24,13 @@ from pathlib import Path
 
 import energy_rows
 import numpy as np
-from energy_rows import GRID, Prompts, Row
+from energy_rows import GPUS, GRID, Prompts, Row
 
 from macsim.calibrate_fit import Case, Fitted, fit, leave_out, widening
 from macsim.estimate_loads import machine_of
 from macsim.estimate_physics import Machine, Range, Spread
 
 HERE = Path(__file__).resolve().parent
-GPUS = {"NVIDIA H100": "h100-sxm", "NVIDIA B200": "b200-sxm"}
 
 
 @dataclass
@@ -130,8 +129,8 @@ def between_marks(text: str, path: Path) -> tuple[str, str, str]:
 
 def stale(page: str, now: str) -> list[str]:
     """Return the lines that a page has not, or has with other numbers: those of other computers differ a little."""
-    there = {line.split(" | ")[0]: line for line in page.splitlines()}
-    return [line for line in now.splitlines() if not alike(line, there.get(line.split(" | ")[0], ""))]
+    there = page.splitlines()
+    return [line for line in now.splitlines() if not any(alike(line, one) for one in there)]
 
 
 def alike(one: str, other: str) -> bool:
@@ -254,10 +253,11 @@ def chosen(rows: list[Row], machines: dict[str, Machine]) -> dict[str, tuple[Pro
 def dense_serving(data: list[Row]) -> list[Score]:
     """Dense language models on one GPU: a model left out, then a chip."""
     rows = [row for row in data if is_serving(row) and is_dense(row)]
-    machines = {hardware: unfitted(chip) for hardware, chip in GPUS.items()}
+    models = {hardware: {energy_rows.model_of(row) for row in rows if row["hardware"] == hardware} for hardware in GPUS}
+    machines = {hardware: unfitted(chip) for hardware, chip in GPUS.items() if len(models[hardware]) > 1}
     without = chosen(rows, machines)
     scores: dict[str, list[Score]] = defaultdict(list)
-    for hardware, chip in GPUS.items():
+    for hardware, chip in ((hardware, GPUS[hardware]) for hardware in machines):
         mine = [row for row in rows if row["hardware"] == hardware]
         picks = [without[energy_rows.model_of(row)] for row in mine]
         cases = [energy_rows.serving(row, machines[hardware], pick[0]) for row, pick in zip(mine, picks, strict=True)]
@@ -273,14 +273,26 @@ def dense_serving(data: list[Row]) -> list[Score]:
         name = f"ML.ENERGY, dense bf16, 1 GPU, time of a step: {chip}"
         times = [f.seconds(c) for f, c in zip(found, cases, strict=True)]
         scores["time"].append(Score(name, "", mine, groups, [case.seconds for case in cases], times))
-        other = next(name for name in GPUS if name != hardware)
+        other = next((name for name in machines if name != hardware), None)
+        if other is None:
+            continue
         alone = [row for row in rows if row["hardware"] == other]
         assumed, fits = chosen(alone, {other: machines[other]})[""]
         print(f"{chip}, from {GPUS[other]}: {constants(fits[other])}")
         cases = [energy_rows.serving(row, machines[hardware], assumed) for row in mine]
         name = f"the same, constants of the other chip: {chip}"
         scores["chip"].append(energy_score(name, "25 mean", mine, cases, [fits[other]] * len(cases)))
-    return [one for each in scores.values() for one in (each[0] + each[1], *each)]
+    return [one for each in scores.values() for one in together(each)]
+
+
+def together(parts: list[Score]) -> list[Score]:
+    """Return scores, after that of both together where there are two."""
+    return [parts[0] + parts[1], *parts] if len(parts) == 2 else parts
+
+
+def can_leave_out(cases: Sequence[Case]) -> bool:
+    """Whether something is left when any of the groups is left out."""
+    return len({case.group for case in cases}) > 1
 
 
 def other_serving(data: list[Row]) -> list[Score]:
@@ -306,34 +318,28 @@ def other_serving(data: list[Row]) -> list[Score]:
                 if make == "serving" and is_serving(row) and is_dense(row) and row["hardware"] == hardware
             ]
             known = cases + [energy_rows.serving(row, machine, Prompts()) for row in more]
+            if not cases or not can_leave_out(known):
+                continue
             found = leave_out(machine, known)[: len(cases)]
             print(f"{chip}, {name}: {constants(fit(machine, known))}")
             each.append(energy_score(f"ML.ENERGY, {name}: {chip}", "35 mean", mine, cases, found))
-        scores += [each[0] + each[1], *each]
+        scores += together(each)
     return scores
 
 
 def boards(data: list[Row]) -> list[Score]:
     """Boards at the wall, one picture at a time: a network left out, for each board, runtime and dtype."""
     sets: dict[tuple[str, str, bool], list[Row]] = defaultdict(list)
-    copies = 0
     for row in data:
-        if "open power" not in row["source"] or not any(
-            energy_rows.system(row).startswith(one) for one in energy_rows.BOARDS
-        ):
-            continue
-        if "max15" in energy_rows.system(row):
-            continue  # a GPU
-        if row["scenario_batch"].lower() == "multistream":
-            copies += 1
-            continue
-        sets[row["source"], energy_rows.system(row), energy_rows.is_int8(row["task_model"])].append(row)
-    print(f"{copies} MultiStream rows of boards are copies of SingleStream runs, with a query taken for 8 pictures")
+        if energy_rows.on_a_board(row):
+            sets[row["source"], energy_rows.system(row), energy_rows.is_int8(row["task_model"])].append(row)
     total: Score | None = None
     medians = []
     by_macs = []
     for (source, name, int8), rows in sets.items():
         cases = [energy_rows.on_board(row) for row in rows]
+        if not can_leave_out(cases):
+            continue
         found = leave_out(cases[0].machine, cases)
         macs = np.array([sum(work.sum() for work in case.loads.work.values()) for case in cases])
         joules = np.array([case.joules for case in cases])
@@ -345,7 +351,8 @@ def boards(data: list[Row]) -> list[Score]:
         medians.append(np.median(np.abs(score.errors)))
         by_macs.append(100 * off(rule, list(joules)))
         total = score if total is None else total + score
-    assert total is not None
+    if total is None:
+        return []
     low, middle, high = (100 * float(value) for value in (min(medians), np.median(medians), max(medians)))
     print(f"{len(medians)} sets of board, runtime and dtype: medians {low:.1f} to {high:.1f}, half below {middle:.1f};")
     print(f"MACs alone {min(by_macs):.0f} to {max(by_macs):.0f}")
@@ -360,20 +367,19 @@ def tables_alone(data: list[Row]) -> list[Score]:
         mine = [row for row in data if is_serving(row) and is_dense(row) and row["hardware"] == hardware]
         cases = [energy_rows.serving(row, machine, Prompts()) for row in mine]
         plain = [Fitted(machine, {}, {}, {})] * len(cases)
-        scores.append(energy_score(f"tables alone: dense bf16, {chip}", "", mine, cases, plain))
+        if cases:
+            scores.append(energy_score(f"tables alone: dense bf16, {chip}", "", mine, cases, plain))
     mine, cases = [], []
     for row in data:
-        if "open power" not in row["source"] or row["scenario_batch"].lower() != "singlestream":
-            continue
-        kind = next((k for prefix, k in energy_rows.BOARDS.items() if energy_rows.system(row).startswith(prefix)), None)
-        if kind is not None:
+        if energy_rows.on_a_board(row):
+            kind = next(k for prefix, k in energy_rows.BOARDS.items() if energy_rows.system(row).startswith(prefix))
             case = energy_rows.on_board(row)
             machine, _ = machine_of(kind)
             values = {"peak.vector.i8": machine.values["peak.vector.f32"], **machine.values}
             cases.append(replace(case, machine=replace(machine, values=values)))
             mine.append(row)
     plain = [Fitted(case.machine, {}, {}, {}) for case in cases]
-    return [*scores, energy_score("tables alone: boards at the wall", "", mine, cases, plain)]
+    return scores + ([energy_score("tables alone: boards at the wall", "", mine, cases, plain)] if cases else [])
 
 
 def is_offline_server(row: Row) -> bool:
@@ -390,12 +396,15 @@ def servers(data: list[Row]) -> list[Score]:
     """Servers of several GPUs at the wall, offline: a network left out, then a chip."""
     rows = [row for row in data if is_offline_server(row)]
     cases = [energy_rows.on_server(row) for row in rows]
+    if not can_leave_out(cases):
+        return []
     base = cases[0].machine
     print(f"servers: {constants(fit(base, cases))}")
     model = energy_score("MLPerf, several GPUs, offline, wall", "35 mean", rows, cases, leave_out(base, cases))
     chips = [replace(case, group=re.sub(r"-(40|80)gb", "", case.machine.name)) for case in cases]
-    chip = energy_score("the same, a chip left out", "35 mean", rows, chips, leave_out(base, chips))
-    return [model, chip]
+    if not can_leave_out(chips):
+        return [model]
+    return [model, energy_score("the same, a chip left out", "35 mean", rows, chips, leave_out(base, chips))]
 
 
 def accelerators(data: list[Row]) -> list[Score]:
@@ -404,14 +413,17 @@ def accelerators(data: list[Row]) -> list[Score]:
     offline = [energy_rows.on_server(row) for row in data if is_offline_server(row)]
     sets: dict[str, list[Row]] = {name: [] for name in ("GPUs, other scenarios or alone", "Jetsons", "Cloud AI 100")}
     for row in data:
-        if row["task_model"] in energy_rows.TASKS and not is_offline_server(row):
+        if row["task_model"] in energy_rows.TASKS and not is_offline_server(row) and not energy_rows.on_a_board(row):
             kinds = (energy_rows.SERVERS, energy_rows.JETSONS)
             at = next((at for at, kind in enumerate(kinds) if row["hardware"] in kind), 2)
             if at < 2 or row["hardware"].startswith(energy_rows.CLOUD):
                 list(sets.values())[at].append(row)
     for name, rows in sets.items():
         cases = [energy_rows.on_server(row) for row in rows]
-        found = leave_out(cases[0].machine, cases + (offline if "GPUs" in name else []))[: len(cases)]
+        known = cases + (offline if "GPUs" in name else [])
+        if not cases or not can_leave_out(known):
+            continue
+        found = leave_out(cases[0].machine, known)[: len(cases)]
         scores.append(energy_score(f"MLPerf, {name}, wall", "", rows, cases, found))
     return scores
 
@@ -420,6 +432,8 @@ def studies(data: list[Row]) -> list[Score]:
     """What tables say of studies of one sequence at a time on consumers' GPUs."""
     rows = [row for row in data if row["hardware"] in energy_rows.STUDIED]
     cases = [energy_rows.studied(row) for row in rows]
+    if not cases:
+        return []
     plain = [Fitted(case.machine, {}, {}, {}) for case in cases]
     return [energy_score("tables alone: one sequence, eager, RTX 4090 D and 5090", "", rows, cases, plain)]
 
@@ -430,22 +444,8 @@ def not_scored(data: list[Row], scores: Sequence[Score]) -> dict[str, int]:
     rest: dict[str, int] = defaultdict(int)
     for row in data:
         if id(row) not in scored:
-            rest[reason(row)] += 1
+            rest[energy_rows.why_not(row) or "too few models beside it: none is left when one is left out"] += 1
     return dict(sorted(rest.items(), key=lambda one: -one[1]))
-
-
-def reason(row: Row) -> str:
-    if row["scenario_batch"].lower() == "multistream":
-        return "MultiStream of boards: copies of SingleStream, with a query taken for 8 pictures"
-    if row["unit"] == "request":
-        return "requests whose numbers of tokens are not stated"
-    if "RecAccel" in row["hardware"]:
-        return "RecAccel N3000: there is no table of it"
-    if "pruned" in row["task_model"] or "distil" in row["task_model"]:
-        return "pruned and distilled BERTs of mixed precision, which are not published"
-    if "Ryzen" in row["hardware"]:
-        return "BERT on a Ryzen 9 7950X: of a precision that is not stated, and maybe of sparse weights"
-    return "not known"
 
 
 SETS = {
@@ -471,7 +471,10 @@ def main() -> None:
     parser.add_argument("--check", type=Path, metavar="PAGE", help="fail unless a page has the tables")
     arguments = parser.parse_args()
     data = energy_rows.read(arguments.data)
-    scores = [score for name in arguments.only for score in SETS[name](data)]
+    known = [row for row in data if not energy_rows.why_not(row)]
+    scores = [score for name in arguments.only for score in SETS[name](known)]
+    if not scores:
+        raise SystemExit(f"{arguments.data}: none of the {len(data)} rows can be scored; {not_scored(data, [])}")
     rest = not_scored(data, scores) if arguments.only == list(SETS) else {}
     text = markdown(scores, rest)
     print()

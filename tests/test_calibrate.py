@@ -1,6 +1,7 @@
 # Calibration: made-up constants are found again; meters with recorded data; microbenchmarks; what is refused.
 # Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 import csv
+import time
 import types
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import numpy as np
 import pytest
 
 import macsim
-from macsim.calibrate import calibrate, cases_of
+from macsim.calibrate import calibrate, cases_of, read_measurements
 from macsim.calibrate_fit import Case, _student, fit, leave_out, widening
 from macsim.calibrate_run import microbenchmarks
 from macsim.cli import main
+from macsim.estimate import estimated
 from macsim.estimate_loads import machine_of
 from macsim.estimate_physics import Machine, Range, Spread, simulate
 from macsim.meters import NvmlMeter, RaplMeter, RecordedMeter, find_meter, measured
@@ -66,9 +68,10 @@ def test_noise_is_in_the_ranges_and_a_stray_does_not_pull() -> None:
 def test_table_that_is_written_is_read(tmp_path: Path) -> None:
     found = calibrate(cases_of(made_up(0.02)), "a100-sxm-80gb")
     path = tmp_path / "mine.toml"
-    path.write_text(found.to_toml("Mine"))
+    title = 'My "chip", C:\\new ü'
+    path.write_text(found.to_toml(title), encoding="utf-8")
     chip = macsim.hardware(path)
-    assert chip.title == "Mine"
+    assert chip.title == title
     assert chip.peak("bf16").typical == 312
     machine, _ = machine_of(chip)
     for name, spread in found.constants().items():
@@ -126,6 +129,25 @@ def test_models_are_counted_and_grouped() -> None:
 def test_measurements_that_are_none_are_refused(row: dict[str, str], what: str) -> None:
     with pytest.raises((macsim.RequestError, macsim.HardwareError), match=what):
         cases_of([row])
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (b"model,shape,seconds\nmatmul,8x8x8,1e-6\nnone.onnx,,1\n", "line 3: none.onnx: .*No such file"),
+        (b"model,shape,dims,seconds\nexamples/gpt2.onnx,,batch=1,1\n", "line 2: examples/gpt2.onnx: .*bind seq"),
+        (b"model,shape,dims,seconds\nexamples/gpt2.onnx,,batch=x=1,1\n", "line 2: examples/gpt2.onnx"),
+        (b"model,shape,seconds\nmatmul,0x8x8,1\n", "the shape of matmul is not '0x8x8'"),
+        (b"model,shape,seconds\ncopy,nan,1\n", "the shape of copy is not 'nan'"),
+        (b"model;shape;seconds\nmatmul;8x8x8;1\n", "no model and no seconds; columns are model, shape"),
+        (b"\xff\xfe", "is no CSV file in UTF-8"),
+    ],
+)
+def test_files_that_are_odd_are_refused_with_their_line(tmp_path: Path, text: bytes, what: str) -> None:
+    path = tmp_path / "odd.csv"
+    path.write_bytes(text)
+    with pytest.raises(macsim.RequestError, match=what):
+        read_measurements(path)
 
 
 def test_too_few_are_refused() -> None:
@@ -236,6 +258,9 @@ def test_rapl_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(macsim.MeterError, match="no RAPL packages"):
         RaplMeter(tmp_path)
     folder = zone(tmp_path, 0, "package-0", 1)
+    (folder / "energy_uj").write_text("-1\n")
+    with pytest.raises(macsim.MeterError, match="says '-1', which is no energy"):
+        RaplMeter(tmp_path)
     (folder / "max_energy_range_uj").unlink()
     with pytest.raises(macsim.MeterError, match="cannot be read"):
         RaplMeter(tmp_path)
@@ -278,6 +303,9 @@ def test_recordings_are_played_back(tmp_path: Path) -> None:
     assert reading.joules == 2.5
     with pytest.raises(macsim.MeterError, match="at their end"):
         meter.joules()
+    path.write_text("joules\n1.0\nmany\n")
+    with pytest.raises(macsim.MeterError, match="a number of joules"):
+        RecordedMeter(path)
     path.write_text("watts\n1\n")
     with pytest.raises(macsim.MeterError, match="column joules"):
         RecordedMeter(path)
@@ -343,3 +371,50 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["calibrate", "--base", "a100"]) == 2
     assert main(["calibrate", str(path), "--base", "a100", "-o", "mine.yaml"]) == 2
     assert main(["calibrate", str(tmp_path / "none.csv"), "--base", "a100"]) == 2
+    assert main(["calibrate", "--measure", "cpu", "--seconds", "0", "--base", "a100"]) == 2
+    said = capsys.readouterr().err
+    assert "--seconds 0: a measurement takes more than 0" in said
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_machine_that_is_measured_is_estimated_as_it_was_fitted(
+    device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From counters of the kernel or the driver, played back at 25 W, to a table, and to an estimate with it."""
+    import macsim.calibrate_run as run
+    import macsim.meters as meters
+
+    def spent() -> int:
+        return int(25e6 * time.perf_counter())  # microjoules
+
+    zone(tmp_path, 0, "package-0", 0, 2**40)
+    plain = meters._read
+    monkeypatch.setattr(meters, "_read", lambda path: str(spent()) if path.name == "energy_uj" else plain(path))
+    board = nvml([])
+    board.nvmlDeviceGetTotalEnergyConsumption = lambda _: spent() // 1000
+    meter = RaplMeter(tmp_path) if device == "cpu" else NvmlMeter(nvml=board)
+    monkeypatch.setattr(meters, "find_meter", lambda _: (meter, ""))
+    monkeypatch.setattr(run, "CPU_SIDES", (32, 64, 128, 256))
+    monkeypatch.setattr(run, "CPU_BYTES", (2**16, 2**20, 2**22))
+    monkeypatch.setattr(run, "GPU_SIDES", run.CPU_SIDES)
+    monkeypatch.setattr(run, "GPU_BYTES", run.CPU_BYTES)
+    monkeypatch.setattr(run, "_torch", lambda _: run._numpy("f32"))
+    save, table = tmp_path / "measured.csv", tmp_path / "mine.toml"
+    base = "core-i9-13900k" if device == "cpu" else "rtx-4090"
+    given = ["--measure", device, "--seconds", "0.02", "--base", base, "--save", str(save), "-o", str(table)]
+    assert main(["calibrate", *given]) == 0
+    said = capsys.readouterr()
+    assert meter.name in said.err
+    assert "joules" in said.out
+    assert "leave one model out" in said.out
+    with open(save, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["model"] for row in rows] == ["matmul"] * 4 + ["copy"] * 3 + ["idle"]
+    for row in rows:
+        assert float(row["joules"]) / float(row["seconds"]) == pytest.approx(25, rel=0.2)
+    found = calibrate(read_measurements(save), base)
+    report = macsim.count("examples/resnet50.onnx", shapes=(1, 3, 224, 224))
+    there, here = estimated(report, table), estimated(report, base, machine=found.machine)
+    assert there.seconds == pytest.approx(here.seconds, rel=2e-3)
+    assert there.joules == pytest.approx(here.joules, rel=2e-3)
+    assert main(["calibrate", str(save), "--base", base]) == 0  # from the file, too

@@ -519,10 +519,11 @@ class ModuleStates:
     def leave(self, modules: list[Any]) -> None:
         """Where no other count runs them, put back what they held."""
 
-def is_graph(nodes: list[Any], sort: Callable[[Any], bool | None]) -> bool:
+def is_graph(nodes: list[Any], node: type, sort: Callable[[Any], bool | None]) -> bool:
     """Whether nodes are operators' calls, and what goes with these, and say what their results are.
 
-    Of a target, ``sort`` tells: True, it is an operator; False, such calls are yet to be made of it; None, neither.
+    ``node`` is their class. Of a target, ``sort`` tells: True, it is an operator; False, such calls are yet to be made
+    of it; None, neither.
     """
 
 class GraphWalk:

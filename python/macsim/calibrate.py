@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from macsim.calibrate_fit import LAUNCH, Case, Fitted, fit, leave_out, widening
-from macsim.errors import RequestError
+from macsim.errors import MacsimError, RequestError
 from macsim.estimate_loads import BITS, loads_of, machine_of
 from macsim.estimate_physics import Loads, Machine, Range, Spread, simulate
 from macsim.hardware_quantity import table_dtype
@@ -94,8 +95,12 @@ class Calibration:
             values = f"low = {spread.low:.4g}, typical = {spread.typical:.4g}, high = {max(high, spread.typical):.4g}"
             return f'{{ {values}, unit = "{unit}", source = "fit", confidence = "medium" }}'
 
-        lines = [f'title = "{title or self.base.title + ", calibrated"}"', f'kind = "{self.base.kind}"']
-        lines += [f'inherits = ["{_parent(self.base)}"]', f"launch_overhead = {number('launch.overhead', 'us', 1e6)}"]
+        named = _quoted(title or self.base.title + ", calibrated")
+        lines = [f"title = {named}", f'kind = "{self.base.kind}"']
+        lines += [
+            f"inherits = [{_quoted(_parent(self.base))}]",
+            f"launch_overhead = {number('launch.overhead', 'us', 1e6)}",
+        ]
         prices = [name for name in found if name.startswith("energy.mac.")]
         if prices:
             lines.append("energy = [")
@@ -132,6 +137,11 @@ class Calibration:
 def _parent(base: Hardware) -> str:
     shipped = not base.path.endswith(".toml") or base.path.startswith("macsim/")
     return base.name if shipped else os.path.abspath(base.path)
+
+
+def _quoted(text: str) -> str:
+    """Return a text as TOML has it: its basic strings are those of JSON."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def calibrate(cases: Sequence[Case], base: str | Hardware) -> Calibration:
@@ -262,15 +272,18 @@ def cases_of(rows: Iterable[Mapping[str, str]], where: str = "measurements") -> 
         if row["model"] in PLAIN:
             loads = _plain(row["model"], shape, dtype or "f32", at)
         else:
-            loads = _counted(row["model"], shape, (row.get("dims") or "").split(), dtype)
+            loads = _counted(row["model"], shape, (row.get("dims") or "").split(), dtype, at)
         cases.append(Case(f"{row['model']} {shape}" if row["model"] in PLAIN else row["model"], loads, seconds, joules))
     return cases
 
 
 def read_measurements(path: str | os.PathLike[str]) -> list[Case]:
     """Return the cases of a CSV file; see `cases_of`."""
-    with open(path, newline="", encoding="utf-8") as file:
-        return cases_of(csv.DictReader(file), str(path))
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        try:
+            return cases_of(csv.DictReader(file), str(path))
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise RequestError(f"{path} is no CSV file in UTF-8: {error}") from error
 
 
 def _positive(text: str | None, what: str) -> float | None:
@@ -292,7 +305,7 @@ def _plain(model: str, shape: str, dtype: str, where: str) -> Loads:
         sizes = [float(size) for size in shape.lower().split("x")] if shape else []
     except ValueError:
         raise RequestError(f"{where}: {shape!r} is not a shape: write 1024x1024x1024, or a number of bytes") from None
-    if len(sizes) != {"matmul": 3, "copy": 1, "idle": 0}[model]:
+    if len(sizes) != {"matmul": 3, "copy": 1, "idle": 0}[model] or not all(0 < size < math.inf for size in sizes):
         raise RequestError(
             f"{where}: the shape of {model} is not {shape!r}: write 1024x1024x1024, or a number of bytes"
         )
@@ -306,12 +319,17 @@ def _plain(model: str, shape: str, dtype: str, where: str) -> Loads:
     return Loads({("mac", name): m * k * n * one}, {"path": moved * one}, one)
 
 
-def _counted(model: str, shape: str, dims: Sequence[str], dtype: str | None) -> Loads:
+def _counted(model: str, shape: str, dims: Sequence[str], dtype: str | None, where: str) -> Loads:
     """The loads of a model that ``macsim count`` takes."""
     import argparse
 
-    from macsim.cli import counted
+    from macsim.cli import UsageError, add_inputs, counted
 
     shapes = [part for part in shape.replace("x", ",").split(";") if part] if "=" not in shape else shape.split(";")
-    given = argparse.Namespace(model=model, shape=shapes, dim=list(dims), value=[], dtype=[], training=False)
-    return loads_of(counted(given), dtype=dtype).loads
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    add_inputs(parser)
+    given = parser.parse_args([*(f"--shape={one}" for one in shapes), *(f"--dim={one}" for one in dims), "--", model])
+    try:
+        return loads_of(counted(given), dtype=dtype).loads
+    except (MacsimError, UsageError, OSError) as error:
+        raise RequestError(f"{where}: {model}: {error}") from error

@@ -55,6 +55,8 @@ def run_calibrate(arguments: argparse.Namespace) -> int:
 
     if not arguments.file and not arguments.measure:
         raise UsageError("calibrate takes a FILE of measurements, or --measure cpu or cuda")
+    if not 0 < arguments.seconds < 3600:
+        raise UsageError(f"--seconds {arguments.seconds:g}: a measurement takes more than 0 and less than 3600 seconds")
     if arguments.output and not arguments.output.endswith(".toml"):
         raise UsageError(f"-o {arguments.output}: a table is a .toml file")
     cases = read_measurements(arguments.file) if arguments.file else []

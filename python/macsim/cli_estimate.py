@@ -17,7 +17,7 @@ EXAMPLES = """\
 examples:
   macsim estimate model.onnx --on h100-sxm --dim batch=8
   macsim estimate model.onnx --on a100 --on h100 --on pi4 --shape 1,3,224,224     one line for each
-  macsim estimate model.onnx --on h100 --dtype bf16 --by scope --depth 2
+  macsim estimate model.onnx --on h100 --as bf16 --by scope --depth 2
   macsim estimate model.onnx --on a100 --devices 4 --parallel tensor
   macsim estimate model.onnx --on a100 --host-watts 300 --supply 0.92 --pue 1.2 --grams-per-kwh 380
   macsim estimate model.onnx --on my-chip.toml --format json

@@ -83,14 +83,14 @@ class RaplMeter:
         if not self._zones:
             raise MeterError(f"there are no RAPL packages in {root}: the kernel has none, or it is a virtual machine")
         self.name = f"RAPL, {len(self._zones)} package{'s' if len(self._zones) > 1 else ''}"
-        self._limits = [int(_read(zone / "max_energy_range_uj")) for zone in self._zones]
-        self._last = [int(_read(zone / "energy_uj")) for zone in self._zones]
+        self._limits = [_microjoules(zone / "max_energy_range_uj") for zone in self._zones]
+        self._last = [_microjoules(zone / "energy_uj") for zone in self._zones]
         self._total = 0
 
     def joules(self) -> float:
         """Return the joules since the meter was made. A counter that ran over once since the last call is followed."""
         for at, zone in enumerate(self._zones):
-            now = int(_read(zone / "energy_uj"))
+            now = _microjoules(zone / "energy_uj")
             grown = now - self._last[at]
             self._total += grown if grown >= 0 else grown + self._limits[at] + 1
             self._last[at] = now
@@ -111,6 +111,13 @@ def _read(path: Path) -> str:
         raise MeterError(f"{path} cannot be read: {error}") from error
 
 
+def _microjoules(path: Path) -> int:
+    text = _read(path)
+    if not text.isdecimal():
+        raise MeterError(f"{path} says {text!r}, which is no energy")
+    return int(text)
+
+
 class NvmlMeter:
     """The board of an NVIDIA GPU.
 
@@ -128,13 +135,16 @@ class NvmlMeter:
             self._nvml.nvmlInit()
             self._handle = self._nvml.nvmlDeviceGetHandleByIndex(index)
             self.name = str(_text(self._nvml.nvmlDeviceGetName(self._handle)))
-            self.joules()
         except self._nvml.NVMLError as error:
-            raise MeterError(f"GPU {index} has no counter of energy: {error}") from error
+            raise MeterError(f"there is no GPU {index} to meter: {error}") from error
+        self.joules()
 
     def joules(self) -> float:
         """Return the joules since the driver was loaded."""
-        return float(self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)) * 1e-3
+        try:
+            return float(self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)) * 1e-3
+        except self._nvml.NVMLError as error:
+            raise MeterError(f"{self.name}: its counter of energy cannot be read: {error}") from error
 
 
 def _pynvml() -> Any:
@@ -158,7 +168,10 @@ class RecordedMeter:
             rows = list(csv.DictReader(file))
         if not rows or "joules" not in rows[0]:
             raise MeterError(f"{path}: a recording has a column joules, and a reading on each line")
-        self._readings = iter([float(row["joules"]) for row in rows])
+        try:
+            self._readings = iter([float(row["joules"]) for row in rows])
+        except (TypeError, ValueError) as error:
+            raise MeterError(f"{path}: a reading is a number of joules: {error}") from error
 
     def joules(self) -> float:
         """Return the next reading."""

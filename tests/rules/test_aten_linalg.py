@@ -11,7 +11,7 @@ import pytest
 from truth import Program, check_program, f32, program, t
 
 torch = pytest.importorskip("torch")
-L = torch.linalg
+L, A, P = torch.linalg, torch.ops.aten, torch.ops.prims
 
 
 def elimination(m: int, n: int) -> Counter[str]:
@@ -194,12 +194,63 @@ FACTORS = [
 ]
 
 
+# Other names for the same, and those that say besides whether it went well.
+INFO = t("i32")
+INVERTED = Counter(mul=60, add=36, div=4, compare=6)
+NAMES = [
+    row("det", A.det, [f32(3, 4, 4)], f32(3), times(3, elimination(4, 4)), Counter(mul=3 * 3)),
+    row("slogdet", A.slogdet, [f32(4, 4)], [f32(), f32()], elimination(4, 4), Counter(logic=8, log=4, add=3)),
+    row("inverse", A.inverse, [f32(4, 4)], f32(4, 4), INVERTED),
+    row("linalg_inv_ex", A.linalg_inv_ex, [f32(4, 4)], [f32(4, 4), INFO], INVERTED),
+    row("cholesky", A.cholesky, [f32(5, 5)], f32(5, 5), cholesky(5)),
+    row("linalg_cholesky_ex", A.linalg_cholesky_ex, [f32(5, 5)], [f32(5, 5), INFO], cholesky(5)),
+    row(
+        "lu_solve",
+        A.lu_solve,
+        [f32(4, 3), f32(4, 4), I32],
+        f32(4, 3),
+        triangle(4, 3, True),
+        triangle(4, 3),
+    ),
+    row("qr", A.qr, [f32(6, 4)], [f32(6, 4), f32(4, 4)], reflectors(6, 4), q_of(6, 4, 4)),
+    row("orgqr", A.orgqr, [f32(6, 4), f32(3)], f32(6, 4), q_of(6, 3, 4)),
+    row(
+        "linalg_ldl_factor_ex",
+        A.linalg_ldl_factor_ex,
+        [f32(4, 4)],
+        [f32(4, 4), I32, INFO],
+        Counter(mul=10, add=10, div=6, compare=12),
+        trust="estimate",
+    ),
+]
+
+
 def half(flops: float) -> dict[str, int]:
     return {"mul": int(flops / 2), "add": int(flops / 2)}
 
 
 # Flops by Golub and Van Loan, Matrix Computations, sections 7.5, 8.3 and 8.6; for the vectors of a triangle 4/3 n^3.
 SPECTRA = [
+    row("_linalg_eigh", A._linalg_eigh, [f32(6, 6)], [f32(6), f32(6, 6)], half(9 * 216), trust="estimate"),
+    row("linalg_eigvals", A.linalg_eigvals, [f32(6, 6)], t("c64", 6), half(10 * 216), trust="estimate"),
+    row("_linalg_eigvals", A._linalg_eigvals, [f32(6, 6)], t("c64", 6), half(10 * 216), trust="estimate"),
+    row(
+        "_linalg_svd",
+        A._linalg_svd,
+        [f32(9, 6)],
+        [f32(9, 6), f32(6), f32(6, 6)],
+        half(14 * 9 * 36 + 8 * 216),
+        trust="estimate",
+    ),
+    row(
+        "prims::svd",
+        lambda a: P.svd(a, full_matrices=False),
+        [f32(9, 6)],
+        [f32(9, 6), f32(6), f32(6, 6)],
+        half(14 * 9 * 36 + 8 * 216),
+        trust="estimate",
+    ),
+    row("matrix_exp", A.matrix_exp, [f32(2, 5, 5)], f32(2, 5, 5), Counter(mac=2 * 5 * 125), trust="estimate"),
     row("linalg_eigh", L.eigh, [f32(6, 6)], [f32(6), f32(6, 6)], half(9 * 216), trust="estimate"),
     row("linalg_eigvalsh", L.eigvalsh, [f32(6, 6)], f32(6), half(4 / 3 * 216), trust="estimate"),
     row(
@@ -243,6 +294,31 @@ def fourier(count: int, length: int, real: bool) -> dict[str, int]:
 
 
 TRANSFORMS = [
+    row(
+        "prims::fft_r2c",
+        lambda x: P.fft_r2c(x, dim=[1], onesided=True),
+        [f32(3, 16)],
+        t("c64", 3, 9),
+        fourier(3, 16, True),
+        trust="estimate",
+    ),
+    # Those of prims never scale.
+    row(
+        "prims::fft_c2r",
+        lambda x: P.fft_c2r(x, dim=[1], last_dim_size=16),
+        [t("c64", 3, 9)],
+        f32(3, 16),
+        fourier(3, 16, True),
+        trust="estimate",
+    ),
+    row(
+        "prims::fft_c2c",
+        lambda x: P.fft_c2c(x, dim=[1], forward=False),
+        [t("c64", 3, 16)],
+        t("c64", 3, 16),
+        fourier(3, 16, False),
+        trust="estimate",
+    ),
     row("_fft_r2c", torch.fft.rfft, [f32(3, 16)], t("c64", 3, 9), fourier(3, 16, True), trust="estimate"),
     # The inverse is scaled: 16 real results.
     row(
@@ -269,7 +345,7 @@ TRANSFORMS = [
 ]
 
 
-@pytest.mark.parametrize("case", FACTORS + SPECTRA, ids=str)
+@pytest.mark.parametrize("case", FACTORS + NAMES + SPECTRA, ids=str)
 def test_linear_algebra(case: Program) -> None:
     check_program(case)
 

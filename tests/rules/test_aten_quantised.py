@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,6 +17,11 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.filterwarnings("ignore")
 Q, A = torch.ops.quantized, torch.ops.aten
 importlib.import_module("torch.ao.nn.quantized")
+
+
+def op(name: str) -> Any:
+    library, _, packet = name.partition("::")
+    return getattr(getattr(torch.ops, library), packet)
 
 
 def requantised(n: int, **more: int) -> dict[str, int]:
@@ -78,8 +84,142 @@ PRODUCTS = [
             **requantised(20, mac=160, add=32 + 40, mul=1, div=1)),
 ]  # fmt: skip
 
+# 8 rows of 8 elements, or 4 groups of 16 (2 channels): moments, then the scale by row or by element, and a bias.
+OF_ROWS = {"add": 8 * (7 + 8 + 7 + 1) + 64, "div": 8 * 3, "sqrt": 8, "mul": 8 * 16}
+OF_GROUPS = {"add": 4 * (15 + 16 + 15 + 1) + 64, "div": 4 * 3, "sqrt": 4, "mul": 4 * 48}
+SCALED = [t("u8", 2, 4, 8), f32(4), f32(4)]
+MORE = [
+    program("_quantized::add", lambda a, b: torch.ops._quantized.add(a, b, *SCALE), [X, X], X,
+            **requantised(32, mul=64, convert=64, add=64 + 32)),
+    program("quantized::add_scalar_relu", lambda a: Q.add_scalar_relu(a, 2.0), [X], X, "bound",
+            **through_floats(32, add=32)),
+    # One whole number by the scalar's: the scale alone changes at best.
+    *(program(f"quantized::{name}", lambda a, name=name: getattr(Q, name)(a, 2.0), [X], X, "bound",
+              **requantised(32, add=32, mul=32)) for name in ("mul_scalar", "mul_scalar_relu")),
+    program("quantized::threshold", lambda a: Q.threshold(a, 0.5, 0.0), [X], X, **through_floats(32, compare=32)),
+    # As of floats: max(0, x) + min(0, alpha (exp(x / alpha) - 1)).
+    program("quantized::celu", lambda a: Q.celu(a, *SCALE, 1.0), [X], X,
+            **through_floats(32, compare=64, add=64, exp=32, mul=32, div=32)),
+    program("quantized::dropout", lambda a: Q.dropout(a, *SCALE, 0.5, False), [X], X),
+    program("quantized::max_pool1d", lambda a: Q.max_pool1d(a, [2], [2], [0], [1], False), [t("u8", 1, 2, 6)],
+            t("u8", 1, 2, 3), compare=6),
+    program("quantized::instance_norm", lambda x, w, b: Q.instance_norm(x, w, b, 1e-5, *SCALE), SCALED,
+            t("u8", 2, 4, 8), **through_floats(64, **OF_ROWS)),
+    program("quantized::group_norm", lambda x, w, b: Q.group_norm(x, 2, w, b, 1e-5, *SCALE), SCALED,
+            t("u8", 2, 4, 8), **through_floats(64, **OF_GROUPS)),
+]  # fmt: skip
 
-@pytest.mark.parametrize("row", ELEMENTS + NORMS + PRODUCTS, ids=str)
+
+def dynamically(n: int) -> Counter[str]:
+    """The range of n elements and what follows from it, then each quantised."""
+    return Counter(compare=4 * n + 2, add=n + 2, div=n + 2, convert=n + 1)
+
+
+def whole(*shape: int) -> Any:
+    """Weights, of one scale, that need no zero point."""
+    return torch.quantize_per_tensor(torch.zeros(shape), 0.1, 0, torch.qint8)
+
+
+def closed(name: str, *rest: Any) -> Callable[..., Any]:
+    """A call of an operator whose last arguments are these."""
+    return lambda *given: op(name)(*given, *rest)
+
+
+def layers() -> Iterator[Program]:
+    """Weights are in packs: 20 results of 8 products."""
+    x, y = f32(4, 8), t("u8", 4, 5)
+    packed = Q.linear_prepack(whole(5, 8), torch.zeros(5))
+    # Less the zero point of 32 elements; a bias; the scales over that of the results. What keeps them positive is
+    # the lower bound.
+    static = Counter(mac=160, add=32 + 20, mul=1, div=1)
+    for name, rest, more in (
+        ("quantized::linear", (), {}),
+        ("_quantized::linear", (), {}),
+        ("quantized::linear_relu", (), {}),
+        ("quantized::linear_tanh", (), {"exp": 20}),
+        ("quantized::linear_leaky_relu", (0.1,), {"mul": 20, "compare": 20}),
+    ):
+        yield program(name, closed(name, packed, *SCALE, *rest), [X], y, **requantised(20, **(static + Counter(more))))
+    # Results are only scaled, by the product of two scales.
+    dynamic = dynamically(32) + Counter(mac=160, mul=1 + 20, add=32 + 20, convert=20)
+    for name, more in (
+        ("quantized::linear_dynamic", {}),
+        ("_quantized::linear_dynamic", {}),
+        ("quantized::linear_relu_dynamic", {"compare": 20}),
+    ):
+        yield program(name, closed(name, packed), [x], f32(4, 5), **(dynamic + Counter(more)))
+    half = Q.linear_prepack_fp16(torch.zeros(5, 8), torch.zeros(5))
+    for name, more in (
+        ("quantized::linear_dynamic_fp16", {}),
+        ("quantized::linear_relu_dynamic_fp16", {"compare": 20}),
+    ):
+        yield program(name, closed(name, half), [x], f32(4, 5), **{"mac": 160, "add": 20, **more})
+
+
+def convolutions(n: int) -> Iterator[Program]:
+    """2 channels of 4 elements along each of n axes, to 3 by filters 2 long: 3 elements, or 5 where they are spread."""
+    window = [[1] * n, [0] * n]
+    given, taps, x = (1, 2, *[4] * n), 2**n, 2 * 4**n
+    pack = getattr(Q, f"conv{n}d_prepack")(whole(3, 2, *[2] * n), torch.zeros(3), *window, [1] * n, 1)
+    spread = getattr(Q, f"conv_transpose{n}d_prepack")(
+        whole(2, 3, *[2] * n), torch.zeros(3), *window, [0] * n, [1] * n, 1
+    )
+    for name, packed, size in ((f"quantized::conv{n}d", pack, 3), (f"quantized::conv_transpose{n}d", spread, 5)):
+        made, y = (1, 3, *[size] * n), 3 * size**n
+        # Each result takes 2 channels of taps, or each element goes to 3.
+        macs = y * 2 * taps if packed is pack else x * 3 * taps
+        static = Counter(mac=macs, add=x + y, mul=1, div=1)
+        for spelled in [name, f"{name}_relu"] if packed is pack else [name]:
+            call = closed(spelled, packed, *SCALE)
+            yield program(spelled, call, [t("u8", *given)], t("u8", *made), **requantised(y, **static))
+        if name == "quantized::conv2d":  # what is added goes to floats, less its zero point
+            work = requantised(y, **(static + Counter(add=2 * y, mul=y, convert=y)))
+            for spelled in (f"{name}_add", f"{name}_add_relu"):
+                both = [t("u8", *given), t("u8", *made)]
+                yield program(spelled, closed(spelled, pack, *SCALE), both, both[1], **work)
+        work = dynamically(x) + Counter(mac=macs, add=x + y, mul=1 + y, convert=y)
+        yield program(f"{name}_dynamic", closed(f"{name}_dynamic", packed), [f32(*given)], f32(*made), **work)
+
+
+def tables() -> Iterator[Program]:
+    """3 rows of 12, each to floats."""
+    for name, kind in (("quantized::embedding_byte", torch.quint8), ("quantized::embedding_4bit", torch.quint4x2)):
+        packed = torch.ao.nn.quantized.Embedding(10, 12, dtype=kind)._packed_params._packed_weight
+        call = lambda rows, name=name, packed=packed: op(name)(packed, rows)  # noqa: E731
+        yield program(name, call, [t("i64", 3)], f32(3, 12), add=36, mul=36, convert=36)
+
+
+def recurrences() -> Iterator[Program]:
+    """5 steps of 2, of 8 to 6: E = 60. Inputs are quantised once and states at each step, products made floats."""
+    x, state = f32(5, 2, 8), f32(1, 2, 6)
+    # Biases of both sides together once, but for a gate that resets between them; two sums for the new state, or one.
+    gates = {
+        "lstm": (4, {"add": 240 + 24 + 240 + 60 + 180, "mul": 180, "exp": 300, "div": 180}),
+        "gru": (3, {"add": 180 + 12 + 240 + 120 + 120, "mul": 180, "exp": 180, "div": 120}),
+    }
+    for kind, (count, plain) in gates.items():
+        layer = getattr(torch.ao.nn.quantized.dynamic, kind.upper())(8, 6)
+        weights = [one.param for one in layer._all_weight_values]
+        products = 10 * 2 * count * 6
+        work = Counter(plain) + dynamically(80)
+        for _ in range(5):
+            work += dynamically(12)
+        work += Counter(mac=10 * count * 6 * (8 + 6), add=10 * (8 + 6), mul=1 + 5 + products, convert=products)
+
+        def call(x: Any, *states: Any, kind: str = kind, weights: Any = weights) -> Any:
+            hx = list(states) if kind == "lstm" else states[0]
+            return getattr(A, f"quantized_{kind}")(x, hx, weights, True, 1, 0.0, False, False, False)
+
+        states = [state] * (2 if kind == "lstm" else 1)
+        yield program(f"quantized_{kind}", call, [x, *states], [f32(5, 2, 6), *states], **work)
+
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # torch means to take quantised tensors away
+    PACKED = [*layers(), *(row for n in (1, 2, 3) for row in convolutions(n)), *tables(), *recurrences()]
+
+
+@pytest.mark.parametrize("row", ELEMENTS + NORMS + PRODUCTS + MORE + PACKED, ids=str)
 def test_rows(row: Program) -> None:
     check_program(row)
 
@@ -144,11 +284,6 @@ def quantised(model: Any, *kinds: Any, dtype: Any = torch.qint8) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.ao.quantization.quantize_dynamic(model, set(kinds), dtype=dtype)
-
-
-def dynamically(n: int) -> dict[str, int]:
-    """The range of n elements and what follows from it, then each quantised."""
-    return {"compare": 4 * n + 2, "add": n + 2, "div": n + 2, "convert": n + 1}
 
 
 def test_dynamic_linear() -> None:

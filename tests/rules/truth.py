@@ -90,6 +90,10 @@ class Case:
     def __str__(self) -> str:
         return self.id or f"{self.domain + '::' if self.domain else ''}{self.op}-{self.version or 'latest'}"
 
+    @property
+    def spelled(self) -> str:
+        return f"{self.domain or 'onnx'}::{self.op}"
+
 
 def case(
     op: str, inputs: list[T | None], outputs: list[T | None] | T, *, work: dict[str, Any] | None = None, **kw: Any
@@ -224,7 +228,7 @@ def check_program(p: Program) -> None:
     tensors = [empty(one.shape or (), dtype=of_name[one.dtype], device="meta") for one in p.inputs]
     report = macsim.count(p.call, *tensors)
     got = [(tensor.dtype, tensor.shape) for tensor in report.outputs]
-    assert got == [(tensor.dtype, tensor.shape) for tensor in p.outputs]
+    assert got == [(tensor.dtype, tuple(map(_expr, tensor.shape or ()))) for tensor in p.outputs]
     rows = [row for row in report.rows if row.op == p.spelled]
     assert len(rows) == 1, [row.op for row in report.rows]
     work = {kind: amount for kind, amount in rows[0].work.items() if amount != 0}

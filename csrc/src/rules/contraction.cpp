@@ -463,8 +463,7 @@ std::vector<Rule> plain_rules() {
        "A; both: the smaller, a bound",
        "https://onnx.ai/onnx/operators/onnx__MatMul.html", infer_matmul, cost_matmul,
        onnx({"MatMul"}) +
-           aten({"matmul", "mm", "bmm", "mv", "dot", "vdot", "inner", "linalg_vecdot", "_int_mm", "__matmul__",
-                 "_sparse_mm"},
+           aten({"matmul", "mm", "bmm", "mv", "dot", "vdot", "inner", "linalg_vecdot", "_int_mm", "_sparse_mm"},
                 aten_matmul, {}, {}, cost_aten_matmul) +
            aten({"outer", "ger"}, {}, {}, {}, cost_outer),
        nullptr, gradient_matmul},

@@ -337,6 +337,12 @@ Status gradient_fake(const Call& c, Gradient& g) {
 /// The range of a tensor or of each of its rows, and from it a scale and a zero point.
 Status cost_range(const Call& c, Cost& cost) {
   const Count n = numel(c.shape(kX)), scales = numel(c.out_shape());
+  if (c.op() == "choose_qparams_symmetric" || c.op() == "choose_qparams_per_token") {
+    cost[Work::logic] = n;
+    cost[Work::compare] = n;  // the largest magnitude of each row, which is no less than a least one
+    cost[Work::div] = scales;
+    return {};
+  }
   cost[Work::compare] = 2 * n + 2 * scales;
   cost[Work::add] = 2 * scales;
   cost[Work::div] = 2 * scales;
@@ -377,7 +383,8 @@ std::vector<Rule> quant_family() {
       {"quantization_range",
        "x",
        "Scales and zero points for the range of a tensor",
-       "s scales: compare = 2|x| + 2s; add = div = 2s; convert = s",
+       "s scales: compare = 2|x| + 2s; add = div = 2s; convert = s; symmetric, without zero points: logic = compare = "
+       "|x|, div = s",
        "https://docs.pytorch.org/docs/stable/quantization.html",
        {},
        cost_range,

@@ -25,7 +25,7 @@ CostFn on_quantised(CostFn of_floats) {
 namespace {
 
 /// Torch's quantised tensors carry their zero points.
-bool centred(const Call& c, std::size_t zero) { return c.has(zero) || c.dialect() == "quantized"; }
+bool centred(const Call& c, std::size_t zero) { return c.has(zero) || c.dialect().ends_with("quantized"); }
 
 // Two operands. ----------------------------------------------------------------------------------------------------
 

@@ -63,8 +63,9 @@ Status infer_random_like(const Call& c, Outputs& out) {
 
 Status cost_normal(const Call& c, Cost& cost) {
   const Count n = numel(c.out_shape());
+  const bool tensors = c.op() == "normal";  // torch's means and deviations: those without a number are tensors
   normal(cost, n);
-  spread(cost, n, c.real("scale", 1) != 1, c.real("mean", 0) != 0);
+  spread(cost, n, c.real("scale", tensors ? 0 : 1) != 1, c.real("mean", tensors ? 1 : 0) != 0);
   cost.compute = c.out().dtype;
   cost.read = cost.weights = 0;
   return {};
@@ -223,11 +224,14 @@ std::vector<Rule> random_family() {
   const std::string range = "; range mul, low end add";
   std::vector<Rule> rules = {
       {"random_normal", "", "Random numbers from a normal distribution", philox + pair, docs + "RandomNormal.html",
-       infer_random, cost_normal, onnx({"RandomNormal"}) + aten({"randn", "normal", "randn_like"}), nullptr, drawn},
+       infer_random, cost_normal, onnx({"RandomNormal"}) + aten({"randn", "normal", "randn_like"}, {}, {}, "std=scale"),
+       nullptr, drawn},
       {"random_normal_like", "#x", "Random numbers from a normal distribution, in the shape of a tensor", philox + pair,
        docs + "RandomNormalLike.html", infer_random_like, cost_normal, onnx({"RandomNormalLike"}), nullptr, drawn},
       {"random_uniform", "", "Random numbers evenly spread", philox + range, docs + "RandomUniform.html", infer_random,
-       cost_uniform, onnx({"RandomUniform"}) + aten({"rand", "rand_like", "uniform", "randint", "randint_like"}),
+       cost_uniform,
+       onnx({"RandomUniform"}) +
+           aten({"rand", "rand_like", "uniform", "randint", "randint_like"}, {}, {}, "from=low to=high"),
        nullptr, drawn},
       {"random_uniform_like", "#x", "Random numbers evenly spread, in the shape of a tensor", philox + range,
        docs + "RandomUniformLike.html", infer_random_like, cost_uniform, onnx({"RandomUniformLike"}), nullptr, drawn},

@@ -35,10 +35,13 @@ Status cost_runs(const Call& c, Cost& cost) {
   const bool along = c.has_attr("dim");
   const auto axis = axis_in(c.integer("dim", -1), std::max<std::size_t>(x.size(), 1));
   const Count n = along && axis && *axis < x.size() ? Count(x[*axis]) : numel(x);
-  const auto levels = c.op() == "unique_consecutive" ? std::optional<std::int64_t>(0) : levels_of(n);
+  const bool sorted = !c.op().ends_with("_consecutive");
+  const auto levels = sorted ? levels_of(n) : std::optional<std::int64_t>(0);
   cost.trust = Trust::bound;
   cost[Work::compare] = numel(x) * (levels ? Count(*levels + 1) : n);
-  cost.because = levels ? "the most that a merge sort takes, and a comparison each" : "each with each: n is a symbol";
+  cost.because = !sorted  ? "a comparison each, with what is before it"
+                 : levels ? "the most that a merge sort takes, and a comparison each"
+                          : "each with each: n is a symbol";
   return {};
 }
 

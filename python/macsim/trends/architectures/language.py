@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -215,7 +215,7 @@ def elmo() -> nn.Module:
 # today's decoders ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Config:
     """A decoder of today: rotated positions, gated feed-forward, shared key and value heads, experts.
 
@@ -254,6 +254,11 @@ class Config:
     value: int = 0
     tied: bool = False
     gated: bool = True
+
+    def __repr__(self) -> str:
+        """Name what is not as it is by default."""
+        told = (f"{one.name}={value!r}" for one in fields(self) if (value := getattr(self, one.name)) != one.default)
+        return f"Config({', '.join(told)})"
 
 
 class _Feed(nn.Module):
