@@ -648,7 +648,7 @@ class Flows:
     def traffic(self, level: str, capacity: int) -> Traffic:
         """Return the bytes that move at a level."""
 
-    def memory(self, by_module: bool, in_place: bool) -> Memory:
+    def memory(self, by_module: bool, by_program: bool, in_place: bool) -> Memory:
         """Return the bytes that a run holds."""
 
 @final
@@ -673,6 +673,8 @@ class Step:
     def saved(self) -> _Number: ...
     @property
     def recomputed(self) -> _Number: ...
+    @property
+    def unmatched(self) -> list[str]: ...
     @property
     def memory(self) -> dict[str, Any]: ...
     def bind(self, sizes: dict[str, int]) -> Step: ...
