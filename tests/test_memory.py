@@ -224,6 +224,9 @@ def test_what_torch_allocates(name: str) -> None:
 )
 def test_what_variables_hold(name: str) -> None:
     """Functions' variables hold tensors until they return: up to twice of what rows need."""
+    pytest.importorskip("torch")
+    from architectures import ARCHITECTURES
+
     case = ARCHITECTURES[name]
     model, given = case.build().eval(), dict(case.inputs)
     before = [*model.parameters(), *model.buffers(), *given.values()]
@@ -236,6 +239,7 @@ def test_what_variables_hold(name: str) -> None:
 
 def test_variables_by_hand() -> None:
     """a is a variable to the end, though no row reads it after the second; what is overwritten goes."""
+    torch = pytest.importorskip("torch")
 
     def held(x: torch.Tensor) -> torch.Tensor:
         a = x * 2
@@ -248,4 +252,4 @@ def test_variables_by_hand() -> None:
     assert list(report.memory().timeline) == [32, 48, 48, 48]
     assert list(report.memory(by_program=True).timeline) == [32, 48, 64, 64]
     with pytest.raises(macsim.RequestError, match="programs that run"):
-        macsim.count(torch.export.export(nn.ReLU(), (torch.zeros(4),))).memory(by_program=True)
+        macsim.count(torch.export.export(torch.nn.ReLU(), (torch.zeros(4),))).memory(by_program=True)
