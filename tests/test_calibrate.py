@@ -68,9 +68,10 @@ def test_noise_is_in_the_ranges_and_a_stray_does_not_pull() -> None:
 def test_table_that_is_written_is_read(tmp_path: Path) -> None:
     found = calibrate(cases_of(made_up(0.02)), "a100-sxm-80gb")
     path = tmp_path / "mine.toml"
-    path.write_text(found.to_toml("Mine"))
+    title = 'My "chip", C:\\new ü'
+    path.write_text(found.to_toml(title), encoding="utf-8")
     chip = macsim.hardware(path)
-    assert chip.title == "Mine"
+    assert chip.title == title
     assert chip.peak("bf16").typical == 312
     machine, _ = machine_of(chip)
     for name, spread in found.constants().items():
@@ -265,6 +266,20 @@ def test_rapl_that_is_not_there_is_told(tmp_path: Path) -> None:
         RaplMeter(tmp_path)
 
 
+def test_rapl_that_is_for_administrators_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = zone(tmp_path, 0, "package-0", 1)
+    plain = Path.read_text
+
+    def refused(path: Path, **how: str) -> str:
+        if path == folder / "energy_uj":
+            raise PermissionError(13, "Permission denied")
+        return plain(path, **how)
+
+    monkeypatch.setattr(Path, "read_text", refused)
+    with pytest.raises(macsim.MeterError, match="energy_uj is not for you to read: ask an administrator"):
+        RaplMeter(tmp_path)
+
+
 def nvml(energies: list[int], broken: bool = False) -> types.SimpleNamespace:
     class NVMLError(Exception):
         pass
@@ -291,6 +306,12 @@ def test_nvml_counts_in_millijoules() -> None:
     assert reading.joules == pytest.approx(5.5)
     with pytest.raises(macsim.MeterError, match="Not Supported"):
         NvmlMeter(nvml=nvml([], broken=True))
+    lost = nvml([1000])
+    meter = NvmlMeter(nvml=lost)
+    lost.nvmlDeviceGetTotalEnergyConsumption = nvml([], broken=True).nvmlDeviceGetTotalEnergyConsumption
+    lost.NVMLError = Exception
+    with pytest.raises(macsim.MeterError, match="its counter of energy cannot be read"):
+        meter.joules()
 
 
 def test_recordings_are_played_back(tmp_path: Path) -> None:

@@ -571,6 +571,12 @@ def test_loss_that_is_not_there() -> None:
         step(nn.Linear(4, 4), (2, 4), training=Training(frozen="weight"))
 
 
+@pytest.mark.parametrize("option", ["frozen", "trained", "inputs", "recompute"])
+def test_names_that_fit_nothing(option: str) -> None:
+    with pytest.raises(macsim.RequestError, match=rf"{option}=\['nothing\*'\]: there is nothing of that name"):
+        step(nn.Sequential(nn.Linear(4, 4)), (2, 4), training=Training(**{option: ["*", "nothing*"]}))
+
+
 def test_off_by_default() -> None:
     report = macsim.count(nn.Linear(2, 2), (1, 2))
     with pytest.raises(macsim.RequestError, match="training=True"):

@@ -68,7 +68,7 @@ void bind_tape(py::module_& m) {
       .def("enter", &ModuleStates::enter, py::arg("modules"), py::arg("evaluate"), "Note what modules hold.")
       .def("leave", &ModuleStates::leave, py::arg("modules"),
            "Put back what they held, where no other count runs them.");
-  m.def("is_graph", &is_graph, py::arg("nodes"), py::arg("sort"),
+  m.def("is_graph", &is_graph, py::arg("nodes"), py::arg("node"), py::arg("sort"),
         "Whether nodes are calls of operators that say what their results are.");
   py::class_<GraphWalk>(m, "GraphWalk", "Records the plain calls of a graph of torch.fx.")
       .def(py::init<Tape&, const py::dict&>(), py::arg("tape"), py::arg("torch"), py::keep_alive<1, 2>())

@@ -57,9 +57,12 @@ py::dict named(const std::array<Count, kSize>& amounts) {
   return out;
 }
 
-Memory held(const Followed& followed, bool by_module, bool in_place) {
+Memory held(const Followed& followed, bool by_module, bool by_program, bool in_place) {
+  if (by_program && !followed.flows.saw_releases()) {
+    raise_request("by_program is of torch programs that run: nobody saw how long the results of this one were held");
+  }
   const py::gil_scoped_release release;
-  return followed.flows.memory(MemoryOptions{by_module, in_place});
+  return followed.flows.memory(MemoryOptions{by_module, by_program, in_place});
 }
 
 // (name, dtype, shape, what it is, bytes, first row, last row) of each tensor.
@@ -112,7 +115,8 @@ void bind_traffic(py::module_& m) {
       .def(py::init<const Report&, std::optional<std::vector<std::string>>>(), py::arg("report"), py::arg("cache"),
            py::call_guard<py::gil_scoped_release>())
       .def("traffic", &moving, py::arg("level"), py::arg("capacity"), "Return the bytes that move at a level.")
-      .def("memory", &held, py::arg("by_module"), py::arg("in_place"), "Return the bytes that a run holds.");
+      .def("memory", &held, py::arg("by_module"), py::arg("by_program"), py::arg("in_place"),
+           "Return the bytes that a run holds.");
 }
 
 }  // namespace macsim::bind

@@ -108,6 +108,7 @@ void bind_training(py::module_& m) {
       .def_property_readonly("states", count(&Training::states))
       .def_property_readonly("saved", count(&Training::saved))
       .def_property_readonly("recomputed", count(&Training::recomputed))
+      .def_property_readonly("unmatched", [](const Training& t) { return t.unmatched; })
       .def_property_readonly("memory", &memory_of)
       .def("bind", &bound, py::arg("sizes"));
   m.def("training", &trained, py::arg("report"), py::arg("frozen"), py::arg("trained"), py::arg("inputs"),

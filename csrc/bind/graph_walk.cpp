@@ -2,6 +2,8 @@
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include "graph_walk.hpp"
 
+#include <structmember.h>
+
 #include <algorithm>
 
 namespace macsim::bind {
@@ -47,18 +49,36 @@ bool each(PyObject* one, const Do& act) {
 
 }  // namespace
 
-bool is_graph(const py::list& nodes, const py::object& sort) {
-  const py::str op("op"), target("target"), meta("meta"), val("val"), call("call_function");
+Field::Field(const char* name, py::handle kind) : name_(interned(name)) {
+#ifndef Py_GIL_DISABLED
+  if (!kind || !PyType_Check(kind.ptr())) return;
+  const auto found = py::reinterpret_steal<py::object>(PyObject_GetAttr(kind.ptr(), name_.ptr()));
+  if (!found) PyErr_Clear();
+  if (!found || !Py_IS_TYPE(found.ptr(), &PyMemberDescr_Type)) return;
+  const PyMemberDef* member = reinterpret_cast<PyMemberDescrObject*>(found.ptr())->d_member;
+  if (member->type == T_OBJECT || member->type == T_OBJECT_EX) offset_ = member->offset;
+#endif
+}
+
+py::object Field::of(PyObject* from) const {
+  if (offset_ == 0) return get(from, name_);
+  auto* const held = *reinterpret_cast<PyObject**>(reinterpret_cast<char*>(from) + offset_);
+  return held == nullptr ? get(from, name_) : py::reinterpret_borrow<py::object>(held);
+}
+
+bool is_graph(const py::list& nodes, const py::object& node_class, const py::object& sort) {
+  const Field op("op", node_class), target("target", node_class), meta("meta", node_class);
+  const py::str val = interned("val");
   std::unordered_map<PyObject*, py::object> sorts;
   bool called = false;
   for (const py::handle node : nodes) {
-    const py::object does = get(node.ptr(), op), what = get(node.ptr(), target);
+    const py::object does = op.of(node.ptr()), what = target.of(node.ptr());
     const auto kind = py::cast<std::string_view>(does);
     if (kind == "get_attr" || kind == "output") continue;
     if (kind == "call_module" && py::isinstance<py::str>(what) && py::cast<std::string_view>(what) == "_guards_fn") {
       continue;  // it only checks the inputs of a program that was exported
     }
-    if ((kind != "call_function" && kind != "placeholder") || item(get(node.ptr(), meta).ptr(), val.ptr()) == nullptr) {
+    if ((kind != "call_function" && kind != "placeholder") || item(meta.of(node.ptr()).ptr(), val.ptr()) == nullptr) {
       return false;
     }
     if (kind == "placeholder") continue;
@@ -107,8 +127,8 @@ py::tuple GraphWalk::stored(const py::list& inputs, const py::list& specs, const
   std::unordered_multimap<std::size_t, PyObject*> placed;
   std::size_t at = 0;
   for (const py::handle node : inputs) {
-    const py::object spec = said.of(get(node.ptr(), name_name_), at++);
-    PyObject* val = item(get(node.ptr(), meta_name_).ptr(), val_name_.ptr());
+    const py::object spec = said.of(name_.of(node.ptr()), at++);
+    PyObject* val = item(meta_.of(node.ptr()).ptr(), val_name_.ptr());
     const py::object kind = spec.is_none() ? py::none() : get(spec.ptr(), kind_name_);
     const auto number = std::find_if(kinds.begin(), kinds.end(), [&](py::handle one) { return one.is(kind); });
     if (number == kinds.end() || val == nullptr || !is_tensor(val)) {
@@ -221,14 +241,27 @@ std::uint32_t GraphWalk::scope_of_stack(PyObject* stack, const Outer& outer) {
   return latest_scope_ = number->second;
 }
 
+// What is known of the module at a path. A new one is made without a call of its class, which takes longer than the
+// rest.
+py::object GraphWalk::called_at(const py::object& path) {
+  if (PyObject* known = item(modules_.ptr(), path.ptr())) return py::reinterpret_borrow<py::object>(known);
+  auto* const kind = reinterpret_cast<PyTypeObject*>(called_.ptr());
+  auto made = py::reinterpret_steal<py::object>(kind->tp_new(kind, py::tuple().ptr(), nullptr));
+  if (!made) throw py::error_already_set();
+  made.attr(kind_name_) = py::str();
+  made.attr(calls_name_) = py::int_(0);
+  made.attr(elements_name_) = py::int_(0);
+  modules_[path] = made;
+  return made;
+}
+
 // Notes a call of a module, and gives its path; None: that is no module.
 PyObject* GraphWalk::enter(PyObject* key, PyObject* said) {
   py::object path = py::none();
   const py::handle what(said);
   if (!py::cast<std::string_view>(py::handle(key)).starts_with("_empty_nn_module_stack")) {
     path = path_of_(what[py::int_(0)]);
-    if (!modules_.contains(path)) modules_[path] = called_();
-    const py::object called = modules_[path];
+    const auto called = called_at(path);
     if (py::len(get(called.ptr(), kind_name_)) == 0) called.attr(kind_name_) = class_name_(what[py::int_(1)]);
     const auto calls = py::cast<std::int64_t>(get(called.ptr(), calls_name_));
     if (calls == 0 || py::len(path) != 0) called.attr(calls_name_) = calls + 1;  // the whole model is called once
@@ -238,7 +271,7 @@ PyObject* GraphWalk::enter(PyObject* key, PyObject* said) {
 }
 
 bool GraphWalk::step(PyObject* node, const Outer& outer) {
-  const py::object op = get(node, op_name_);
+  const py::object op = op_.of(node);
   if (is_text(op, call_function_)) return call(node, outer);
   if (is_text(op, get_attr_)) return attribute(outer.module, py::reinterpret_borrow<py::object>(node));
   return is_text(op, placeholder_) && outer.announced;
@@ -265,7 +298,7 @@ py::object GraphWalk::found(const py::object& module, std::string_view path) {
 }
 
 bool GraphWalk::attribute(const py::object& module, const py::object& node) {
-  const py::object target = get(node.ptr(), target_name_);
+  const py::object target = target_.of(node.ptr());
   const auto path = py::cast<std::string_view>(target);
   const py::object tensor = found(module, path);
   if (!is_tensor(tensor.ptr())) return false;
@@ -286,7 +319,7 @@ py::object GraphWalk::tensor(const py::object& node) const {
 
 // A part of what a call gave that went straight to the tape.
 bool GraphWalk::take(PyObject* node) {
-  const py::object args = get(node, args_name_);
+  const py::object args = args_.of(node);
   if (!PyTuple_Check(args.ptr()) || PyTuple_GET_SIZE(args.ptr()) != 2) return false;
   const auto from = several_.find(PyTuple_GET_ITEM(args.ptr(), 0));
   if (from == several_.end()) return false;
@@ -302,17 +335,17 @@ bool GraphWalk::take(PyObject* node) {
 }
 
 bool GraphWalk::call(PyObject* node, const Outer& outer) {
-  const py::object target = get(node, target_name_);
+  const py::object target = target_.of(node);
   if (target.is(getitem_)) return take(node);
   const Reading& how = reading(target);
   if (how.plan == nullptr) return false;
-  const py::object meta = get(node, meta_name_);
+  const py::object meta = meta_.of(node);
   if (!PyDict_Check(meta.ptr())) return false;
   PyObject* val = item(meta.ptr(), val_name_.ptr());
   if (val == nullptr) return false;
   const bool several = PyTuple_Check(val) || PyList_Check(val);
   if (several ? how.in_place : !is_tensor(val)) return false;
-  const py::object args = get(node, args_name_), kwargs = get(node, kwargs_name_);
+  const py::object args = args_.of(node), kwargs = kwargs_.of(node);
   if (!PyTuple_Check(args.ptr()) || !PyDict_Check(kwargs.ptr())) return false;
   if (!known(args.ptr()) || !known(kwargs.ptr())) return false;
   if (how.in_place && (PyTuple_GET_SIZE(args.ptr()) == 0 ||

@@ -13,9 +13,24 @@
 
 namespace macsim::bind {
 
+/// A text that attributes are asked for by, many times.
+inline py::str interned(const char* text) { return py::reinterpret_steal<py::str>(PyUnicode_InternFromString(text)); }
+
+/// An attribute of the objects of one class; of a member of their structure it is known where that is.
+class Field {
+ public:
+  Field(const char* name, py::handle kind = {});
+  /// Its value in an object of the class or a derived one.
+  py::object of(PyObject* from) const;
+
+ private:
+  py::str name_;
+  Py_ssize_t offset_ = 0;  ///< 0: nobody knows
+};
+
 /// Whether nodes are operators' calls, and what goes with these, and say what their results are. `sort`: (target) ->
 /// True of an operator, False of what such calls are yet to be made of, None of anything else.
-bool is_graph(const py::list& nodes, const py::object& sort);
+bool is_graph(const py::list& nodes, const py::object& node, const py::object& sort);
 
 /// Walks the plain calls of a graph: those of operators with a row, on tensors that are known, to tensors.
 class GraphWalk {
@@ -36,8 +51,12 @@ class GraphWalk {
         parameter_(from["parameter"]),
         node_(from["node"]),
         getitem_(from["getitem"]),
-        args_name_(from["args"]),
-        kwargs_name_(from["kwargs"]) {}
+        op_("op", node_),
+        target_("target", node_),
+        name_("name", node_),
+        meta_("meta", node_),
+        args_(py::cast<std::string>(from["args"]).c_str(), node_),
+        kwargs_(py::cast<std::string>(from["kwargs"]).c_str(), node_) {}
 
   /// Announces the tensors of an exported program's model. `inputs`: its placeholders; `specs`: what it says of them;
   /// `kinds`: those that are tensors, first the one of parameters; `state`: the tensors by name. Tied weights, the same
@@ -74,6 +93,7 @@ class GraphWalk {
   std::uint32_t scope(PyObject* meta, PyObject* args, const Outer& outer);
   std::uint32_t scope_of_stack(PyObject* stack, const Outer& outer);
   PyObject* enter(PyObject* key, PyObject* said);
+  py::object called_at(const py::object& path);
   bool is_latest(PyObject* stack) const;
   void owners(PyObject* one, std::vector<std::string_view>& found) const;
   bool step(PyObject* node, const Outer& outer);
@@ -97,16 +117,15 @@ class GraphWalk {
   std::unordered_map<PyObject*, py::object> first_;                 ///< their first nodes, by them
   std::vector<PyObject*> latest_;  ///< the names in the last stack, which `paths` keeps alive
   std::uint32_t latest_scope_ = kNone;
-  std::vector<PyObject*> vals_;  // of the call that is read
-  py::str op_name_ = interned("op"), target_name_ = interned("target"), meta_name_ = interned("meta"),
-          val_name_ = interned("val"), args_name_, kwargs_name_, stack_name_ = interned("nn_module_stack"),
+  std::vector<PyObject*> vals_;                      // of the call that is read
+  Field op_, target_, name_, meta_, args_, kwargs_;  ///< of nodes
+  py::str val_name_ = interned("val"), stack_name_ = interned("nn_module_stack"), target_name_ = interned("target"),
           call_function_ = interned("call_function"), placeholder_ = interned("placeholder"),
-          name_name_ = interned("name"), kind_name_ = interned("kind"), arg_name_ = interned("arg"),
-          data_ptr_name_ = interned("data_ptr"), calls_name_ = interned("calls"), get_attr_ = interned("get_attr"),
-          dict_name_ = interned("__dict__"), parameters_name_ = interned("_parameters"),
-          buffers_name_ = interned("_buffers"), modules_name_ = interned("_modules");
-
-  static py::str interned(const char* text) { return py::reinterpret_steal<py::str>(PyUnicode_InternFromString(text)); }
+          get_attr_ = interned("get_attr"), name_name_ = interned("name"), kind_name_ = interned("kind"),
+          arg_name_ = interned("arg"), data_ptr_name_ = interned("data_ptr"), calls_name_ = interned("calls"),
+          elements_name_ = interned("parameters"), dict_name_ = interned("__dict__"),
+          parameters_name_ = interned("_parameters"), buffers_name_ = interned("_buffers"),
+          modules_name_ = interned("_modules");
 };
 
 }  // namespace macsim::bind

@@ -60,6 +60,7 @@ const Plan* Tape::plan(std::string_view dialect, std::string_view name, const Si
 
 py::object Tape::call(const Plan* plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope,
                       bool follow) {
+  note_released();
   const Read read = fill(*plan, args, kwargs, scope, follow);
   if (read == Read::all_known) return py::reinterpret_borrow<py::object>(Py_NotImplemented);
   if (read == Read::first_met) return py::none();
@@ -77,6 +78,7 @@ py::object Tape::call(const Plan* plan, const py::tuple& args, const py::object&
 
 void Tape::record(const Plan* plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope,
                   const py::object& results) {
+  note_released();
   std::vector<py::object> tensors;
   collect(results, tensors);
   std::vector<Type> types;
@@ -85,7 +87,27 @@ void Tape::record(const Plan* plan, const py::tuple& args, const py::object& kwa
   (void)fill(*plan, args, kwargs, scope, false);
   ValueId id = builder_.given(std::move(types));
   if (plan->stores != Stores::all && !tensors.empty()) keep_stored(*plan, args, tensors.front());
-  for (py::object& tensor : tensors) rename(std::move(tensor), id++);
+  for (py::object& tensor : tensors) {
+    held_.emplace_back(tensor.ptr(), id);
+    rename(std::move(tensor), id++);
+  }
+}
+
+void Tape::note_released(bool all) {
+  if (torch_.node) return;  // a graph's nodes hold nothing
+  constexpr std::size_t kNewest = 64, kOlder = 8;
+  const auto look = [&](std::size_t at) {
+    if (Py_REFCNT(held_[at].first) > 1) return false;
+    builder_.released(held_[at].second);
+    held_.erase(held_.begin() + static_cast<std::ptrdiff_t>(at));
+    return true;
+  };
+  const std::size_t newest = all || held_.size() < kNewest ? 0 : held_.size() - kNewest;
+  for (std::size_t at = held_.size(); at-- > newest;) (void)look(at);
+  for (std::size_t i = 0; i < kOlder && newest > 0 && !held_.empty(); ++i) {
+    turn_ = turn_ >= held_.size() ? 0 : turn_;
+    if (!look(turn_)) ++turn_;
+  }
 }
 
 py::tuple Tape::announce(const py::dict& modules, const py::object& unusual) {
@@ -144,6 +166,7 @@ std::int64_t Tape::stored_node(const py::object& node, PyObject* val, std::strin
 Report Tape::finish(const py::object& results) {
   std::vector<py::object> tensors;
   collect(results, tensors);
+  note_released(true);
   std::vector<ValueId> outputs;
   for (const py::object& tensor : tensors) {
     const auto at = ids_.find(tensor.ptr());
@@ -251,6 +274,7 @@ py::object Tape::made(ValueId id) {
   }
   auto out = py::reinterpret_steal<py::object>(PyObject_CallMethodNoArgs(like.tensor.ptr(), torch_.detach.ptr()));
   if (!out) throw py::error_already_set();
+  held_.emplace_back(out.ptr(), id);
   name(out, id);
   return out;
 }

@@ -217,6 +217,8 @@ class Tape {
   Report finish(const py::object& results);
 
  private:
+  /// Notes which results nobody but the tape holds any more: the newest, and some of those before them in turn.
+  void note_released(bool all = false);
   static std::string_view canonical(const Match* match, std::string_view name);
   static bool is_host(const Match* match, std::string_view name);
 
@@ -286,6 +288,8 @@ class Tape {
   std::deque<Plan> plans_;
   std::unordered_map<PyObject*, ValueId> ids_;
   std::vector<py::object> alive_;
+  std::vector<std::pair<PyObject*, ValueId>> held_;       ///< results that the program had when it was looked last
+  std::size_t turn_ = 0;                                  ///< of the older ones
   std::unordered_map<std::size_t, Like> like_;            ///< by a hash of shape and dtype
   std::unordered_set<PyObject*> known_;                   ///< tensors whose contents are known
   std::unordered_map<ValueId, std::string_view> stored_;  ///< tensors of the model: the path of the module of each

@@ -500,6 +500,7 @@ void Backward::collect() {
 }
 
 void Backward::run() {
+  find_unmatched();
   seed();
   forward();
   backward_reach();

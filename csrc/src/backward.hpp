@@ -40,6 +40,7 @@ class Backward {
   Ledger gradients, again;
   std::vector<Trained> trained;
   Count saved, recomputed;
+  std::vector<std::string> unmatched;
   std::vector<Moment> moments;
   std::vector<HeldInStep> lives;
 
@@ -75,6 +76,7 @@ class Backward {
 
   // Which values take part.
   void seed();
+  void find_unmatched();
   bool trains(const Stored& stored, const Value& value) const;
   bool is_detached(const Step& step) const;
   bool is_data(const Step& step, std::size_t position) const;

@@ -81,6 +81,38 @@ std::string Backward::segment_of(const Step& step) const {
   return {};
 }
 
+// A pattern that fits nothing is a slip of the pen: the numbers would be of something else.
+void Backward::find_unmatched() {
+  std::set<std::string_view> stored, given;
+  for (const Frame& frame : found_.frames) {
+    for (const Value& value : frame.graph->values) {
+      if (value.stored != kNone) stored.insert(value.name);
+    }
+  }
+  const Graph& top = *found_.frames.front().graph;
+  for (const ValueId id : top.inputs) given.insert(top.values[id].name);
+  std::vector<std::string> paths;
+  if (!options_.recompute.empty()) {
+    for (std::uint32_t row = 0; row < found_.node.size(); ++row) {
+      std::string scope = scope_of(found_, row);
+      if (paths.empty() || paths.back() != scope) paths.push_back(std::move(scope));
+    }
+  }
+  const auto check = [&](const std::vector<std::string>& patterns, const auto& names, const auto& matches) {
+    for (const std::string& pattern : patterns) {
+      if (pattern == "*" || std::any_of(names.begin(), names.end(), [&](const auto& n) { return matches(pattern, n); }))
+        continue;
+      unmatched.push_back(pattern);
+    }
+  };
+  const auto whole = [](std::string_view pattern, std::string_view name) { return fits(pattern, name); };
+  check(options_.frozen, stored, whole);
+  check(options_.trained, stored, whole);
+  check(options_.inputs, given, whole);
+  check(options_.recompute, paths,
+        [](std::string_view pattern, std::string_view scope) { return !fitting(pattern, scope).empty(); });
+}
+
 void Backward::find_segments() {
   segment_.assign(steps_.size(), kNone);
   std::uint32_t next = 0;

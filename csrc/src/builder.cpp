@@ -235,6 +235,10 @@ void Builder::rewritten(ValueId old, ValueId now) {
   parts_->walk.found().rewritten.push_back({static_cast<NodeId>(calls() - 1), old, now});
 }
 
+void Builder::released(ValueId value) {
+  parts_->walk.found().released.push_back({static_cast<NodeId>(calls()), value});
+}
+
 void Builder::drop() {
   parts_->graph().edges.resize(parts_->node.first_edge);
   parts_->model->attrs.resize(parts_->node.first_attr);

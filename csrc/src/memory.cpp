@@ -28,6 +28,7 @@ class Living {
   std::vector<Life> run() {
     find_ends();
     if (options_.by_module) hold_by_module();
+    if (options_.by_program) hold_by_program();
     follow_writes();
     for (std::uint32_t row = 0; row < rows_; ++row) {
       for (const Touch& touch : flow_.writes(row)) reuse(row, touch);
@@ -125,6 +126,24 @@ class Living {
       }
     }
     while (!open.empty()) close(rows_);
+  }
+
+  // A variable holds a tensor until it goes, or the function that it is in returns; views hold what they are views of.
+  void hold_by_program() {
+    const auto& nodes = flow_.found.node;
+    std::vector<bool> gone(flow_.values(), false);
+    for (const Release& release : flow_.found.released) {
+      const auto next =
+          static_cast<std::uint32_t>(std::lower_bound(nodes.begin(), nodes.end(), release.node) - nodes.begin());
+      const std::uint32_t tensor = flow_.tensor_of(0, release.value);
+      gone[flow_.value_of(0, release.value)] = true;
+      if (next > 0 && end_[tensor] < next - 1) end_[tensor] = next - 1;
+    }
+    for (std::uint32_t row = 0; row < rows_; ++row) {
+      for (const Touch& touch : flow_.writes(row)) {
+        if (!gone[touch.value]) end_[touch.tensor] = rows_;
+      }
+    }
   }
 
   std::uint32_t place_of(std::uint32_t tensor) const {

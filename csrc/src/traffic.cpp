@@ -197,4 +197,6 @@ Result<Traffic> Flows::traffic(Level level, std::int64_t capacity) const {
 
 Memory Flows::memory(const MemoryOptions& options) const { return memory_of(data_->flow, data_->report, options); }
 
+bool Flows::saw_releases() const noexcept { return !data_->flow.found.released.empty(); }
+
 }  // namespace macsim

@@ -144,7 +144,7 @@ Training training(const Report& report, const TrainingOptions& options) {
   Backward pass(report, *report.data()->found, options);
   pass.run();
   const Bindings& bound = report.data()->bound;
-  Training out{report, with(report, pass.gradients), with(report, pass.again), {}, {}, {}, {}, {}, {}, {}, {}, {}};
+  Training out{report, with(report, pass.gradients), with(report, pass.again), {}, {}, {}, {}, {}, {}, {}, {}, {}, {}};
   out.weights = report.weight_bytes().bind(bound);
   out.saved = pass.saved.bind(bound);
   out.recomputed = pass.recomputed.bind(bound);
@@ -158,6 +158,7 @@ Training training(const Report& report, const TrainingOptions& options) {
     out.states += step.states;
     out.parameters.push_back(std::move(one));
   }
+  out.unmatched = std::move(pass.unmatched);
   out.moments = std::move(pass.moments);
   out.held = std::move(pass.lives);
   if (!bound.empty()) put_sizes(out.held, bound);
@@ -169,7 +170,7 @@ Result<Training> Training::bind(const Bindings& sizes) const {
   for (const auto* one : {&run, &back, &again}) {
     if (!*one) return Status(one->status().code(), std::string(one->status().text()));
   }
-  Training out{*run, *back, *again, parameters, optimizer, {}, {}, {}, {}, {}, moments, held};
+  Training out{*run, *back, *again, parameters, optimizer, {}, {}, {}, {}, {}, unmatched, moments, held};
   for (Trained& one : out.parameters) {
     one.elements = one.elements.bind(sizes);
     one.bytes = one.bytes.bind(sizes);

@@ -96,6 +96,12 @@ struct Rewrite {
   ValueId old = 0, now = 0;
 };
 
+/// A value that the program let go of before a node of the model's graph.
+struct Release {
+  NodeId node = 0;
+  ValueId value = 0;
+};
+
 /// Everything that analysis found and that binding does not change.
 struct Analysis {
   ModelPtr model;
@@ -114,6 +120,7 @@ struct Analysis {
   std::vector<Stretch> detached;       ///< what the program kept out of differentiation
   std::vector<Stretch> checkpointed;   ///< what the program wants computed again rather than kept
   std::vector<Rewrite> rewritten;      ///< in order
+  std::vector<Release> released;       ///< in order; empty: nobody looked
   Count parameters, weight_bytes;
   std::map<std::string, std::string, std::less<>> symbols;  ///< every symbol and what it stands for
   std::vector<Expr> not_negative;                           ///< what simplifications took to be at least 0

@@ -519,10 +519,11 @@ class ModuleStates:
     def leave(self, modules: list[Any]) -> None:
         """Where no other count runs them, put back what they held."""
 
-def is_graph(nodes: list[Any], sort: Callable[[Any], bool | None]) -> bool:
+def is_graph(nodes: list[Any], node: type, sort: Callable[[Any], bool | None]) -> bool:
     """Whether nodes are operators' calls, and what goes with these, and say what their results are.
 
-    Of a target, ``sort`` tells: True, it is an operator; False, such calls are yet to be made of it; None, neither.
+    ``node`` is their class. Of a target, ``sort`` tells: True, it is an operator; False, such calls are yet to be made
+    of it; None, neither.
     """
 
 class GraphWalk:
@@ -647,7 +648,7 @@ class Flows:
     def traffic(self, level: str, capacity: int) -> Traffic:
         """Return the bytes that move at a level."""
 
-    def memory(self, by_module: bool, in_place: bool) -> Memory:
+    def memory(self, by_module: bool, by_program: bool, in_place: bool) -> Memory:
         """Return the bytes that a run holds."""
 
 @final
@@ -672,6 +673,8 @@ class Step:
     def saved(self) -> _Number: ...
     @property
     def recomputed(self) -> _Number: ...
+    @property
+    def unmatched(self) -> list[str]: ...
     @property
     def memory(self) -> dict[str, Any]: ...
     def bind(self, sizes: dict[str, int]) -> Step: ...

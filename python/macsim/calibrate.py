@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -94,8 +95,12 @@ class Calibration:
             values = f"low = {spread.low:.4g}, typical = {spread.typical:.4g}, high = {max(high, spread.typical):.4g}"
             return f'{{ {values}, unit = "{unit}", source = "fit", confidence = "medium" }}'
 
-        lines = [f'title = "{title or self.base.title + ", calibrated"}"', f'kind = "{self.base.kind}"']
-        lines += [f'inherits = ["{_parent(self.base)}"]', f"launch_overhead = {number('launch.overhead', 'us', 1e6)}"]
+        named = _quoted(title or self.base.title + ", calibrated")
+        lines = [f"title = {named}", f'kind = "{self.base.kind}"']
+        lines += [
+            f"inherits = [{_quoted(_parent(self.base))}]",
+            f"launch_overhead = {number('launch.overhead', 'us', 1e6)}",
+        ]
         prices = [name for name in found if name.startswith("energy.mac.")]
         if prices:
             lines.append("energy = [")
@@ -132,6 +137,11 @@ class Calibration:
 def _parent(base: Hardware) -> str:
     shipped = not base.path.endswith(".toml") or base.path.startswith("macsim/")
     return base.name if shipped else os.path.abspath(base.path)
+
+
+def _quoted(text: str) -> str:
+    """Return a text as TOML has it: its basic strings are those of JSON."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def calibrate(cases: Sequence[Case], base: str | Hardware) -> Calibration:

@@ -90,6 +90,7 @@ def add_memory(
     add_inputs(parser)
     parser.add_argument("--top", type=int, default=10, metavar="N", help="tensors at the peak to list; 0 for all")
     parser.add_argument("--by-module", action="store_true", help="inputs of a module are held until it returns")
+    parser.add_argument("--by-program", action="store_true", help="results are held as long as a torch program does")
     parser.add_argument("--in-place", action="store_true", help="point-wise results take the place of their inputs")
     add_training(parser)
     parser.set_defaults(run=run_memory)
@@ -100,11 +101,12 @@ def run_memory(arguments: argparse.Namespace) -> int:
     from macsim.cli import UsageError, counted, put
 
     check_training(arguments)
-    if arguments.training and (arguments.by_module or arguments.in_place):
-        raise UsageError("--by-module and --in-place are of a run: they do not go with --training")
+    if arguments.training and (arguments.by_module or arguments.by_program or arguments.in_place):
+        raise UsageError("--by-module, --by-program and --in-place are of a run: they do not go with --training")
     report = counted(arguments)
     if arguments.training:
         put(report.training.timeline.table(top=arguments.top or None))
         return 0
-    put(report.memory(by_module=arguments.by_module, in_place=arguments.in_place).table(top=arguments.top or None))
+    held = report.memory(by_module=arguments.by_module, by_program=arguments.by_program, in_place=arguments.in_place)
+    put(held.table(top=arguments.top or None))
     return 0

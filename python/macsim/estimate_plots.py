@@ -164,7 +164,8 @@ def _roofline(figure: Any, axes: Any, estimate: Estimate) -> str:
     for handle in legend.legend_handles:
         if hasattr(handle, "set_sizes"):
             handle.set_sizes([36])
-    write_names(figure, axes, _told(shown, 0.01 * seconds))
+    marks = [(row.intensity, row.reached, 6.0) for row in within]
+    write_names(figure, axes, _told(shown, 0.01 * seconds), [*marks, (whole.intensity, whole.reached, 13.0)])
     return "Areas are shares of the time." + _left_out(axes, rows, shown, seconds)
 
 

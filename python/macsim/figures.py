@@ -50,8 +50,10 @@ def note(figure: Any, text: str, width: int = 160) -> None:
     figure.supxlabel("\n".join(textwrap.wrap(text, width)), fontsize=8, color="0.3", x=0.01, ha="left")
 
 
-def write_names(figure: Any, axes: Any, points: Iterable[tuple[str, float, float]]) -> None:
-    """Write the names of points beside them, where no other name stands.
+def write_names(
+    figure: Any, axes: Any, points: Iterable[tuple[str, float, float]], marks: Iterable[tuple[float, float, float]] = ()
+) -> None:
+    """Write the names of points beside them, where no other name stands and no mark, given with its size in points.
 
     How wide a name is follows from its letters: asking matplotlib takes longer than drawing all the rest.
     """
@@ -61,6 +63,9 @@ def write_names(figure: Any, axes: Any, points: Iterable[tuple[str, float, float
     axes.autoscale_view()
     inside = axes.get_window_extent()
     taken: list[Any] = [text.get_window_extent().extents for text in axes.texts if not text.get_rotation()]
+    for at_x, at_y, size in marks:
+        (x, y), half = axes.transData.transform((at_x, at_y)), size / 2 * unit
+        taken.append((x - half, y - half, x + half, y + half))
     for name, at_x, at_y in points:
         x, y = axes.transData.transform((at_x, at_y))
         width, height = WIDTH * FONT * len(name) * unit, FONT * unit

@@ -243,11 +243,17 @@ class _Reader:
             self.wrong(key, f"is there already: {'.'.join(str(part) for part in where)}{hint}")
         if not isinstance(value, dict):
             self.wrong(key, f"a number is a table {{ typical, unit, source, confidence }}, and not {value!r}")
-        self.known(key, value, QUANTITY, ("typical", "unit", "source", "confidence"))
         units = [unit for unit in MEASURES[measure] if not work or unit.removesuffix(work) in ("", *"MGTP")]
+        for name, allowed in (("unit", units), ("confidence", CONFIDENCES)):
+            if name not in value:
+                self.wrong(
+                    f"{key}.{name}", f"is missing; {', '.join(allowed)} {'are' if len(allowed) > 1 else 'is'} allowed"
+                )
+        self.known(key, value, QUANTITY, ("typical", "source"))
         unit = self.choice(f"{key}.unit", value["unit"], units)
         low, typical, high = (
-            self.number(f"{key}.{at}", value.get(at, value["typical"]), measure) for at in ("low", "typical", "high")
+            self.number(f"{key}.{at if at in value else 'typical'}", value.get(at, value["typical"]), measure)
+            for at in ("low", "typical", "high")
         )
         if not low <= typical <= high:
             self.wrong(key, f"low <= typical <= high does not hold of {low:g}, {typical:g}, {high:g}")

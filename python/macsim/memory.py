@@ -46,11 +46,12 @@ class Memory:
     [('activation', 3211264), ('activation', 3211264), ('activation', 3211264), ('input', 602112)]
     """
 
-    def __init__(self, report: Report, by_module: bool, in_place: bool) -> None:
+    def __init__(self, report: Report, by_module: bool, by_program: bool, in_place: bool) -> None:
         self.report = report
         self.by_module = by_module
+        self.by_program = by_program
         self.in_place = in_place
-        self._core = report._flows.memory(by_module, in_place)
+        self._core = report._flows.memory(by_module, by_program, in_place)
 
     @property
     def weights(self) -> Number:

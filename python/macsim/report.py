@@ -145,7 +145,7 @@ class Report(Found):
 
         return Traffic(self, level, capacity)
 
-    def memory(self, *, by_module: bool = False, in_place: bool = False) -> Memory:
+    def memory(self, *, by_module: bool = False, by_program: bool = False, in_place: bool = False) -> Memory:
         """Return the bytes that a run holds: weights, and activations while somebody needs them.
 
         Parameters
@@ -153,6 +153,8 @@ class Report(Found):
         by_module : bool, default False
             Whether a module's inputs are held until it returns, as Python's calls do when PyTorch runs a model;
             otherwise a tensor is freed after the last row that reads it.
+        by_program : bool, default False
+            Of a torch program that was run: whether results are held for as long as its variables held them.
         in_place : bool, default False
             Whether a point-wise operator writes its result over an input of the same size that nobody needs later.
 
@@ -168,7 +170,7 @@ class Report(Found):
         """
         from macsim.memory import Memory
 
-        return Memory(self, by_module, in_place)
+        return Memory(self, by_module, by_program, in_place)
 
     # Sizes ------------------------------------------------------------------------------------------------------------
 

@@ -160,6 +160,13 @@ def trained(report: Report, options: Training, outputs: Sequence[str]) -> Traini
         options.optimizer,
         options.master,
     )
+    if step.unmatched:
+        places = [
+            f"{name}={[one for one in step.unmatched if one in getattr(options, name)]}"
+            for name in ("frozen", "trained", "inputs", "recompute")
+            if set(step.unmatched) & set(getattr(options, name))
+        ]
+        raise RequestError(f"{', '.join(places)}: there is nothing of that name")
     return TrainingReport(step, report, options)
 
 

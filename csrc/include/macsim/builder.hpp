@@ -63,6 +63,8 @@ class Builder {
   void checkpoint(bool on, bool whole = false);
   /// The last call wrote to `old`, which is known as `now` from here on; so is a part of what shares memory with it.
   void rewritten(ValueId old, ValueId now);
+  /// The program has let go of a value before the next call.
+  void released(ValueId value);
   /// Throws away what was started.
   void drop();
 

@@ -67,6 +67,8 @@ struct Held {
 struct MemoryOptions {
   /// A module's inputs are held until it returns, as by Python's calls; else until the last row that reads them.
   bool by_module = false;
+  /// Results are held until the program let go of them, as a trace saw it; see Flows::saw_releases().
+  bool by_program = false;
   bool in_place = false;  ///< point by point, a result takes the place of an input of its size that nobody needs later
 };
 
@@ -92,6 +94,8 @@ class Flows {
   /// `capacity`, of `cached`, in bytes; bad_request when it is not above 0.
   Result<Traffic> traffic(Level level, std::int64_t capacity = 0) const;
   Memory memory(const MemoryOptions& options = {}) const;
+  /// Whether it is known how long the program held its results.
+  bool saw_releases() const noexcept;
 
  private:
   struct Data;

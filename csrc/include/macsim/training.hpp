@@ -82,6 +82,7 @@ struct Training {
   Count states;      ///< the optimiser's
   Count saved;       ///< activations that are kept for the backward pass
   Count recomputed;  ///< those of the largest segment, which are there only while it is computed again
+  std::vector<std::string> unmatched;  ///< patterns of the options that fit nothing
   std::vector<Moment> moments;
   std::vector<HeldInStep> held;  ///< all tensors but stored ones, each for as long as it is needed
 

@@ -35,7 +35,7 @@ from macsim.sources.torch_graph_values import (
     values,
 )
 from macsim.sources.torch_higher import HigherOrder
-from macsim.sources.torch_ops import Operator, operator_of
+from macsim.sources.torch_ops import SAME, Operator, operator_of, plain_plan
 from macsim.sources.torch_sizes import Sizes
 
 __all__ = ["is_graph", "walk"]
@@ -47,7 +47,7 @@ def is_graph(model: Any) -> bool:
         return True
     if not isinstance(model, fx.GraphModule):
         return False
-    return _core.is_graph(list(model.graph.nodes), _sort)
+    return _core.is_graph(list(model.graph.nodes), fx.Node, _sort)
 
 
 def _is_guard(node: fx.Node) -> bool:
@@ -135,7 +135,7 @@ class Walker:
         self.plain = _core.GraphWalk(
             self.tape,
             {
-                "reading": partial(_reading, self._operators, self.tape),  # the core holds it: not the walker
+                "reading": partial(plain_plan, self.tape),  # the core holds it: not the walker
                 "paths": self._seen,
                 "modules": self.modules,
                 "called": Called,
@@ -304,7 +304,10 @@ class Walker:
 
     def operator(self, target: OpOverload) -> Operator:
         """Return how calls of an operator are read."""
-        return _operator(self._operators, self.tape, target)
+        found = self._operators.get(target)
+        if found is None:
+            found = self._operators[target] = operator_of(SAME.get(target, target), self.tape)
+        return found
 
     # Scopes. ----------------------------------------------------------------------------------------------------------
 
@@ -442,22 +445,6 @@ class Walker:
             self.tape.within(self._times, *self._floor)
 
 
-def _operator(known: dict[Any, Operator], tape: _core.Tape, target: OpOverload) -> Operator:
-    found = known.get(target)
-    if found is None:
-        found = known[target] = operator_of(_SAME.get(target, target), tape)
-    return found
-
-
-# What the core asks about nodes.
-def _reading(known: dict[Any, Operator], tape: _core.Tape, target: Any) -> tuple[_core.Plan, bool] | None:
-    """Return how calls of an operator are read, and whether they change their first argument, if they are plain."""
-    if not isinstance(target, OpOverload):
-        return None
-    operator = _operator(known, tape, target)
-    return (operator.plan, operator.writes is not None) if operator.plain else None
-
-
 def attribute_of(module: Any, path: str) -> Any:
     """Return what a dotted path leads to."""
     for part in path.split("."):
@@ -467,9 +454,6 @@ def attribute_of(module: Any, path: str) -> Any:
 
 _INPUTS = _core.Signature([("inputs", "tensors", None)])
 _QUIET = frozenset({"aten", "prim", "prims", "profiler"})  # operators without tensors among their results do no work
-_SAME: dict[OpOverload, OpOverload] = {  # calls that are read as those of another operator
-    torch.ops.aten.lift_fresh_copy.default: torch.ops.aten.clone.default,
-}
 _TRUSTS = ("exact", "bound", "estimate")
 _WRAPS = frozenset({
     "wrap", "wrap_with_autocast", "wrap_activation_checkpoint", "strict_mode",

@@ -8,11 +8,12 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import torch
+from torch._ops import OpOverload
 
 from macsim import _core
 from macsim.sources.torch_packed import parts_of
 
-__all__ = ["DTYPES", "Operator", "operator_of"]
+__all__ = ["DTYPES", "SAME", "Operator", "operator_of", "plain_plan"]
 
 DTYPES: dict[torch.dtype, str] = {
     torch.float64: "f64",
@@ -146,13 +147,11 @@ class Operator:
         So do calls that change their first argument, when its contents are not followed.
     view : bool
         It takes a tensor first, and torch tells the results' shapes in no time.
-    plain : bool
-        It gives back tensors and nothing else, and is counted as such where a graph says what they are.
     """
 
     __slots__ = (
-        "fast", "func", "in_place", "infers", "known", "native", "packed", "plain", "plan", "random", "reshapes",
-        "view", "writes",
+        "fast", "func", "in_place", "infers", "known", "native", "packed", "plan", "random", "reshapes", "view",
+        "writes",
     )  # fmt: skip
 
     def __init__(self, func: Any, plan: _core.Plan, said: _Reading) -> None:
@@ -166,8 +165,6 @@ class Operator:
         self.in_place = plan.known and first and not said.reshapes and said.outputs == 1
         makes = said.native or func is torch.ops.aten.to.dtype  # which makes a tensor where its input is
         self.view = makes and said.writes is None and said.first
-        changes = said.writes is not None and not self.in_place
-        self.plain = said.plain and (plan.known or said.native) and not changes
 
 
 def _use(kind: str, name: str) -> str:
@@ -225,6 +222,8 @@ def _reading(func: Any) -> _Reading:
     if returns and all(one.alias_info is None for one in schema.returns):
         writes = None  # statistics on the side: what it gives back is new
     inward = writes is not None and packet.endswith("_") and not packet.endswith("__")
+    tensors = all(one in ("Tensor", "List[Tensor]") for one in returns)
+    changes = isinstance(writes, int) and writes == 0 and returns == ["Tensor"] and packet not in _RESHAPING
     return _Reading(
         dialect=dialect,
         name=packet[:-1] if inward else packet,
@@ -235,7 +234,7 @@ def _reading(func: Any) -> _Reading:
         reshapes=packet in _RESHAPING,
         random=torch.Tag.nondeterministic_seeded in func.tags,
         packed=tuple(packed),
-        plain=dialect == "aten" and bool(returns) and all(one in ("Tensor", "List[Tensor]") for one in returns),
+        plain=dialect == "aten" and bool(returns) and (tensors if writes is None else changes),
         first=bool(parameters) and parameters[0][1] == "tensor",
         takes=any(use in ("tensor", "tensors") for _, use, _ in parameters),
         stores="some" if packet.startswith("to_sparse") else "same" if packet in _STORING else "all",
@@ -245,5 +244,31 @@ def _reading(func: Any) -> _Reading:
 def operator_of(func: Any, tape: _core.Tape) -> Operator:
     """Return how calls of ``func``, an ``OpOverload``, are read."""
     said = _reading(func)
-    plan = tape.plan(said.dialect, said.name, said.signature, said.outputs, said.stores)
-    return Operator(func, plan, said)
+    return Operator(func, _plan(said, tape), said)
+
+
+def _plan(said: _Reading, tape: _core.Tape) -> _core.Plan:
+    return tape.plan(said.dialect, said.name, said.signature, said.outputs, said.stores)
+
+
+def plain_plan(tape: _core.Tape, target: Any) -> tuple[_core.Plan, bool] | None:
+    """Return how calls in a graph are read, and whether they change their first argument; None: they are not plain.
+
+    Plain calls are those of ATen that give back tensors and nothing else, and that are counted as they stand.
+    """
+    if not isinstance(target, OpOverload):
+        return None
+    known = _PLAIN.get(id(target))
+    if known is None:
+        known = _PLAIN[id(target)] = (target, _reading(SAME.get(target, target)))
+    said = known[1]
+    if not said.plain:
+        return None
+    plan = _plan(said, tape)
+    return (plan, said.writes is not None) if plan.known or (said.native and said.writes is None) else None
+
+
+_PLAIN: dict[int, tuple[OpOverload, _Reading]] = {}  # by identity: to hash an operator is work
+SAME: dict[OpOverload, OpOverload] = {  # calls in graphs that are read as those of another operator
+    torch.ops.aten.lift_fresh_copy.default: torch.ops.aten.clone.default,
+}
