@@ -261,7 +261,7 @@ def test_variables_by_hand() -> None:
     """a is a variable to the end, though no row reads it after the second; what is overwritten goes."""
     torch = pytest.importorskip("torch")
 
-    def held(x: torch.Tensor) -> torch.Tensor:
+    def held(x: Any) -> Any:
         a = x * 2
         b = a + 1
         b = b * 3
