@@ -266,6 +266,20 @@ def test_rapl_that_is_not_there_is_told(tmp_path: Path) -> None:
         RaplMeter(tmp_path)
 
 
+def test_rapl_that_is_for_administrators_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = zone(tmp_path, 0, "package-0", 1)
+    plain = Path.read_text
+
+    def refused(path: Path, **how: str) -> str:
+        if path == folder / "energy_uj":
+            raise PermissionError(13, "Permission denied")
+        return plain(path, **how)
+
+    monkeypatch.setattr(Path, "read_text", refused)
+    with pytest.raises(macsim.MeterError, match="energy_uj is not for you to read: ask an administrator"):
+        RaplMeter(tmp_path)
+
+
 def nvml(energies: list[int], broken: bool = False) -> types.SimpleNamespace:
     class NVMLError(Exception):
         pass
@@ -292,6 +306,12 @@ def test_nvml_counts_in_millijoules() -> None:
     assert reading.joules == pytest.approx(5.5)
     with pytest.raises(macsim.MeterError, match="Not Supported"):
         NvmlMeter(nvml=nvml([], broken=True))
+    lost = nvml([1000])
+    meter = NvmlMeter(nvml=lost)
+    lost.nvmlDeviceGetTotalEnergyConsumption = nvml([], broken=True).nvmlDeviceGetTotalEnergyConsumption
+    lost.NVMLError = Exception
+    with pytest.raises(macsim.MeterError, match="its counter of energy cannot be read"):
+        meter.joules()
 
 
 def test_recordings_are_played_back(tmp_path: Path) -> None:

@@ -60,6 +60,26 @@ def test_views_hold_what_they_show() -> None:
     assert report.memory().activations == 4 * 400  # x, a, b and c
 
 
+def test_a_loop_holds_what_its_rounds_need() -> None:
+    """x, b and the state, m while it is needed. What the loop was given is free after it, but for x."""
+    report = count(
+        """g (float[100] x) => (float[100] y) {
+            a = Relu(x)
+            b = Exp(x)
+            s = Loop <body = body (int64 i, bool c, float[100] h) => (bool d, float[100] o) {
+                d = Identity(c)
+                m = Mul(h, b)
+                o = Add(m, m)
+            }> (four, yes, a)
+            t = Exp(s)
+            y = Tanh(t)
+        }""",
+        four=np.array(4), yes=np.array(True),
+    )  # fmt: skip
+    # x a | x a b | x a b (d is a view) | x a b m | x a b m o | x s t | x t y
+    assert report.memory().timeline.tolist() == [800, 1200, 1200, 1600, 2000, 1200, 1200]
+
+
 def test_symbolic() -> None:
     report = macsim.count("examples/gpt2.onnx")
     memory = report.memory()
@@ -224,6 +244,7 @@ def test_what_torch_allocates(name: str) -> None:
 )
 def test_what_variables_hold(name: str) -> None:
     """Functions' variables hold tensors until they return: up to twice of what rows need."""
+    pytest.importorskip("torch")
     from architectures import ARCHITECTURES
 
     case = ARCHITECTURES[name]
