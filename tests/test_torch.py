@@ -411,6 +411,32 @@ def test_hooks_run() -> None:
     assert macsim.count(fc, (3, 4)).work["add"] == 24
 
 
+def test_a_reshape_that_copies() -> None:
+    """Bytes read and written by hand: what strides allow is a view, else elements move, spread ones from one source."""
+
+    def program(x: Any) -> Any:
+        n = x.shape[0]
+        turned = x.transpose(1, 2)
+        spread = x[:, :, None].expand(n, 3, 5, 4)
+        return turned.reshape(n, 12), turned.flatten(1), x.reshape(-1, 4), x.flatten(), spread.reshape(n, 15, 4)
+
+    def moved(report: macsim.Report) -> list[Any]:
+        assert report.trust == "exact"
+        return [
+            (row.read, row.written)
+            for row in report.rows
+            if row.op in ("aten::clone", "aten::reshape", "aten::flatten")
+        ]
+
+    assert moved(macsim.count(program, (2, 3, 4))) == [(96, 96), (96, 96), (0, 0), (0, 0), (96, 480)]
+    n = macsim.Expr("n")
+    assert moved(macsim.count(program, shapes={"x": ("n", 3, 4)})) == [
+        (48 * n, 48 * n), (48 * n, 48 * n), (0, 0), (0, 0), (48 * n, 240 * n)
+    ]  # fmt: skip
+    halved = macsim.count(lambda x: x[:, ::2].transpose(1, 2).reshape(-1), shapes={"x": (2, "n", 4)})
+    assert halved.trust == "bound"  # of n = 1 and n = 2 there is one row, and nothing moves
+
+
 def test_inputs_are_left_as_found() -> None:
     x = torch.ones(3, 4, requires_grad=True)
     ids = torch.arange(3)

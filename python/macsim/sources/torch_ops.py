@@ -56,6 +56,8 @@ _RESHAPING = frozenset({"resize_", "resize_as_", "t_", "transpose_", "swapdims_"
 # Of a sparse tensor the result stores the same elements.
 _STORING = frozenset({"t", "transpose", "coalesce", "clone", "detach", "alias", "contiguous", "numpy_T", "mT", "mH",
                       "matrix_H", "adjoint", "neg", "abs", "relu", "sparse_sampled_addmm"})  # fmt: skip
+# Views, unless strides do not allow it.
+_COPYING = frozenset({"reshape", "flatten", "reshape_as", "ravel"})
 # What torch can do on tensors without storage in no time, strides and all.
 _NATIVE = frozenset(
     [
@@ -147,11 +149,13 @@ class Operator:
         So do calls that change their first argument, when its contents are not followed.
     view : bool
         It takes a tensor first, and torch tells the results' shapes in no time.
+    copies : bool
+        A view, unless strides do not allow it: then a copy.
     """
 
     __slots__ = (
-        "fast", "func", "in_place", "infers", "known", "native", "packed", "plan", "random", "reshapes", "view",
-        "writes",
+        "copies", "fast", "func", "in_place", "infers", "known", "native", "packed", "plan", "random", "reshapes",
+        "view", "writes",
     )  # fmt: skip
 
     def __init__(self, func: Any, plan: _core.Plan, said: _Reading) -> None:
@@ -165,6 +169,7 @@ class Operator:
         self.in_place = plan.known and first and not said.reshapes and said.outputs == 1
         makes = said.native or func is torch.ops.aten.to.dtype  # which makes a tensor where its input is
         self.view = makes and said.writes is None and said.first
+        self.copies = said.native and said.name in _COPYING
 
 
 def _use(kind: str, name: str) -> str:

@@ -21,7 +21,7 @@ from macsim.sources.torch_ops import Operator, operator_of
 from macsim.sources.torch_symbol_nodes import Real
 from macsim.sources.torch_symbols import NeedsNumberError, Sizes, expr_of, is_symbolic
 from macsim.sources.torch_trace import _LOOKS, LOOKS, Recorder, _gather, _indices, _placed, mapped
-from macsim.sources.torch_views import VIEWS, copies
+from macsim.sources.torch_views import VIEWS, copies, hides_ones
 
 if TYPE_CHECKING:
     from macsim import _core
@@ -219,11 +219,22 @@ class SymbolicRecorder(Recorder):
             if out is not NotImplemented:
                 return out
         out = self._on_meta(func, args, kwargs)
-        times = copies(self.sizes, args[0]) if func._schema.name == "aten::contiguous" else 1
-        if times != 1:
-            self.tape.within(times, "exact", "")
+        times: Any = 1
+        trust = "exact"
+        if operator.copies:
+            times = copies(self.sizes, args[0], out.shape)
+            if times == 0:
+                times = 1  # a view
+            else:
+                operator, shown = self._copying(args[0])
+                trust = "bound" if hides_ones(args[0]) else "exact"
+        elif func._schema.name == "aten::contiguous":
+            times = copies(self.sizes, args[0])
+        special = times != 1 or trust != "exact"
+        if special:
+            self.tape.within(times, trust, "of sizes of 1 nothing has to be moved")
         self.tape.record(operator.plan, shown[0], shown[1], self.scope, out)
-        if times != 1:
+        if special:
             self.tape.within(1, "exact", "")
         return out
 

@@ -134,11 +134,24 @@ class Recorder(TorchDispatchMode):
             known = id(args[0]) in self._known
             if known or args[0].is_meta:
                 out = func(self._held(args[0]) if known else args[0], *args[1:], **(kwargs or {}))
-                self._record(operator.plan, args, kwargs, self.scope, out)
+                self._viewed(operator, args, kwargs, out)
                 if known:
                     self._know_all(out)
                 return out
         return self._slow(func, operator, args, kwargs or {})
+
+    def _viewed(self, operator: Operator, args: tuple[Any, ...], kwargs: Any, out: Any) -> None:
+        """Record a view, or the copy that torch makes where strides do not allow one."""
+        if operator.copies and self._held(args[0]).untyped_storage()._cdata != out.untyped_storage()._cdata:
+            operator, (args, kwargs) = self._copying(args[0])
+        self._record(operator.plan, args, kwargs, self.scope, out)
+
+    def _copying(self, tensor: torch.Tensor) -> tuple[Operator, tuple[tuple[Any, ...], dict[str, Any]]]:
+        func = torch.ops.aten.clone.default
+        operator = self._operators.get(id(func))
+        if operator is None:
+            operator = self._operators[id(func)] = operator_of(func, self.tape)
+        return operator, ((tensor,), {})
 
     def know(self, tensor: torch.Tensor, ours: bool = True) -> None:
         """Follow the contents of a tensor; one of the user's is never written to: the program has a copy."""
@@ -222,7 +235,7 @@ class Recorder(TorchDispatchMode):
                 out = self._on_meta(func, args, kwargs)
         if not operator.known and _only_asks(func):
             return out
-        self.tape.record(operator.plan, args, kwargs, self.scope, out)
+        self._viewed(operator, args, kwargs, out)
         if name in _READS:
             for one in _gather([out], []):
                 if not one.is_meta:

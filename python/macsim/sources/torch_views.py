@@ -18,7 +18,7 @@ from macsim import _core
 from macsim._core import Expr
 from macsim.sources.torch_symbols import Sizes, expr_of, name_quoted
 
-__all__ = ["VIEWS", "copies"]
+__all__ = ["VIEWS", "copies", "hides_ones"]
 
 META = torch.device("meta")
 
@@ -41,9 +41,7 @@ def _steps(shape: Sequence[Any]) -> list[Any]:
 
 
 # As ATen's computeStride, for sizes that are no special numbers; None: the elements have to be copied.
-def _strides(sizes: Sizes, x: torch.Tensor, new: Sequence[Any]) -> list[Any] | None:
-    shape, strides = [expr_of(size) for size in x.shape], [expr_of(step) for step in x.stride()]
-    asked = [expr_of(size) for size in new]
+def _strides(sizes: Sizes, shape: Sequence[Any], strides: Sequence[Any], asked: Sequence[Any]) -> list[Any] | None:
     if not shape or strides == _steps(shape):
         return _steps(asked)
     out: list[Any] = [1] * len(asked)
@@ -66,15 +64,32 @@ def _strides(sizes: Sizes, x: torch.Tensor, new: Sequence[Any]) -> list[Any] | N
 
 
 def _viewed(sizes: Sizes, x: torch.Tensor, shape: Sequence[Any]) -> torch.Tensor:
-    steps = _strides(sizes, x, shape)
+    steps = _strides(sizes, *_laid(x), [expr_of(size) for size in shape])
     return _made(sizes, shape, x, None if steps is None else [sizes.size(step) for step in steps])
 
 
-def copies(sizes: Sizes, x: torch.Tensor) -> Any:
-    """Return 1 where ``x.contiguous()`` copies, and 0 where some sizes are 1 and nothing has to be moved."""
-    shape, strides = [expr_of(size) for size in x.shape], [expr_of(step) for step in x.stride()]
+def _laid(x: torch.Tensor) -> tuple[list[Any], list[Any]]:
+    return [expr_of(size) for size in x.shape], [expr_of(step) for step in x.stride()]
+
+
+def copies(sizes: Sizes, x: torch.Tensor, new: Sequence[Any] | None = None) -> Any:
+    """Return 1 where ``x.contiguous()`` copies, and 0 where some sizes are 1 and nothing has to be moved.
+
+    The same of ``x.reshape(new)``, which is asked for the hints of the other sizes.
+    """
+    shape, strides = _laid(x)
+    asked = None if new is None else [expr_of(size) for size in new]
+
+    def stays(ones: dict[str, int]) -> bool:
+        if asked is None:
+            return _packed([_at(size, ones) for size in shape], [_at(step, ones) for step in strides])
+        laid = ([sizes.hint(_at(one, ones), sizes.usual) for one in some] for some in (shape, strides, asked))
+        return _strides(sizes, *laid) is not None
+
+    if asked is not None and stays({}):
+        return 0
     names = sorted({name for size in shape if not isinstance(size, int) for name in size.symbols})
-    if any(not isinstance(size, int) and str(size) not in names for size in shape):
+    if asked is None and any(not isinstance(size, int) and str(size) not in names for size in shape):
         return _core.min(1, _apart(shape, strides))
     out: Any = 1
     found: list[set[str]] = []
@@ -83,13 +98,24 @@ def copies(sizes: Sizes, x: torch.Tensor) -> Any:
             if any(one <= set(some) for one in found):
                 continue
             ones = dict.fromkeys(some, 1)
-            if _packed([_at(size, ones) for size in shape], [_at(step, ones) for step in strides]):
+            if stays(ones):
                 found.append(set(some))
                 above: Any = 0
                 for name in some:
                     above = above + (Expr(name_quoted(name)) - 1)
                 out = out * _core.min(1, above)
     return out
+
+
+def hides_ones(x: torch.Tensor) -> bool:
+    """Whether sizes that follow from others may be 1 where those are not: `copies` of a shape does not see these."""
+    for size in (expr_of(one) for one in x.shape):
+        names = [] if isinstance(size, int) else size.symbols
+        if any(str(size) != name and str(size) != name_quoted(name) for name in names):
+            least, next_ = (_at(size, dict.fromkeys(names, number)) for number in (1, 2))
+            if least < 1 or next_ <= 1:
+                return True
+    return False
 
 
 def _apart(shape: Sequence[Any], strides: Sequence[Any]) -> Any:
