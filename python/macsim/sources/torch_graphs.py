@@ -93,7 +93,9 @@ def walk(
         walker.input(node, node.meta.get("val"))
     results = walker.graph(module, None)
     for path, elements in parameters.items():
-        walker.modules.setdefault(path, Called()).parameters += elements
+        if path not in walker.modules:
+            walker.modules[path] = Called()
+        walker.modules[path].parameters += elements
     for name in sorted(walker.sizes.names):
         walker.tape.symbol(name, "a size of the graph that depends on data")
     made = named_results(model, results)
