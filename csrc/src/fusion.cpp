@@ -220,10 +220,10 @@ class Fusion {
     const Span<std::uint32_t> readers = flow_.readers(made[0].tensor);
     return readers.size() == 1 && step(readers[0]) == wanted && same_runs(row, readers[0]) ? readers[0] : kNone;
   }
-  // Whether `row` reads `first`, then what `second` makes.
-  bool reads_in_order(std::uint32_t row, std::uint32_t first, std::uint32_t second) const {
-    const Span<Touch> read = flow_.reads(row);
-    return read.size() == 2 && read[0].tensor == first && read[1].tensor == flow_.writes(second)[0].tensor;
+  // Whether a row reads `first`, then what `maker` makes.
+  bool reads_in_order(std::uint32_t reader, std::uint32_t first, std::uint32_t maker) const {
+    const Span<Touch> read = flow_.reads(reader);
+    return read.size() == 2 && read[0].tensor == first && read[1].tensor == flow_.writes(maker)[0].tensor;
   }
 
   // A softmax in steps goes on from a row: the largest score is taken off, or not; exponentials, their sums, the
@@ -236,11 +236,11 @@ class Fusion {
     std::vector<std::uint32_t> found{row};
     std::uint32_t exponential = row;
     if (kind == Step::largest) {
-      const std::uint32_t less = only_reader(row, Step::less);
-      if (less == kNone || !reads_in_order(less, flow_.reads(row)[0].tensor, row)) return false;
-      exponential = only_reader(less, Step::exponential);
+      const std::uint32_t shifted = only_reader(row, Step::less);
+      if (shifted == kNone || !reads_in_order(shifted, flow_.reads(row)[0].tensor, row)) return false;
+      exponential = only_reader(shifted, Step::exponential);
       if (exponential == kNone) return false;
-      found.insert(found.end(), {less, exponential});
+      found.insert(found.end(), {shifted, exponential});
     }
     const std::uint32_t last = quotient_of(exponential, found);
     if (last == kNone) return false;

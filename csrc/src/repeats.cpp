@@ -64,7 +64,7 @@ std::uint8_t Walk::source_of(std::size_t position) const {
   const auto& host = here_.match->host;
   if (position < host.size() ? host[position] : here_.match->host_rest) source |= kHost;
   if (frame().known[id] != kNone || (from != nullptr && from->encoding != Encoding::none)) source |= kContents;
-  if (!frame().spread.empty() && frame().spread.count(id) != 0) source |= kSpread;
+  if (!frame().spread.empty() && frame().spread.contains(id)) source |= kSpread;
   return static_cast<std::uint8_t>(source | static_cast<unsigned>(frame().graph->values[id].role) << kRole);
 }
 
