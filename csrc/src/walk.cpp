@@ -334,7 +334,7 @@ Count Walk::bytes_read(ValueId id) {
   const auto behind = in.spread.find(id);
   if (behind == in.spread.end()) return shown;
   here_.single = true;
-  const Count there = rules::bytes(in.types[behind->second]);
+  Count there = rules::bytes(in.types[behind->second]);
   if (at_least(shown, there, 1) == Truth::yes) return there;
   return min(shown, there);
 }
