@@ -437,6 +437,26 @@ def test_a_reshape_that_copies() -> None:
     assert halved.trust == "bound"  # of n = 1 and n = 2 there is one row, and nothing moves
 
 
+@pytest.mark.parametrize("given", [(2, 3, 5, 4), ("b", 3, "n", 4)])
+def test_attention_lies_as_kernels_leave_it(given: tuple[Any, ...]) -> None:
+    """A token's heads side by side: joining them moves nothing. Torch's own: the CPU's as the query lies."""
+    attend = nn.functional.scaled_dot_product_attention
+    x = torch.zeros(2, 5, 3, 4).transpose(1, 2)
+    assert attend(x, x, x).transpose(1, 2).is_contiguous()
+    x = torch.empty(2, 3, 5, 4, device="meta")
+    efficient = torch.ops.aten._scaled_dot_product_efficient_attention(x, x, x, None, False)
+    assert efficient[0].transpose(1, 2).is_contiguous()
+
+    def program(x: Any) -> Any:
+        y = attend(x, x, x)
+        joined = y.transpose(1, 2)
+        return joined.contiguous(), joined.reshape(x.shape[0], x.shape[2], 12), y.contiguous()
+
+    report = macsim.count(program, shapes={"x": given}).bind({} if given[0] == 2 else {"b": 2, "n": 5})
+    moved = [(row.op, row.written) for row in report.rows if row.written != 0]
+    assert moved == [("aten::scaled_dot_product_attention", 480), ("aten::contiguous", 480)]
+
+
 def test_inputs_are_left_as_found() -> None:
     x = torch.ones(3, 4, requires_grad=True)
     ids = torch.arange(3)

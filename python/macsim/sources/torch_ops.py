@@ -56,6 +56,8 @@ _RESHAPING = frozenset({"resize_", "resize_as_", "t_", "transpose_", "swapdims_"
 # Of a sparse tensor the result stores the same elements.
 _STORING = frozenset({"t", "transpose", "coalesce", "clone", "detach", "alias", "contiguous", "numpy_T", "mT", "mH",
                       "matrix_H", "adjoint", "neg", "abs", "relu", "sparse_sampled_addmm"})  # fmt: skip
+# Attention whose kernels write a token's heads side by side: turned back, its result is in order.
+_TURNED = frozenset({"scaled_dot_product_attention"})
 # Views, unless strides do not allow it.
 _COPYING = frozenset({"reshape", "flatten", "reshape_as", "ravel"})
 # What torch can do on tensors without storage in no time, strides and all.
@@ -151,11 +153,13 @@ class Operator:
         It takes a tensor first, and torch tells the results' shapes in no time.
     copies : bool
         A view, unless strides do not allow it: then a copy.
+    turned : bool
+        The second and the third axis of its result lie the other way round.
     """
 
     __slots__ = (
         "copies", "fast", "func", "in_place", "infers", "known", "native", "packed", "plan", "random", "reshapes",
-        "view", "writes",
+        "turned", "view", "writes",
     )  # fmt: skip
 
     def __init__(self, func: Any, plan: _core.Plan, said: _Reading) -> None:
@@ -170,6 +174,7 @@ class Operator:
         makes = said.native or func is torch.ops.aten.to.dtype  # which makes a tensor where its input is
         self.view = makes and said.writes is None and said.first
         self.copies = said.native and said.name in _COPYING
+        self.turned = said.name in _TURNED
 
 
 def _use(kind: str, name: str) -> str:

@@ -102,7 +102,7 @@ class SymbolicRecorder(Recorder):
         if operator.fast and plain:
             out = self._call(operator.plan, shown[0], shown[1], self.scope)
             if out is not None and out is not NotImplemented:
-                return out
+                return self._turned(out) if operator.turned else out
         return self._slow(func, operator, args, kwargs or {}, shown)
 
     # What the core is told of the arguments: numbers in the place of symbols, where they do not matter.

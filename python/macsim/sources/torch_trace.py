@@ -126,7 +126,7 @@ class Recorder(TorchDispatchMode):
             if out is NotImplemented:
                 out = self._at_hand(func, operator, args, kwargs or {})
             if out is not None and out is not NotImplemented:
-                return out
+                return self._turned(out) if operator.turned else out
         elif operator.in_place and id(args[0]) not in self._known:
             self._record(operator.plan, args, kwargs, self.scope, args[0])
             return args[0]
@@ -145,6 +145,15 @@ class Recorder(TorchDispatchMode):
         if operator.copies and self._held(args[0]).untyped_storage()._cdata != out.untyped_storage()._cdata:
             operator, (args, kwargs) = self._copying(args[0])
         self._record(operator.plan, args, kwargs, self.scope, out)
+
+    def _turned(self, out: torch.Tensor) -> torch.Tensor:
+        """Return the same with its second and third axis laid the other way round, as kernels of attention do."""
+        if out.dim() != 4 or not out.is_meta:
+            return out
+        a, b, c, d = out.shape
+        made = torch.empty_strided((a, b, c, d), (b * c * d, d, b * d, 1), dtype=out.dtype, device=META)
+        self.tape.same(made, out)
+        return made
 
     def _copying(self, tensor: torch.Tensor) -> tuple[Operator, tuple[tuple[Any, ...], dict[str, Any]]]:
         func = torch.ops.aten.clone.default
