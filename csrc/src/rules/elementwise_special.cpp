@@ -82,7 +82,7 @@ Status cost_divisor(const Call& c, Cost& cost) {
 
 /// Sums what an input was spread over.
 void spread_pair(const Call& c, Gradient& g) {
-  for (const std::size_t slot : {0, 1}) {
+  for (std::size_t slot = 0; slot < 2; ++slot) {
     if (g.needs(slot)) add_spread(g, c.out_shape(), c.shape(slot));
   }
 }
@@ -103,7 +103,7 @@ Status gradient_atan2(const Call& c, Gradient& g) {
 Status gradient_hypot(const Call& c, Gradient& g) {
   const Count y = numel(c.out_shape());
   g[Work::div] += y;
-  for (const std::size_t slot : {0, 1}) {
+  for (std::size_t slot = 0; slot < 2; ++slot) {
     if (!g.needs(slot)) continue;
     g[Work::mul] += y;
     g.keep(slot);
@@ -133,7 +133,7 @@ Status gradient_lerp(const Call& c, Gradient& g) {
 
 /// dy exp(x - y) for each.
 Status gradient_log_add_exp(const Call& c, Gradient& g) {
-  for (const std::size_t slot : {0, 1}) {
+  for (std::size_t slot = 0; slot < 2; ++slot) {
     if (!g.needs(slot)) continue;
     add_each(g.cost, {{Work::add, 1}, {Work::exp, 1}, {Work::mul, 1}}, numel(c.out_shape()));
     g.keep(slot);
