@@ -282,7 +282,6 @@ Status cost_inverse(const Call& c, Cost& cost) {
 /// Each frame's transform back, its elements times the window, added where the frames lie. A window gets the sums of
 /// the frames times that.
 Status gradient_stft(const Call& c, Gradient& g) {
-  enum : std::size_t { kWindow = 2 };
   if (Status status = gradient_like_run(c, g); !status) return status;
   const Count frames = numel(c.out_shape());
   g[Work::add] += frames;
