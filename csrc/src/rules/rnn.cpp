@@ -373,6 +373,8 @@ GradientFn gradient_aten_recurrent(Cell cell) {
       const Dim hidden = quotient(c, round[0], gates_of(cell));
       gate_gradient(g, cell, rows * hidden, c.dtype(0));
       if (w.biased && (g.needs_at(at + 2) || g.needs_at(at + 3))) g[Work::add] += in[0] * (rows - 1);
+      const bool late = cell == Cell::gru && w.biased && g.needs_at(at + 2) && g.needs_at(at + 3);
+      if (late) g[Work::add] += hidden * (rows - 1);  // the hidden gate's other bias has a gradient of its own
       for (std::size_t i = 0; i < w.each; ++i) here = here || g.needs_at(at + i);
       g.keep_at(at);
       g.keep_at(at + 1);
@@ -396,6 +398,8 @@ GradientFn gradient_recurrent(Cell cell) {
     if (g.needs(kR)) g[Work::mac] += rows * wide * layer.hidden;
     gate_gradient(g, cell, layer.directions * rows * layer.hidden, c.dtype(kX));
     if (g.needs(kB)) g[Work::add] += wide * (rows - 1);
+    const bool late = cell == Cell::gru && c.integer("linear_before_reset", 0) != 0;
+    if (g.needs(kB) && late) g[Work::add] += layer.directions * layer.hidden * (rows - 1);
     if (c.has(kP)) {  // each of three gates, from its cell state
       const Count e = layer.directions * rows * layer.hidden;
       add_each(g.cost, {{Work::mul, 3}, {Work::add, 3}}, e);
