@@ -380,7 +380,7 @@ GradientFn gradient_aten_recurrent(Cell cell) {
       g.keep_at(at + 1);
       if (part / directions + 1 < static_cast<std::size_t>(w.layers)) g.keep_bytes(bytes(c.dtype(0), rows * round[1]));
     }
-    g.keep_at(0);
+    for (std::size_t i = 0; i < w.first; ++i) g.keep_at(i);  // and the first states
     g.keep_output();
     return {};
   };
@@ -407,7 +407,7 @@ GradientFn gradient_recurrent(Cell cell) {
       if (g.needs(kP)) g[Work::add] -= numel(c.shape(kP));
       g.keep(kP);
     }
-    for (const std::size_t slot : {std::size_t{kX}, std::size_t{kW}, std::size_t{kR}}) g.keep(slot);
+    for (const std::size_t slot : {kX, kW, kR, kH0, kC0}) g.keep(slot);
     g.keep_output();
     return {};
   };
