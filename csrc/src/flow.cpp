@@ -216,8 +216,7 @@ void Flow::fit(std::size_t first, Amounts::Id stated, bool weights, std::uint32_
   const Frame& frame = found.frames[f];
   const auto counts = [&](const Touch& touch) {
     const ValueId id = touch.value - base_[f];
-    const bool stored = frame.origins.empty() ? frame.graph->values[id].stored != kNone : frame.origins[id] != nullptr;
-    return stored == weights;
+    return (frame.weight(id) != nullptr) == weights;
   };
   Touch* head = nullptr;
   Amounts::Id others = Amounts::kZero;

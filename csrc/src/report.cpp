@@ -30,7 +30,7 @@ Type bound(const Type& type, const Bindings& sizes) {
 
 // A function's inputs and a body's captures are what they are outside.
 Role role_of(const Analysis& found, const Frame& frame, ValueId id) {
-  if (!frame.origins.empty() && frame.origins[id] != nullptr) return Role::weight;
+  if (frame.weight(id) != nullptr) return Role::weight;
   const Role role = frame.graph->values[id].role;
   if (role == Role::input && frame.graph != &found.model->bodies.front()) return Role::activation;
   return role == Role::capture ? Role::activation : role;

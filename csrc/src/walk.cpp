@@ -298,20 +298,39 @@ void Walk::count() {
     if (std::any_of(inputs.begin(), inputs.end(), has_zero)) cost.because = "nothing to compute: a size is 0";
   }
   row_.own_bytes = cost.read || cost.weights || cost.written;
-  note_spread(cost);
+  here_.view = is_view(cost);
+  if (here_.view) {
+    note_spread();
+    note_shown();
+  }
   fill_traffic(cost);
   push(cost, unknown);
   if (!here_.single) remember();
 }
 
-// A view that repeats elements: who reads it reads what is there once.
-void Walk::note_spread(const Cost& cost) {
+// Whether the results are the first input, looked at in another way.
+bool Walk::is_view(const Cost& cost) const {
   const Access access = here_.match->rule->access;
-  if (access == Access::other || access == Access::contraction || access == Access::update) return;
+  if (access == Access::other || access == Access::contraction || access == Access::update) return false;
   const auto is_zero = [](const std::optional<Count>& amount) { return amount && amount->is(0); };
-  if (!is_zero(cost.read) || !is_zero(cost.weights) || !is_zero(cost.written)) return;
+  return is_zero(cost.read) && is_zero(cost.weights) && is_zero(cost.written) && input_id(0) != kNone;
+}
+
+// A view of a stored tensor is weights for who reads it.
+void Walk::note_shown() {
+  Frame& in = frame();
   ValueId from = input_id(0);
-  if (from == kNone) return;
+  if (in.weight(from) == nullptr) return;
+  const auto behind = in.shown.find(from);
+  if (behind != in.shown.end()) from = behind->second;
+  for (const ValueId id : in.graph->outputs_of(*here_.node)) {
+    if (id != kNone) in.shown[id] = from;
+  }
+}
+
+// A view that repeats elements: who reads it reads what is there once.
+void Walk::note_spread() {
+  ValueId from = input_id(0);
   Frame& in = frame();
   const auto behind = in.spread.find(from);
   if (behind != in.spread.end()) {
@@ -354,7 +373,7 @@ void Walk::fill_traffic(Cost& cost) {
       const bool host = i < here_.match->host.size() ? here_.match->host[i] : here_.match->host_rest;
       if (host) continue;
     }
-    const Stored* from = stored(here_.frame, id);
+    const Stored* from = in.weight(id);
     if (from != nullptr) use(from);
     if (!fill) continue;
     const Type& type = in.types[id];

@@ -35,6 +35,20 @@ struct Frame {
   std::vector<ContentsPtr> contents;
   std::vector<const Stored*> origins;           ///< by value: the stored tensor behind it; empty for the model's graph
   std::unordered_map<ValueId, ValueId> spread;  ///< values that show the elements of another one more than once
+  std::unordered_map<ValueId, ValueId> shown;   ///< views of stored tensors, and these
+
+  /// The stored tensor that a value has its contents from; null: none.
+  const Stored* stored(ValueId id) const {
+    if (!origins.empty()) return origins[id];
+    const std::uint32_t at = graph->values[id].stored;
+    return at == kNone ? nullptr : &graph->stored[at];
+  }
+  /// The same, or the one that it is a view of: its bytes are a weight's.
+  const Stored* weight(ValueId id) const {
+    if (shown.empty()) return stored(id);
+    const auto behind = shown.find(id);
+    return stored(behind == shown.end() ? id : behind->second);
+  }
 };
 
 /// The rows, one array a quantity. A column that is shorter than the rows ends in zeros.
@@ -68,6 +82,7 @@ struct Repeat {
   bool typed;               ///< its source said what its outputs are
   std::vector<Type> types;  ///< of its inputs, then of its outputs
   Row row;
+  bool view;  ///< its outputs are its first input
 };
 /// Those of one operator.
 struct Repeats {
@@ -157,6 +172,7 @@ struct Place {
   bool fresh = false;    ///< a rule made a symbol
   bool cut = false;      ///< a body of its was not run: the limits are reached
   bool typed = false;    ///< its outputs' types are there already
+  bool view = false;     ///< its outputs are its first input: nothing moves
   bool single = false;   ///< its results hang on more than its inputs' types and attributes, or are not only types
 };
 
@@ -256,7 +272,9 @@ class Walk {
   void merge_claims();
   void count();
   void fill_traffic(Cost& cost);
-  void note_spread(const Cost& cost);
+  bool is_view(const Cost& cost) const;
+  void note_spread();
+  void note_shown();
   Count bytes_read(ValueId id);
   void push(Cost& cost, bool unknown);
   void append(const Row& row);
