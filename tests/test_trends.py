@@ -528,7 +528,7 @@ def test_what_is_not_installed_is_left_out(tmp_path, monkeypatch: pytest.MonkeyP
 def test_the_report_in_words() -> None:
     text = markdown(LATER, CHARTS)
     assert "| vision, GFLOPs, best of the year | 10 |" in text
-    assert "65 of 82 models agree" in text
+    assert "112 of 134 models agree with the published value within 3 %, 65 of 82 models agree with a second" in text
     assert "not explained" in text
     assert "| DeepSeek-V3 | 2024-12 | 2048 tokens |" in text
 
@@ -546,5 +546,5 @@ def test_a_model_is_placed(capsys) -> None:
     assert estimator.startswith("macsim's estimator: ")
     assert estimator.endswith(" on k80, f32")
     assert main(["trends", "--place", MODEL, "--dim", "height=224", "--dim", "width=224"]) == 2
-    assert "give --dim batch=SIZE" in capsys.readouterr().err
+    assert "give --dim batch=1, or --shape" in capsys.readouterr().err
     assert main(["trends", "--top1", "80"]) == 2
