@@ -318,9 +318,9 @@ def _accuracy_over_time(rows: Sequence[ModelRow]) -> Chart:
         names = tuple(f"{name}: {row.gflops:.3g} GFLOPs" for name, row in zip(points.names, some, strict=True))
         series.append(replace(points, names=names, sizes=sizes))
     note = (
-        f"{_basis(rows)}. The area of a point grows with the logarithm of its GFLOPs. The best of each year are named. "
+        f"{_basis(rows)}. The area of a point grows with the logarithm of its GFLOPs. Named, where there is room: the "
+        "best of each year. No line is fitted."
     )
-    note += "No line is fitted."
     return Chart("accuracy-date", "Vision: accuracy over the years", DATE, TOP1, tuple(series), note)
 
 
@@ -337,7 +337,8 @@ def _shaded(key: str, title: str, rows: Sequence[ModelRow], value: Value, x: Axi
         points = _points(label, some, value, _score, BLUE, marker, told=["AlexNet", "VGG-16", "ResNet-50", *told])
         series.append(replace(points, shades=tuple(_when(row) for row in some)))
     note = (
-        f"{_basis(rows)}. Named: those that none does better with less, and three well-known ones. No line is fitted."
+        f"{_basis(rows)}. Named, where there is room: those that none does better with less, and "
+        "three that are known well. No line is fitted."
     )
     return Chart(key, title, x, TOP1, tuple(series), note, shade="Release date")
 
