@@ -303,6 +303,16 @@ def test_graphs_without_are_run() -> None:
         macsim.count(graph)
 
 
+def test_inputs_that_a_graph_knows_need_not_be_given() -> None:
+    from torch.fx.passes.shape_prop import ShapeProp
+
+    graph = torch.fx.symbolic_trace(nn.Sequential(nn.Linear(4, 5), nn.ReLU()))
+    with pytest.raises(macsim.RequestError, match="missing a required argument"):
+        macsim.count(graph)
+    ShapeProp(graph).propagate(torch.ones(3, 4))
+    assert macsim.count(graph).macs == 60
+
+
 def test_what_dynamo_hands_over() -> None:
     found = []
 
@@ -384,6 +394,25 @@ def test_torchscript_in_a_file(tmp_path: Path) -> None:
         torch.jit.trace(Conv().eval(), torch.randn(2, 3, 9, 9)).save(tmp_path / "conv.pt")
         report = macsim.count(tmp_path / "conv.pt", (2, 3, 9, 9))
     assert report.macs == MODELS["conv"][2]
+
+
+def test_torchscript_whose_module_goes_by_another_name(tmp_path: Path) -> None:
+    """Of methods that were read from a file or frozen, the first argument is the module, whatever it is called."""
+
+    class Own(nn.Module):
+        def __init__(me) -> None:  # noqa: N805 - that is the point
+            super().__init__()
+            me.fc = nn.Linear(4, 5)
+
+        def forward(me, x):  # noqa: N805
+            return me.fc(x)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scripted = torch.jit.script(Own().eval())
+        scripted.save(tmp_path / "own.pt")
+        assert macsim.count(tmp_path / "own.pt", shapes={"x": (3, 4)}).macs == 60
+        assert macsim.count(torch.jit.freeze(scripted), (3, 4)).macs == 60
 
 
 # The tree. ------------------------------------------------------------------------------------------------------------
