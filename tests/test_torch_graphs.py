@@ -148,7 +148,7 @@ def test_open_sizes_are_symbols(case) -> None:
         ({"y": (2, 6)}, "no input 'y'; there are input"),
         ({"input": (2, 7)}, "dimension 1 of 'input' is 6 in the graph, not 7"),
         ({"input": (2, 6, 1)}, "'input' has 2 dimensions in the graph, not 3"),
-        ({"input": (1000, 6)}, "the graph holds from 2 to 64"),
+        ({"input": (1000, 6)}, "the graph holds from 0 to 64"),
     ],
 )
 def test_sizes_that_do_not_fit(given: dict[str, Any], says: str) -> None:
@@ -156,6 +156,19 @@ def test_sizes_that_do_not_fit(given: dict[str, Any], says: str) -> None:
     with pytest.raises(macsim.RequestError) as caught:
         macsim.count(program, shapes=given)
     assert says in str(caught.value)
+
+
+def test_sizes_that_a_graph_does_not_hold_for_are_not_bound() -> None:
+    program = exported(mlp(), (5, 6), ({0: torch.export.Dim("batch", min=3, max=64)},))
+    report, named = macsim.count(program), macsim.count(program, ("n", 6))
+    assert report.bind(batch=3).macs == named.bind(n=3).macs == macsim.count(program, (3, 6)).macs
+    for size in (2, 65):
+        with pytest.raises(macsim.RequestError, match="the graph holds from 3 to 64"):
+            macsim.count(program, (size, 6))
+        with pytest.raises(macsim.RequestError, match="bounds of a graph"):
+            report.bind(batch=size)
+        with pytest.raises(macsim.RequestError, match="bounds of a graph"):
+            named.bind(n=size)
 
 
 def test_sizes_that_are_worked_out() -> None:

@@ -96,6 +96,8 @@ def walk(
         if path not in walker.modules:
             walker.modules[path] = Called()
         walker.modules[path].parameters += elements
+    for fact in walker.sizes.facts():
+        walker.tape.assume_not_negative(fact)
     for name in sorted(walker.sizes.names):
         walker.tape.symbol(name, "a size of the graph that depends on data")
     made = named_results(model, results)
