@@ -413,8 +413,10 @@ void Walk::use(const Stored* stored) {
 }
 
 void Walk::note_times() {
-  const Count& times = frames_.front().times;
-  if (!times.is(1) && rows_.size() != 0) found_->times.emplace(rows_.size() - 1, times);
+  const Frame& top = frames_.front();
+  if (top.times.is(1) || rows_.size() == 0) return;
+  found_->times.emplace(rows_.size() - 1, top.times);
+  if (top.weight_times != top.times) found_->weight_times.emplace(rows_.size() - 1, top.weight_times);
 }
 
 void Walk::push(Cost& cost, bool unknown) {
@@ -430,9 +432,10 @@ void Walk::push(Cost& cost, bool unknown) {
     if (amount.is(0)) return;
     if (!amount.defined()) whole = false;
     if (amount.constant().value_or(0) < 0) return;  // a sum over nothing: n - 1 adds of 0 terms are none
-    if (!in.times.is(1)) {
+    const Count& times = column == static_cast<std::size_t>(Column::weights) ? in.weight_times : in.times;
+    if (!times.is(1)) {
       const bool defined = amount.defined();
-      amount *= in.times;
+      amount *= times;
       fits = fits && amount.defined() == defined;
     }
     row.amounts.emplace_back(static_cast<Column>(column), std::move(amount));

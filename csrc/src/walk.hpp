@@ -27,8 +27,9 @@ struct Frame {
   std::uint32_t function_frame = kNone;  ///< the nearest enclosing frame of a function (itself, perhaps)
   std::string label;                     ///< "then_branch", "body[3]": its part of a path; empty for the model's graph
   Count times = 1;                       ///< how often it runs
-  Trust floor = Trust::exact;            ///< rows in it are not better than this
-  std::string_view because;              ///< why not
+  Count weight_times = 1;      ///< how often weights are read: where many runs are one over more data, less often
+  Trust floor = Trust::exact;  ///< rows in it are not better than this
+  std::string_view because;    ///< why not
 
   std::vector<Type> types;           ///< by value
   std::vector<std::uint32_t> known;  ///< by value: into `contents`; kNone
@@ -130,12 +131,13 @@ struct Analysis {
   std::vector<std::array<DType, 4>> dtypes;
   std::vector<std::uint8_t> own_bytes;
   std::vector<std::pair<std::uint32_t, std::shared_ptr<const Nest>>> nests;  ///< of rows that have one, in order
-  std::map<std::size_t, Count> times;  ///< of rows of the builder's that run more than once
-  std::deque<std::string> kept;        ///< texts of rules that are not literals
-  std::vector<Stretch> detached;       ///< what the program kept out of differentiation
-  std::vector<Stretch> checkpointed;   ///< what the program wants computed again rather than kept
-  std::vector<Rewrite> rewritten;      ///< in order
-  std::vector<Release> released;       ///< in order; empty: nobody looked
+  std::map<std::size_t, Count> times;         ///< of rows of the builder's that run more than once
+  std::map<std::size_t, Count> weight_times;  ///< of those of them that read weights less often
+  std::deque<std::string> kept;               ///< texts of rules that are not literals
+  std::vector<Stretch> detached;              ///< what the program kept out of differentiation
+  std::vector<Stretch> checkpointed;          ///< what the program wants computed again rather than kept
+  std::vector<Rewrite> rewritten;             ///< in order
+  std::vector<Release> released;              ///< in order; empty: nobody looked
   Count parameters, weight_bytes;
   std::map<std::string, std::string, std::less<>> symbols;  ///< every symbol and what it stands for
   std::vector<Expr> not_negative;                           ///< what simplifications took to be at least 0
