@@ -66,24 +66,35 @@ class Vectors {
   std::size_t width_ = 1;
 };
 
-/// Sums of what stands at positions and later ones, changed one by one (a Fenwick tree, from the end).
-class Suffix {
+/// What was touched since a kernel, each tensor once: all that kernels touched (running sums), less what was touched
+/// again later (a Fenwick tree, from the end). Most tensors are touched by one kernel or by neighbours.
+class Recent {
  public:
-  Suffix(std::size_t size, std::size_t width) : size_(size + 1), width_(width), tree_(size_ * width) {}
-  void add(std::size_t position, Vectors::Row amount, std::int64_t sign) {
-    for (std::size_t i = size_ - 1 - position; i < size_; i += i & (~i + 1)) {
-      for (std::size_t k = 0; k < width_; ++k) tree_[i * width_ + k] += sign * amount[k];
+  Recent(std::size_t kernels, std::size_t width)
+      : size_(kernels + 1), width_(width), all_(width), again_(size_ * width) {
+    before_.reserve(size_ * width);
+  }
+  /// Kernels come one after another.
+  void next_kernel() { before_.insert(before_.end(), all_.begin(), all_.end()); }
+  void touch(Vectors::Row amount) {
+    for (std::size_t k = 0; k < width_; ++k) all_[k] += amount[k];
+  }
+  /// What `kernel` touched is touched again.
+  void move_on(std::size_t kernel, Vectors::Row amount) {
+    for (std::size_t i = size_ - 1 - kernel; i < size_; i += i & (~i + 1)) {
+      for (std::size_t k = 0; k < width_; ++k) again_[i * width_ + k] += amount[k];
     }
   }
-  void from(std::size_t position, std::vector<std::int64_t>& sum) const {
-    for (std::size_t i = size_ - 1 - position; i > 0; i -= i & (~i + 1)) {
-      for (std::size_t k = 0; k < width_; ++k) sum[k] += tree_[i * width_ + k];
+  void since(std::size_t kernel, std::vector<std::int64_t>& sum) const {
+    for (std::size_t k = 0; k < width_; ++k) sum[k] += all_[k] - before_[kernel * width_ + k];
+    for (std::size_t i = size_ - 1 - kernel; i > 0; i -= i & (~i + 1)) {
+      for (std::size_t k = 0; k < width_; ++k) sum[k] -= again_[i * width_ + k];
     }
   }
 
  private:
   std::size_t size_, width_;
-  std::vector<std::int64_t> tree_;
+  std::vector<std::int64_t> before_, all_, again_;  // before_, again_: by kernel
 };
 
 class Cached {
@@ -154,6 +165,7 @@ class Cached {
 
   // The bytes of a kernel; what they cannot go below.
   Amounts::Id go_through(std::uint32_t kernel) {
+    recent_.next_kernel();
     gather(kernel);
     const Span<Edges::Edge> read = reads(kernel);
     fresh_.clear();
@@ -196,7 +208,7 @@ class Cached {
         std::lower_bound(touched_.begin(), touched_.end(), std::pair(last_[tensor] + 1U, Amounts::kZero)) -
         touched_.begin());
     for (std::size_t k = 0; k < width; ++k) sum_[k] = older_[older * width + k];
-    recent_.from(last_[tensor], sum_);
+    recent_.since(last_[tensor], sum_);
     const auto [at, added] = gone_.try_emplace(sum_, Amounts::kZero);
     if (added) at->second = amounts_.of(over(vectors_.count(sum_.data()), capacity_));
     return at->second;
@@ -269,8 +281,8 @@ class Cached {
   void note(std::uint32_t tensor, std::uint32_t kernel) {
     if (last_[tensor] == kernel) return;
     const Vectors::Row size = vectors_.of(flow_.size(tensor));
-    if (last_[tensor] != kNone) recent_.add(last_[tensor], size, -1);
-    recent_.add(kernel, size, 1);
+    if (last_[tensor] != kNone) recent_.move_on(last_[tensor], size);
+    recent_.touch(size);
     last_[tensor] = kernel;
   }
 
@@ -292,7 +304,7 @@ class Cached {
   Products products_;
   std::vector<Count> region_bytes_;
   Vectors vectors_;
-  Suffix recent_;
+  Recent recent_;
   std::vector<std::int64_t> sum_, older_;
   std::unordered_map<std::vector<std::int64_t>, Amounts::Id, Hash> gone_;
   std::vector<std::uint32_t> last_;

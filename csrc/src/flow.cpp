@@ -47,11 +47,15 @@ bool Flow::is_cache_name(std::string_view name) const {
 }
 
 void Flow::number() {
+  for (const Match* match : found.matches) {
+    access_.push_back(match == nullptr ? Access::other : match->rule->access);
+  }
   base_.reserve(found.frames.size() + 1);
   region_.reserve(found.frames.size());
   std::uint32_t values = 0;
   for (std::uint32_t f = 0; f < found.frames.size(); ++f) {
     const Frame& frame = found.frames[f];
+    frames_.push_back(&frame);
     base_.push_back(values);
     values += static_cast<std::uint32_t>(frame.graph->values.size());
     region_.push_back(frame.function != nullptr ? region_[frame.outer] : f);
@@ -103,11 +107,6 @@ std::uint32_t Flow::tensor_of(std::uint32_t frame, ValueId id) const noexcept {
   return v;
 }
 
-Access Flow::access(std::size_t row) const noexcept {
-  const Match* match = found.matches[found.frames[found.frame[row]].graph->nodes[found.node[row]].op];
-  return match == nullptr ? Access::other : match->rule->access;
-}
-
 const Count& Flow::at(Column column, std::size_t row) const {
   static const Count none;
   const auto& values = data.columns[static_cast<std::size_t>(column)];
@@ -118,9 +117,10 @@ void Flow::go_through(std::size_t row) {
   read_first_.push_back(static_cast<std::uint32_t>(reads_.size()));
   write_first_.push_back(static_cast<std::uint32_t>(writes_.size()));
   const std::uint32_t f = found.frame[row];
-  const Graph& graph = *found.frames[f].graph;
+  const Frame& frame = *frames_[f];
+  const Graph& graph = *frame.graph;
   const Node& node = graph.nodes[found.node[row]];
-  const Access how = access(row);
+  const Access how = access_[node.op];
   const auto own = static_cast<std::uint32_t>(row);
   const bool still = at(Column::read, row).is(0) && at(Column::weights, row).is(0) && at(Column::written, row).is(0);
   if (still) {
@@ -136,14 +136,14 @@ void Flow::go_through(std::size_t row) {
     }
     return;
   }
-  add_reads(row, node, f);
-  const std::size_t first = writes_.size();
   const Amounts::Id repeat = times(row);
+  add_reads(row, node, f, repeat);
+  const std::size_t first = writes_.size();
   for (const ValueId id : graph.outputs_of(node)) {
     if (id == kNone) continue;
     const std::uint32_t value = base_[f] + id, tensor = tensor_of(f, id);
     producer_[tensor] = own;
-    if (!has_bytes(found.frames[f].types[id])) continue;
+    if (!has_bytes(frame.types[id])) continue;
     if (how == Access::update && writes_.size() == first && reads_.size() > read_first_.back() &&
         duty_[reads_[read_first_.back()].tensor] == Duty::cache) {
       duty_[tensor] = Duty::cache;
@@ -169,14 +169,14 @@ Amounts::Id Flow::times(std::size_t row) {
     const auto own = found.times.find(row);
     if (own != found.times.end()) return amounts_.of(bound(own->second));
   }
-  const Count& times = found.frames[found.frame[row]].times;
+  const Count& times = frame_at(row).times;
   return times.is(1) ? Amounts::kOne : amounts_.of(bound(times));
 }
 
 Amounts::Id Flow::sized(std::uint32_t frame, ValueId id) {
   Amounts::Id& size = size_[base_[frame] + id];
   if (size != kNone) return size;
-  const Type& type = found.frames[frame].types[id];
+  const Type& type = frames_[frame]->types[id];
   if (!has_bytes(type)) return size = Amounts::kZero;
   std::size_t hash = static_cast<std::size_t>(type.dtype) + 31 * type.shape.size();
   for (const Dim& dim : type.shape) hash = hash * 0x9e3779b97f4a7c15U + dim.hash();
@@ -193,18 +193,20 @@ Amounts::Id Flow::sized(std::uint32_t value) {
   return sized(f, value - base_[f]);
 }
 
-void Flow::add_reads(std::size_t row, const Node& node, std::uint32_t f) {
-  const Frame& frame = found.frames[f];
+void Flow::add_reads(std::size_t row, const Node& node, std::uint32_t f, Amounts::Id repeat) {
+  const Frame& frame = *frames_[f];
   const Match* match = found.matches[node.op];
-  const Amounts::Id repeat = times(row);
   const std::size_t first = reads_.size();
   const Span<ValueId> inputs = frame.graph->inputs_of(node);
+  const auto less = found.weight_times.find(row);
+  const Amounts::Id of_weights = less == found.weight_times.end() ? repeat : amounts_.of(bound(less->second));
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     if (inputs[i] == kNone || !has_bytes(frame.types[inputs[i]])) continue;
     if (match != nullptr && (i < match->host.size() ? match->host[i] : match->host_rest)) continue;
     const std::uint32_t value = base_[f] + inputs[i], tensor = tensor_of(f, inputs[i]);
     (void)sized(f, inputs[i]);
-    reads_.push_back({tensor, value, amounts_.multiply(narrow(value, tensor), repeat)});
+    const Amounts::Id often = duty_[tensor] == Duty::weight ? of_weights : repeat;
+    reads_.push_back({tensor, value, amounts_.multiply(narrow(value, tensor), often)});
   }
   if (!is_custom(row)) return;
   fit(first, amounts_.of(at(Column::read, row)), false, f);
@@ -217,8 +219,7 @@ void Flow::fit(std::size_t first, Amounts::Id stated, bool weights, std::uint32_
   const Frame& frame = found.frames[f];
   const auto counts = [&](const Touch& touch) {
     const ValueId id = touch.value - base_[f];
-    const bool stored = frame.origins.empty() ? frame.graph->values[id].stored != kNone : frame.origins[id] != nullptr;
-    return stored == weights;
+    return (frame.weight(id) != nullptr) == weights;
   };
   Touch* head = nullptr;
   Amounts::Id others = Amounts::kZero;
@@ -265,7 +266,7 @@ std::uint32_t Flow::frame_of(std::uint32_t value) const {
 
 const Type& Flow::type(std::uint32_t value) const {
   const std::uint32_t f = base_.size() == 2 ? 0 : frame_of(value);
-  return found.frames[f].types[value - base_[f]];
+  return frames_[f]->types[value - base_[f]];
 }
 
 std::string_view Flow::name(std::uint32_t value) const {

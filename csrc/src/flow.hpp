@@ -42,9 +42,9 @@ class Flow {
   }
   bool escapes(std::uint32_t tensor) const noexcept { return escapes_[tensor]; }  ///< others than rows need it
   bool leaves(std::uint32_t tensor) const noexcept { return leaves_[tensor]; }    ///< an output of the model
-  Access access(std::size_t row) const noexcept;
+  Access access(std::size_t row) const noexcept { return access_[op(row)]; }
   std::uint32_t op(std::size_t row) const noexcept {  ///< into Model::ops
-    return found.frames[found.frame[row]].graph->nodes[found.node[row]].op;
+    return frame_at(row).graph->nodes[found.node[row]].op;
   }
   /// Its bytes are its own rule's: they are not all of its inputs and outputs, once.
   bool is_custom(std::size_t row) const noexcept { return found.own_bytes[row] != 0; }
@@ -57,7 +57,7 @@ class Flow {
     if (maker != kNone) return write_first_[maker] == write_first_[maker + 1];
     return true;
   }
-  bool runs_once(std::size_t row) const { return found.times.empty() && found.frames[found.frame[row]].times.is(1); }
+  bool runs_once(std::size_t row) const { return found.times.empty() && frame_at(row).times.is(1); }
   Duty duty(std::uint32_t tensor) const noexcept { return duty_[tensor]; }
   const Type& type(std::uint32_t value) const;
   /// Bytes of a value that rows touch, with the sizes that are bound, in one run.
@@ -78,6 +78,7 @@ class Flow {
   static Span<T> span(const std::vector<T>& all, const std::vector<std::uint32_t>& first, std::size_t at) {
     return {all.data() + first[at], first[at + 1] - first[at]};
   }
+  const Frame& frame_at(std::size_t row) const noexcept { return *frames_[found.frame[row]]; }
   void number();
   void classify();
   bool is_cache_name(std::string_view name) const;
@@ -89,7 +90,7 @@ class Flow {
   void join_stacks();
   void find_escapes();
   void go_through(std::size_t row);
-  void add_reads(std::size_t row, const Node& node, std::uint32_t frame);
+  void add_reads(std::size_t row, const Node& node, std::uint32_t frame, Amounts::Id repeat);
   void fit(std::size_t first, Amounts::Id stated, bool weights, std::uint32_t frame);
   Amounts::Id sized(std::uint32_t frame, ValueId id);
   Amounts::Id sized(std::uint32_t value);
@@ -99,6 +100,8 @@ class Flow {
   Amounts::Id narrow(std::uint32_t value, std::uint32_t tensor);
   std::uint32_t frame_of(std::uint32_t value) const;
 
+  std::vector<const Frame*> frames_;  // those of the analysis, at hand
+  std::vector<Access> access_;        // by operator of the model
   std::vector<std::uint32_t> base_;   // by frame: its first value
   std::vector<std::uint32_t> alias_;  // by value: what it is a view of; itself
   std::vector<std::uint32_t> producer_;
@@ -184,11 +187,12 @@ class Bytes {
   void finish();
 
  private:
+  Count total(const std::vector<std::int64_t>& times);
+
   const Flow& flow_;
   Amounts& amounts_;
   Traffic& out_;
-  std::array<std::vector<std::int64_t>, kMoved> moved_;  // by amount: how often
-  std::array<std::vector<std::int64_t>, kDuties> duties_;
+  std::array<std::vector<std::int64_t>, kDuties> times_[2];  // read, written; by amount: how often
 };
 
 /// Puts the bytes of kernels behind a memory of `capacity` bytes into `out`.

@@ -24,6 +24,15 @@ std::string_view name_of(Duty duty) noexcept {
   return kNames[static_cast<std::size_t>(duty)];
 }
 
+namespace {
+
+Moved moved_as(Duty duty, bool written) noexcept {
+  if (written) return Moved::written;
+  return duty == Duty::weight ? Moved::weights : duty == Duty::cache ? Moved::cache : Moved::read;
+}
+
+}  // namespace
+
 Bytes::Bytes(const Flow& flow, Amounts& amounts, Traffic& out) : flow_(flow), amounts_(amounts), out_(out) {
   for (auto& column : out.columns) column.assign(flow.rows(), Amounts::kZero);
 }
@@ -31,38 +40,40 @@ Bytes::Bytes(const Flow& flow, Amounts& amounts, Traffic& out) : flow_(flow), am
 void Bytes::add(std::uint32_t row, bool written, std::uint32_t tensor, Amounts::Id bytes) {
   if (bytes == Amounts::kZero) return;
   const Duty duty = flow_.duty(tensor);
-  const Moved moved = written                ? Moved::written
-                      : duty == Duty::weight ? Moved::weights
-                      : duty == Duty::cache  ? Moved::cache
-                                             : Moved::read;
+  const Moved moved = moved_as(duty, written);
   Amounts::Id& held = out_.columns[static_cast<std::size_t>(moved)][row];
   held = amounts_.add(held, bytes);
-  const auto tally = [&](std::vector<std::int64_t>& times) {
-    if (times.size() <= bytes) times.resize(amounts_.size());
-    ++times[bytes];
-  };
-  tally(duties_[static_cast<std::size_t>(duty)]);
-  tally(moved_[static_cast<std::size_t>(moved)]);
+  std::vector<std::int64_t>& times = times_[written][static_cast<std::size_t>(duty)];
+  if (times.size() <= bytes) times.resize(amounts_.size());
+  ++times[bytes];
 }
 
 void Bytes::finish() {
-  const auto total = [&](const std::vector<std::int64_t>& times) {
-    Count sum;
-    for (std::size_t id = 0; id < times.size(); ++id) {
-      if (times[id] == 0) continue;
-      const Count& amount = amounts_[static_cast<Amounts::Id>(id)];
-      if (amount.defined()) {
-        sum += times[id] * amount;
-      } else {
-        out_.trust = Trust::unknown;
-      }
+  for (const bool written : {false, true}) {
+    for (std::size_t d = 0; d < kDuties; ++d) {
+      const Count sum = total(times_[written][d]);
+      out_.duties[d] += sum;
+      out_.total[static_cast<std::size_t>(moved_as(static_cast<Duty>(d), written))] += sum;
     }
-    if (!sum.defined()) out_.trust = Trust::unknown;
-    return sum;
-  };
-  for (std::size_t m = 0; m < kMoved; ++m) out_.total[m] = total(moved_[m]);
-  for (std::size_t d = 0; d < kDuties; ++d) out_.duties[d] = total(duties_[d]);
+  }
+  const auto is_known = [](const Count& count) { return count.defined(); };
+  if (!std::all_of(out_.total.begin(), out_.total.end(), is_known)) out_.trust = Trust::unknown;
   out_.amounts = amounts_.all();
+}
+
+// What is not known is left out, and said.
+Count Bytes::total(const std::vector<std::int64_t>& times) {
+  Count sum;
+  for (std::size_t id = 0; id < times.size(); ++id) {
+    if (times[id] == 0) continue;
+    const Count& amount = amounts_[static_cast<Amounts::Id>(id)];
+    if (amount.defined()) {
+      sum += times[id] * amount;
+    } else {
+      out_.trust = Trust::unknown;
+    }
+  }
+  return sum;
 }
 
 // Parts that a tensor is split into are different ones, others may be the same.
