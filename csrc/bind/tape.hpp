@@ -87,9 +87,16 @@ struct Torch {
           requires_grad = py::str("requires_grad");
 };
 
+/// How the elements of a tensor lie.
+enum class Order : std::uint8_t {
+  rows,
+  turned,  ///< of rank 4: the second and the third axis the other way round, as kernels of attention lay them
+};
+
 /// A tensor that others are made like.
 struct Like {
   DType dtype = DType::unknown;
+  Order order = Order::rows;
   Shape shape;
   py::object tensor;
 };
@@ -105,7 +112,10 @@ class Tape {
 
   /// Records a call whose results the row can tell; they, or None. `follow`: None also when a tensor is met for the
   /// first time, and NotImplemented when the contents of all are known: nothing is recorded.
-  py::object call(const Plan* plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope, bool follow);
+  py::object call(const Plan* plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope, bool follow,
+                  Order order = Order::rows);
+  /// Whether the tensor's contents are known.
+  bool follows(PyObject* tensor) const { return !known_.empty() && known_.contains(tensor); }
 
   /// Records a call with the results that torch gave: a tensor, or a sequence in which other things are passed over.
   void record(const Plan* plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope,
@@ -259,11 +269,11 @@ class Tape {
     return torch_.size_of(py::cast(dim));
   }
 
-  // A tensor without storage for a value, its elements in row-major order. Layers repeat: a tensor like an earlier one
-  // is a view of that one, which takes torch a quarter of the time.
-  py::object made(ValueId id);
+  // A tensor without storage for a value. Layers repeat: a tensor like an earlier one is a view of that one, which
+  // takes torch a quarter of the time.
+  py::object made(ValueId id, Order order);
 
-  py::object first_made(const Type& type) const;
+  py::object first_made(const Type& type, Order order) const;
 
   /// How a call is read.
   enum class Read : std::uint8_t { whole, first_met, all_known };

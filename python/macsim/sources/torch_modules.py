@@ -74,8 +74,9 @@ def left_as_found(modules: list[nn.Module], evaluate: bool = True) -> Iterator[N
 
     Where several threads count the same modules, the last of them puts back what the first one found.
     """
-    scripts = [m for m in modules if is_script(m)]
-    plain = [m for m in modules if not is_script(m)]
+    classes = {kind for kind in set(map(type, modules)) if issubclass(kind, torch.jit.ScriptModule)}
+    scripts = [m for m in modules if type(m) in classes] if classes else []
+    plain = [m for m in modules if type(m) not in classes] if classes else modules
     with _states_lock:
         _states.enter(plain, evaluate)
     try:
