@@ -70,9 +70,10 @@ void bind_tape(py::module_& m) {
       .def_property_readonly("calls", &Tape::calls, "How many calls were recorded.")
       .def("finish", &Tape::finish, py::arg("results"), "The ledger; the tape is then of no more use.");
   py::class_<Dispatcher>(m, "Dispatcher", "The short way of operators to a tape.")
-      .def(py::init<Tape&>(), py::arg("tape"), py::keep_alive<1, 2>())
+      .def(py::init<Tape&, py::dict, py::dict>(), py::arg("tape"), py::arg("known"), py::arg("copies"),
+           py::keep_alive<1, 2>())
       .def("add", &Dispatcher::add, py::arg("operation"), py::arg("plan"), py::arg("way"), py::arg("method"),
-           py::arg("copying"), "Say how calls of an operator are taken.")
+           py::arg("copying"), py::arg("most"), "Say how calls of an operator are taken.")
       .def(
           "dispatch", &Dispatcher::dispatch, py::arg("operation"), py::arg("args"), py::arg("kwargs"), py::arg("scope"),
           "Record a call and return its results; None: it is not taken; NotImplemented: nor is it, and the contents of "

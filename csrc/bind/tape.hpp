@@ -3,6 +3,7 @@
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <optional>
 #include <string>
@@ -114,6 +115,26 @@ class Tape {
   /// first time, and NotImplemented when the contents of all are known: nothing is recorded.
   py::object call(const Plan* plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope, bool follow,
                   Order order = Order::rows);
+  /// Records a call on known contents whose result the row can tell: what `run` makes of them, whose contents are then
+  /// known, or where it has more than `most` elements a tensor without storage. Nothing: the row cannot tell.
+  template <class Run>
+  py::object at_hand(const Plan* plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope,
+                     std::int64_t most, const Run& run) {
+    note_released();
+    (void)fill(*plan, args, kwargs, scope, false);
+    const ValueId id = builder_.infer(plan->outputs);
+    if (id == kNone) return {};
+    std::int64_t elements = 1;
+    for (const Dim& dim : builder_.type(id).shape) {
+      elements = std::min(most + 1, elements * std::min(dim.constant().value_or(most + 1), most + 1));
+    }
+    if (elements > most) return made(id, Order::rows);
+    py::object out = run();
+    held_.emplace_back(out.ptr(), id);
+    rename(out, id);
+    known_.insert(out.ptr());
+    return out;
+  }
   /// Whether the tensor's contents are known.
   bool follows(PyObject* tensor) const { return !known_.empty() && known_.contains(tensor); }
 

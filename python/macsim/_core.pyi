@@ -515,13 +515,15 @@ class Tape:
 class Dispatcher:
     """The short way of operators to a tape: what needs nothing else is recorded as it comes."""
 
-    def __init__(self, tape: Tape) -> None: ...
-    def add(self, operation: Any, plan: Plan, way: str, method: Any, copying: Plan | None) -> None:
+    def __init__(self, tape: Tape, known: dict[int, Any], copies: dict[int, Any]) -> None:
+        """Make one. Results whose contents are known are added to ``known``; ``copies`` are not used here."""
+    def add(self, operation: Any, plan: Plan, way: str, method: Any, copying: Plan | None, most: int) -> None:
         """Say how calls of an operator are taken.
 
         ``way`` is "call", the row tells the results; "turned", so, and they lie as ``Tape.call`` says; "changes", the
         first argument is changed and given back; "view", ``method`` makes the result; "reshape", so, or it copies,
-        which is recorded by the plan ``copying``.
+        which is recorded by the plan ``copying``. Of known contents it is run where the result has no more than
+        ``most`` elements.
         """
     def dispatch(self, operation: Any, args: tuple[Any, ...], kwargs: Any, scope: int) -> Any:
         """Record a call and return its results.

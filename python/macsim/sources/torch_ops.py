@@ -276,7 +276,7 @@ def method_of(operator: Operator) -> Any:
 
 
 def _contiguous(tensor: torch.Tensor) -> torch.Tensor:
-    if tensor.layout is not torch.strided or tensor.is_complex():  # which may be conjugated, or not any more
+    if not tensor.is_meta or tensor.layout is not torch.strided or tensor.is_complex():  # complex: perhaps conjugated
         return tensor.contiguous()
     return tensor if tensor.is_contiguous() else torch.empty(tensor.shape, dtype=tensor.dtype, device=META)
 

@@ -68,7 +68,7 @@ class Recorder(TorchDispatchMode):
         self._copies: dict[int, torch.Tensor | None] = {}  # of the user's among them, made when they are first used
         self._call = tape.call
         self._record = tape.record
-        self._short = _core.Dispatcher(tape)
+        self._short = _core.Dispatcher(tape, self._known, self._copies)
         self._dispatch = self._short.dispatch
         self._expanding: list[Any] = []
         self._failed: str | None = None
@@ -147,7 +147,9 @@ class Recorder(TorchDispatchMode):
             operator = self._operators[id(func)] = operator_of(func, self.tape)
             if operator.way:
                 copying = self._operator(torch.ops.aten.clone.default).plan if operator.copies else None
-                self._short.add(func, operator.plan, operator.way, method_of(operator), copying)
+                runs = operator.way == "call" and not operator.random and not _is_placed(func)
+                most = MOST_VALUES if runs and len(func._schema.returns) == 1 else 0
+                self._short.add(func, operator.plan, operator.way, method_of(operator), copying, most)
         return operator
 
     def _viewed(self, operator: Operator, args: tuple[Any, ...], kwargs: Any, out: Any) -> None:
