@@ -99,6 +99,9 @@ def test_cpu_without_prices_gets_them_and_idle_is_its_floor(tmp_path: Path) -> N
     path.write_text(found.to_toml())
     machine, _ = machine_of(path)
     assert not machine.package
+    # Other work has a price in that of a multiply-accumulate, so that nothing is missing from an estimate.
+    resnet = macsim.count("examples/resnet50.onnx", shapes=(1, 3, 224, 224)).estimate(str(path))
+    assert not resnet.missing
 
 
 def test_models_are_counted_and_grouped() -> None:

@@ -246,10 +246,10 @@ RULES = (
         + ", others as peaks are; on vector units "
         + ", ".join(f"{dtype} x {_span(ratios, '').strip()}" for dtype, ratios in VECTOR_RATIOS.items()),
     ),
-    Rule(vector_ratios, (*BOARDS, "soc"), "in that of f32: narrower ones as peaks are, f64 twice as much"),
+    Rule(vector_ratios, (*BOARDS, "soc", "cpu"), "in that of f32: narrower ones as peaks are, f64 twice as much"),
     Rule(
         vector_work,
-        ("gpu", "soc"),
+        ("gpu", "soc", "cpu"),
         f"an operation in an f32 mac: {', '.join(SIMPLE)} {_span(SIMPLE_COST, '').strip()}; "
         f"{', '.join(SPECIAL)} {_span(SPECIAL_COST, '').strip()}",
     ),
