@@ -1,5 +1,6 @@
 // The door of the tape, and of what walks graphs on it.
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#include "dispatcher.hpp"
 #include "graph_walk.hpp"
 #include "module_states.hpp"
 #include "tape.hpp"
@@ -19,8 +20,13 @@ void bind_tape(py::module_& m) {
            py::arg("stores") = "all", py::return_value_policy::reference_internal,
            "How calls of an operator are to be read.")
       .def(
-          "call", &Tape::call, py::arg("plan"), py::arg("args"), py::arg("kwargs"), py::arg("scope"),
-          py::arg("follow") = true,
+          "call",
+          [](Tape& tape, const Plan* plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope,
+             bool follow, bool turned) {
+            return tape.call(plan, args, kwargs, scope, follow, turned ? Order::turned : Order::rows);
+          },
+          py::arg("plan"), py::arg("args"), py::arg("kwargs"), py::arg("scope"), py::arg("follow") = true,
+          py::arg("turned") = false,
           "Record a call whose results the row can tell; they, or None. follow: None also when a tensor is met for the "
           "first time, and NotImplemented when the contents of all are known: nothing is recorded.")
       .def("record", &Tape::record, py::arg("plan"), py::arg("args"), py::arg("kwargs"), py::arg("scope"),
@@ -65,6 +71,15 @@ void bind_tape(py::module_& m) {
            "Say whether what calls from now on compute is computed again for the gradient.")
       .def_property_readonly("calls", &Tape::calls, "How many calls were recorded.")
       .def("finish", &Tape::finish, py::arg("results"), "The ledger; the tape is then of no more use.");
+  py::class_<Dispatcher>(m, "Dispatcher", "The short way of operators to a tape.")
+      .def(py::init<Tape&, py::dict, py::dict>(), py::arg("tape"), py::arg("known"), py::arg("copies"),
+           py::keep_alive<1, 2>())
+      .def("add", &Dispatcher::add, py::arg("operation"), py::arg("plan"), py::arg("way"), py::arg("method"),
+           py::arg("copying"), py::arg("most"), "Say how calls of an operator are taken.")
+      .def(
+          "dispatch", &Dispatcher::dispatch, py::arg("operation"), py::arg("args"), py::arg("kwargs"), py::arg("scope"),
+          "Record a call and return its results; None: it is not taken; NotImplemented: nor is it, and the contents of "
+          "all tensors are known.");
   py::class_<ModuleStates>(m, "ModuleStates", "What modules hold, noted before a count and put back after it.")
       .def(py::init<const py::dict&>(), py::arg("common"))
       .def("enter", &ModuleStates::enter, py::arg("modules"), py::arg("evaluate"), "Note what modules hold.")

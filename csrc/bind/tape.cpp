@@ -59,7 +59,7 @@ const Plan* Tape::plan(std::string_view dialect, std::string_view name, const Si
 }
 
 py::object Tape::call(const Plan* plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope,
-                      bool follow) {
+                      bool follow, Order order) {
   note_released();
   const Read read = fill(*plan, args, kwargs, scope, follow);
   if (read == Read::all_known) return py::reinterpret_borrow<py::object>(Py_NotImplemented);
@@ -67,12 +67,12 @@ py::object Tape::call(const Plan* plan, const py::tuple& args, const py::object&
   const ValueId first = builder_.infer(plan->outputs);
   if (first == kNone) return py::none();
   if (plan->outputs == 1) {
-    py::object result = made(first);
+    py::object result = made(first, order);
     if (plan->stores != Stores::all) keep_stored(*plan, args, result);
     return result;
   }
   py::tuple out(plan->outputs);
-  for (std::size_t i = 0; i < plan->outputs; ++i) out[i] = made(first + static_cast<ValueId>(i));
+  for (std::size_t i = 0; i < plan->outputs; ++i) out[i] = made(first + static_cast<ValueId>(i), order);
   return out;
 }
 
@@ -267,13 +267,14 @@ void Tape::tell_stored(const Plan& plan) {
   if (any) builder_.attribute(nonzeros_, Span<std::int64_t>(integers_.data(), integers_.size()));
 }
 
-py::object Tape::made(ValueId id) {
+py::object Tape::made(ValueId id, Order order) {
   const Type& type = builder_.type(id);
-  auto hash = static_cast<std::size_t>(type.dtype);
+  if (type.shape.size() != 4) order = Order::rows;
+  auto hash = static_cast<std::size_t>(type.dtype) * 2 + static_cast<std::size_t>(order);
   for (const Dim& dim : type.shape) hash = hash * 1'000'003 + dim.hash();
   Like& like = like_[hash];
-  if (!like.tensor || like.dtype != type.dtype || !(like.shape == type.shape)) {
-    like = {type.dtype, type.shape, first_made(type)};
+  if (!like.tensor || like.dtype != type.dtype || like.order != order || !(like.shape == type.shape)) {
+    like = {type.dtype, order, type.shape, first_made(type, order)};
   }
   auto out = py::reinterpret_steal<py::object>(PyObject_CallMethodNoArgs(like.tensor.ptr(), torch_.detach.ptr()));
   if (!out) throw py::error_already_set();
@@ -282,11 +283,12 @@ py::object Tape::made(ValueId id) {
   return out;
 }
 
-py::object Tape::first_made(const Type& type) const {
+py::object Tape::first_made(const Type& type, Order order) const {
   const std::size_t rank = type.shape.size();
   py::tuple sizes(rank), strides(rank);
   Dim stride = 1;
-  for (std::size_t i = rank; i-- > 0;) {
+  for (std::size_t at = rank; at-- > 0;) {
+    const std::size_t i = order == Order::turned && (at == 1 || at == 2) ? 3 - at : at;
     const Dim& size = type.shape[i];
     sizes[i] = size_object(size);
     strides[i] = size_object(stride);

@@ -3,6 +3,7 @@
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <optional>
 #include <string>
@@ -87,9 +88,16 @@ struct Torch {
           requires_grad = py::str("requires_grad");
 };
 
+/// How the elements of a tensor lie.
+enum class Order : std::uint8_t {
+  rows,
+  turned,  ///< of rank 4: the second and the third axis the other way round, as kernels of attention lay them
+};
+
 /// A tensor that others are made like.
 struct Like {
   DType dtype = DType::unknown;
+  Order order = Order::rows;
   Shape shape;
   py::object tensor;
 };
@@ -105,7 +113,30 @@ class Tape {
 
   /// Records a call whose results the row can tell; they, or None. `follow`: None also when a tensor is met for the
   /// first time, and NotImplemented when the contents of all are known: nothing is recorded.
-  py::object call(const Plan* plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope, bool follow);
+  py::object call(const Plan* plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope, bool follow,
+                  Order order = Order::rows);
+  /// Records a call on known contents whose result the row can tell: what `run` makes of them, whose contents are then
+  /// known, or where it has more than `most` elements a tensor without storage. Nothing: the row cannot tell.
+  template <class Run>
+  py::object at_hand(const Plan* plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope,
+                     std::int64_t most, const Run& run) {
+    note_released();
+    (void)fill(*plan, args, kwargs, scope, false);
+    const ValueId id = builder_.infer(plan->outputs);
+    if (id == kNone) return {};
+    std::int64_t elements = 1;
+    for (const Dim& dim : builder_.type(id).shape) {
+      elements = std::min(most + 1, elements * std::min(dim.constant().value_or(most + 1), most + 1));
+    }
+    if (elements > most) return made(id, Order::rows);
+    py::object out = run();
+    held_.emplace_back(out.ptr(), id);
+    rename(out, id);
+    known_.insert(out.ptr());
+    return out;
+  }
+  /// Whether the tensor's contents are known.
+  bool follows(PyObject* tensor) const { return !known_.empty() && known_.contains(tensor); }
 
   /// Records a call with the results that torch gave: a tensor, or a sequence in which other things are passed over.
   void record(const Plan* plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope,
@@ -260,11 +291,11 @@ class Tape {
     return torch_.size_of(py::cast(dim));
   }
 
-  // A tensor without storage for a value, its elements in row-major order. Layers repeat: a tensor like an earlier one
-  // is a view of that one, which takes torch a quarter of the time.
-  py::object made(ValueId id);
+  // A tensor without storage for a value. Layers repeat: a tensor like an earlier one is a view of that one, which
+  // takes torch a quarter of the time.
+  py::object made(ValueId id, Order order);
 
-  py::object first_made(const Type& type) const;
+  py::object first_made(const Type& type, Order order) const;
 
   /// How a call is read.
   enum class Read : std::uint8_t { whole, first_met, all_known };

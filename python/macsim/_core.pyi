@@ -456,9 +456,12 @@ class Tape:
 
         Of a sparse tensor the result ``stores`` "all" elements, the "same" ones, or "some" that depend on data.
         """
-    def call(self, plan: Plan, args: tuple[Any, ...], kwargs: Any, scope: int, follow: bool = True) -> Any:
+    def call(
+        self, plan: Plan, args: tuple[Any, ...], kwargs: Any, scope: int, follow: bool = True, turned: bool = False
+    ) -> Any:
         """Record a call whose results the row can tell, and return them; None when it cannot.
 
+        The second and the third axis of a ``turned`` result lie the other way round, as kernels of attention lay them.
         With ``follow`` nothing is recorded, and the answer is None when a tensor is met for the first time,
         ``NotImplemented`` when the contents of all are known.
         """
@@ -515,6 +518,25 @@ class Tape:
         """Return the ledger; the tape is then of no more use."""
 
 @final
+class Dispatcher:
+    """The short way of operators to a tape: what needs nothing else is recorded as it comes."""
+
+    def __init__(self, tape: Tape, known: dict[int, Any], copies: dict[int, Any]) -> None:
+        """Make one. Results whose contents are known are added to ``known``; ``copies`` are not used here."""
+    def add(self, operation: Any, plan: Plan, way: str, method: Any, copying: Plan | None, most: int) -> None:
+        """Say how calls of an operator are taken.
+
+        ``way`` is "call", the row tells the results; "turned", so, and they lie as ``Tape.call`` says; "changes", the
+        first argument is changed and given back; "view", ``method`` makes the result; "reshape", so, or it copies,
+        which is recorded by the plan ``copying``. Of known contents it is run where the result has no more than
+        ``most`` elements.
+        """
+    def dispatch(self, operation: Any, args: tuple[Any, ...], kwargs: Any, scope: int) -> Any:
+        """Record a call and return its results.
+
+        None: the call is not taken; ``NotImplemented``: nor is it, and the contents of all its tensors are known.
+        """
+
 class ModuleStates:
     """What modules of torch hold, noted before a count and put back after it; one thread at a time."""
 

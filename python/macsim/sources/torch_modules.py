@@ -66,8 +66,9 @@ def left_as_found(modules: list[nn.Module], evaluate: bool = True) -> Iterator[N
     the random numbers of torch and of Python, which programs may seed.
     """
     global _drawn, _under_way
-    scripts = [m for m in modules if is_script(m)]
-    plain = [m for m in modules if not is_script(m)]
+    classes = {kind for kind in set(map(type, modules)) if issubclass(kind, torch.jit.ScriptModule)}
+    scripts = [m for m in modules if type(m) in classes] if classes else []
+    plain = [m for m in modules if type(m) not in classes] if classes else modules
     with _states_lock:
         if _under_way == 0:
             _drawn = ([(one, one.get_state()) for one in _generators()], random.getstate())

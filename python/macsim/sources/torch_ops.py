@@ -11,9 +11,10 @@ import torch
 from torch._ops import OpOverload
 
 from macsim import _core
+from macsim.sources.torch_layouts import META
 from macsim.sources.torch_packed import parts_of
 
-__all__ = ["DTYPES", "SAME", "Operator", "operator_of", "plain_plan"]
+__all__ = ["DTYPES", "SAME", "Operator", "method_of", "operator_of", "plain_plan"]
 
 DTYPES: dict[torch.dtype, str] = {
     torch.float64: "f64",
@@ -58,6 +59,9 @@ _STORING = frozenset({"t", "transpose", "coalesce", "clone", "detach", "alias", 
                       "matrix_H", "adjoint", "neg", "abs", "relu", "sparse_sampled_addmm"})  # fmt: skip
 # Attention whose kernels write a token's heads side by side: turned back, its result is in order.
 _TURNED = frozenset({"scaled_dot_product_attention"})
+# Those that are methods of tensors in C++, with the same arguments in the same order.
+_METHODS = frozenset({"chunk", "detach", "expand", "permute", "reshape", "select", "squeeze", "t", "transpose",
+                      "unbind", "unsqueeze", "view"})  # fmt: skip
 # Views, unless strides do not allow it.
 _COPYING = frozenset({"reshape", "flatten", "reshape_as", "ravel"})
 # What torch can do on tensors without storage in no time, strides and all.
@@ -147,10 +151,10 @@ class Operator:
         Where arguments are packed, and their names.
     fast : bool
         Calls go straight to the core.
-    in_place : bool
-        So do calls that change their first argument, when its contents are not followed.
     view : bool
         It takes a tensor first, and torch tells the results' shapes in no time.
+    way : str
+        How the core takes calls that need nothing else; empty: all of them need more.
     copies : bool
         A view, unless strides do not allow it: then a copy.
     turned : bool
@@ -158,8 +162,8 @@ class Operator:
     """
 
     __slots__ = (
-        "copies", "fast", "func", "in_place", "infers", "known", "native", "packed", "plan", "random", "reshapes",
-        "turned", "view", "writes",
+        "copies", "fast", "func", "infers", "known", "native", "packed", "plan", "random", "reshapes", "turned", "view",
+        "way", "writes",
     )  # fmt: skip
 
     def __init__(self, func: Any, plan: _core.Plan, said: _Reading) -> None:
@@ -169,12 +173,20 @@ class Operator:
         self.native, self.writes, self.reshapes = said.native, said.writes, said.reshapes
         self.random, self.packed = said.random, said.packed
         self.fast = plan.infers and not said.native and said.writes is None and not said.packed and said.takes
-        first = isinstance(said.writes, int) and said.writes == 0
-        self.in_place = plan.known and first and not said.reshapes and said.outputs == 1
         makes = said.native or func is torch.ops.aten.to.dtype  # which makes a tensor where its input is
         self.view = makes and said.writes is None and said.first
         self.copies = said.native and said.name in _COPYING
         self.turned = said.name in _TURNED
+        changes = plan.known and said.writes == 0 and said.plain and said.outputs == 1
+        self.way = (
+            ("turned" if self.turned else "call")
+            if self.fast
+            else "changes"
+            if changes
+            else ("reshape" if self.copies else "view")
+            if self.view
+            else ""
+        )
 
 
 def _use(kind: str, name: str) -> str:
@@ -255,6 +267,18 @@ def operator_of(func: Any, tape: _core.Tape) -> Operator:
     """Return how calls of ``func``, an ``OpOverload``, are read."""
     said = _reading(func)
     return Operator(func, _plan(said, tape), said)
+
+
+def method_of(operator: Operator) -> Any:
+    """Return what makes the results of a view sooner than the operator itself, which asks its schema; or None."""
+    name = operator.func._schema.name.removeprefix("aten::")
+    return _contiguous if name == "contiguous" else getattr(torch.Tensor, name) if name in _METHODS else None
+
+
+def _contiguous(tensor: torch.Tensor) -> torch.Tensor:
+    if not tensor.is_meta or tensor.layout is not torch.strided or tensor.is_complex():  # complex: perhaps conjugated
+        return tensor.contiguous()
+    return tensor if tensor.is_contiguous() else torch.empty(tensor.shape, dtype=tensor.dtype, device=META)
 
 
 def _plan(said: _Reading, tape: _core.Tape) -> _core.Plan:

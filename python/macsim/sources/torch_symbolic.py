@@ -17,7 +17,7 @@ from macsim._core import Expr
 from macsim.errors import MacsimError, TraceError
 from macsim.sources.torch_data_sizes import is_by_data, results_by_data
 from macsim.sources.torch_layouts import META
-from macsim.sources.torch_ops import Operator, operator_of
+from macsim.sources.torch_ops import Operator
 from macsim.sources.torch_symbol_nodes import Real
 from macsim.sources.torch_symbols import NeedsNumberError, Sizes, expr_of, is_symbolic
 from macsim.sources.torch_trace import _LOOKS, LOOKS, Recorder, _gather, _indices, _placed, mapped
@@ -87,9 +87,7 @@ class SymbolicRecorder(Recorder):
         self.sizes.where = self._path
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
-        operator = self._operators.get(id(func))
-        if operator is None:
-            operator = self._operators[id(func)] = operator_of(func, self.tape)
+        operator = self._operators.get(id(func)) or self._operator(func)
         if self.follower is not None:
             self.follower.look()
         name = func._schema.name.partition("::")[2]
@@ -100,9 +98,9 @@ class SymbolicRecorder(Recorder):
             plain = name in _BY_KIND
         self._check(name, args)
         if operator.fast and plain:
-            out = self._call(operator.plan, shown[0], shown[1], self.scope)
+            out = self._call(operator.plan, shown[0], shown[1], self.scope, True, operator.turned)
             if out is not None and out is not NotImplemented:
-                return self._turned(out) if operator.turned else out
+                return out
         return self._slow(func, operator, args, kwargs or {}, shown)
 
     # What the core is told of the arguments: numbers in the place of symbols, where they do not matter.

@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from macsim import _core
 from macsim._core import Expr
 from macsim.errors import TraceError
 from macsim.modules import Called
 from macsim.sources.torch_data_sizes import DataSizeError, is_by_data, with_sizes
 from macsim.sources.torch_layouts import META, nonzeros, without_storage
-from macsim.sources.torch_ops import DTYPES, Operator, operator_of
+from macsim.sources.torch_ops import DTYPES, Operator, method_of, operator_of
 from macsim.sources.torch_packed import STORED, unpacked
 
 if TYPE_CHECKING:
-    from macsim import _core
     from macsim.sources.torch_training import Follower
 
 __all__ = ["Recorder", "ScriptRecorder", "mapped", "recipes", "small", "torch_facts"]
@@ -68,6 +68,8 @@ class Recorder(TorchDispatchMode):
         self._copies: dict[int, torch.Tensor | None] = {}  # of the user's among them, made when they are first used
         self._call = tape.call
         self._record = tape.record
+        self._short = _core.Dispatcher(tape, self._known, self._copies)
+        self._dispatch = self._short.dispatch
         self._expanding: list[Any] = []
         self._failed: str | None = None
         self.named: set[str] = set()  # symbols in the shapes of inputs
@@ -116,29 +118,39 @@ class Recorder(TorchDispatchMode):
     # Calls ------------------------------------------------------------------------------------------------------------
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        if self.follower is not None:
+            self.follower.look()
+        out = self._dispatch(func, args, kwargs, self.scope)
+        return self._otherwise(func, args, kwargs, out) if out is None or out is NotImplemented else out
+
+    def _otherwise(self, func: Any, args: tuple[Any, ...], kwargs: Any, out: Any) -> Any:
+        """Record a call that is not taken as it stands: ``out`` is what the core said of it."""
+        operator = self._operators.get(id(func))
+        if operator is None:
+            operator = self._operator(func)
+            out = self._dispatch(func, args, kwargs, self.scope)
+        if out is NotImplemented:
+            out = self._at_hand(func, operator, args, kwargs or {})
+        elif out is None and operator.view and id(args[0]) in self._known:
+            out = func(self._held(args[0]), *args[1:], **(kwargs or {}))
+            self._viewed(operator, args, kwargs, out)
+            self._know_all(out)
+            return out
+        if out is None or out is NotImplemented:
+            return self._slow(func, operator, args, kwargs or {})
+        return out
+
+    def _operator(self, func: Any) -> Operator:
+        """Say how calls of an operator are read, and have the core take those that need nothing else."""
         operator = self._operators.get(id(func))
         if operator is None:
             operator = self._operators[id(func)] = operator_of(func, self.tape)
-        if self.follower is not None:
-            self.follower.look()
-        if operator.fast:
-            out = self._call(operator.plan, args, kwargs, self.scope)
-            if out is NotImplemented:
-                out = self._at_hand(func, operator, args, kwargs or {})
-            if out is not None and out is not NotImplemented:
-                return self._turned(out) if operator.turned else out
-        elif operator.in_place and id(args[0]) not in self._known:
-            self._record(operator.plan, args, kwargs, self.scope, args[0])
-            return args[0]
-        elif operator.view:
-            known = id(args[0]) in self._known
-            if known or args[0].is_meta:
-                out = func(self._held(args[0]) if known else args[0], *args[1:], **(kwargs or {}))
-                self._viewed(operator, args, kwargs, out)
-                if known:
-                    self._know_all(out)
-                return out
-        return self._slow(func, operator, args, kwargs or {})
+            if operator.way:
+                copying = self._operator(torch.ops.aten.clone.default).plan if operator.copies else None
+                runs = operator.way == "call" and not operator.random and not _is_placed(func)
+                most = MOST_VALUES if runs and len(func._schema.returns) == 1 else 0
+                self._short.add(func, operator.plan, operator.way, method_of(operator), copying, most)
+        return operator
 
     def _viewed(self, operator: Operator, args: tuple[Any, ...], kwargs: Any, out: Any) -> None:
         """Record a view, or the copy that torch makes where strides do not allow one."""
@@ -146,21 +158,8 @@ class Recorder(TorchDispatchMode):
             operator, (args, kwargs) = self._copying(args[0])
         self._record(operator.plan, args, kwargs, self.scope, out)
 
-    def _turned(self, out: torch.Tensor) -> torch.Tensor:
-        """Return the same with its second and third axis laid the other way round, as kernels of attention do."""
-        if out.dim() != 4 or not out.is_meta:
-            return out
-        a, b, c, d = out.shape
-        made = torch.empty_strided((a, b, c, d), (b * c * d, d, b * d, 1), dtype=out.dtype, device=META)
-        self.tape.same(made, out)
-        return made
-
     def _copying(self, tensor: torch.Tensor) -> tuple[Operator, tuple[tuple[Any, ...], dict[str, Any]]]:
-        func = torch.ops.aten.clone.default
-        operator = self._operators.get(id(func))
-        if operator is None:
-            operator = self._operators[id(func)] = operator_of(func, self.tape)
-        return operator, ((tensor,), {})
+        return self._operator(torch.ops.aten.clone.default), ((tensor,), {})
 
     def know(self, tensor: torch.Tensor, ours: bool = True) -> None:
         """Follow the contents of a tensor; one of the user's is never written to: the program has a copy."""
@@ -224,7 +223,7 @@ class Recorder(TorchDispatchMode):
             if out is not NotImplemented:
                 return out
         if operator.fast:
-            out = self._call(operator.plan, args, kwargs, self.scope, False)
+            out = self._call(operator.plan, args, kwargs, self.scope, False, operator.turned)
             if out is not None:
                 return out
         if name.startswith("_foreach_") and not operator.known:
@@ -377,7 +376,7 @@ class Recorder(TorchDispatchMode):
         self, func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any], takes: bool = True
     ) -> Any:
         """Record a call on known contents; return its results with theirs, if they are small."""
-        told = self._call(operator.plan, args, kwargs, self.scope, False)
+        told = self._call(operator.plan, args, kwargs, self.scope, False, operator.turned)
         if told is None:
             return NotImplemented
         shapes = _gather([told], [])

@@ -1,0 +1,119 @@
+// The short way of torch operators to the tape.
+// Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#include "dispatcher.hpp"
+
+namespace macsim::bind {
+namespace {
+
+py::object owned(PyObject* made) {
+  if (made == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(made);
+}
+
+py::object address_of(PyObject* one) { return owned(PyLong_FromVoidPtr(one)); }  // what id() says
+
+// Named arguments, or none.
+PyObject* given(const py::object& kwargs) {
+  return kwargs.is_none() || PyDict_GET_SIZE(kwargs.ptr()) == 0 ? nullptr : kwargs.ptr();
+}
+
+}  // namespace
+
+void Dispatcher::add(py::object operation, const Plan* plan, std::string_view way, py::object method,
+                     const Plan* copying, std::int64_t most) {
+  Entry& entry = entries_[operation.ptr()];
+  entry.operation = std::move(operation);
+  entry.plan = plan;
+  entry.copying = copying;
+  entry.most = most;
+  if (!method.is_none()) entry.method = std::move(method);
+  entry.way = way == "call"      ? Way::call
+              : way == "turned"  ? Way::turned
+              : way == "changes" ? Way::changes
+              : way == "view"    ? Way::view
+              : way == "reshape" ? Way::reshape
+                                 : Way::none;
+}
+
+py::object Dispatcher::dispatch(const py::object& operation, const py::tuple& args, const py::object& kwargs,
+                                std::uint32_t scope) {
+  const auto at = entries_.find(operation.ptr());
+  if (at == entries_.end()) return py::none();
+  const Entry& entry = at->second;
+  switch (entry.way) {
+    case Way::call: {
+      py::object out = tape_.call(entry.plan, args, kwargs, scope, true);
+      return out.ptr() == Py_NotImplemented ? at_hand(entry, args, kwargs, scope) : out;
+    }
+    case Way::turned:
+      return tape_.call(entry.plan, args, kwargs, scope, true, Order::turned);
+    case Way::changes: {
+      const auto changed = py::reinterpret_borrow<py::object>(PyTuple_GET_ITEM(args.ptr(), 0));
+      if (tape_.follows(changed.ptr())) return py::none();
+      tape_.record(entry.plan, args, kwargs, scope, changed);
+      return changed;
+    }
+    case Way::view:
+    case Way::reshape:
+      return view(entry, args, kwargs, scope);
+    case Way::none:
+      break;
+  }
+  return py::none();
+}
+
+// Known contents make known contents.
+py::object Dispatcher::at_hand(const Entry& entry, const py::tuple& args, const py::object& kwargs,
+                               std::uint32_t scope) {
+  const py::object refused = py::reinterpret_borrow<py::object>(Py_NotImplemented);
+  if (entry.most == 0 || is_copied(args.ptr())) return refused;
+  const auto made = [&] { return owned(PyObject_Call(entry.operation.ptr(), args.ptr(), given(kwargs))); };
+  py::object out = tape_.at_hand(entry.plan, args, kwargs, scope, entry.most, made);
+  if (!out) return refused;
+  if (tape_.follows(out.ptr())) known_[address_of(out.ptr())] = out;
+  return out;
+}
+
+py::object Dispatcher::view(const Entry& entry, const py::tuple& args, const py::object& kwargs, std::uint32_t scope) {
+  const auto from = py::reinterpret_borrow<py::object>(PyTuple_GET_ITEM(args.ptr(), 0));
+  const bool known = tape_.follows(from.ptr());
+  if (known ? is_copied(args.ptr()) : !owned(PyObject_GetAttr(from.ptr(), is_meta_.ptr())).is(py::handle(Py_True))) {
+    return py::none();
+  }
+  PyObject* named = given(kwargs);
+  const py::object& method = named != nullptr || !entry.method ? entry.operation : entry.method;
+  py::object out = owned(PyObject_Call(method.ptr(), args.ptr(), named));
+  if (entry.way == Way::reshape && !storage_of(from).equal(storage_of(out))) {
+    tape_.record(entry.copying, py::make_tuple(from), py::none(), scope, out);
+  } else {
+    tape_.record(entry.plan, args, kwargs, scope, out);
+  }
+  if (known) know(out);
+  return out;
+}
+
+bool Dispatcher::is_copied(PyObject* value) const {
+  if (copies_.empty()) return false;
+  if (PyTuple_Check(value) == 0 && PyList_Check(value) == 0) return copies_.contains(address_of(value));
+  const Py_ssize_t size = PySequence_Fast_GET_SIZE(value);
+  for (Py_ssize_t i = 0; i < size; ++i) {
+    if (is_copied(PySequence_Fast_GET_ITEM(value, i))) return true;
+  }
+  return false;
+}
+
+void Dispatcher::know(const py::object& result) {
+  if (PyTuple_Check(result.ptr()) != 0 || PyList_Check(result.ptr()) != 0) {
+    for (const py::handle one : result) know(py::reinterpret_borrow<py::object>(one));
+    return;
+  }
+  tape_.know(result, true);
+  known_[address_of(result.ptr())] = result;
+}
+
+py::object Dispatcher::storage_of(const py::object& tensor) const {
+  const py::object storage = owned(PyObject_CallMethodNoArgs(tensor.ptr(), storage_.ptr()));
+  return owned(PyObject_GetAttr(storage.ptr(), address_.ptr()));
+}
+
+}  // namespace macsim::bind
