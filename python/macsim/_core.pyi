@@ -522,8 +522,8 @@ class Dispatcher:
 
         ``way`` is "call", the row tells the results; "turned", so, and they lie as ``Tape.call`` says; "changes", the
         first argument is changed and given back; "view", ``method`` makes the result; "reshape", so, or it copies,
-        which is recorded by the plan ``copying``. Of known contents it is run where the result has no more than
-        ``most`` elements.
+        which is recorded by the plan ``copying``; "orders", it is the first argument where that is in order. Of known
+        contents an operator is run where the result has no more than ``most`` elements.
         """
     def dispatch(self, operation: Any, args: tuple[Any, ...], kwargs: Any, scope: int) -> Any:
         """Record a call and return its results.
