@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-pytest.register_assert_rewrite("truth")  # tests/rules/truth.py: its asserts explain themselves like a test's
+pytest.register_assert_rewrite(
+    "truth", "gradient_truth"
+)  # of tests/rules: their asserts explain themselves like a test's
 
 # The same examples on every run, so that a failure here is the failure there; no deadline: machines differ.
 settings.register_profile("macsim", deadline=None, derandomize=True)

@@ -170,16 +170,14 @@ def peak_of_torch(model: nn.Module, inputs: dict[str, Any]) -> int:
     return held.peak
 
 
-# Not lstm: its kernel for CPUs has a workspace of twice the rest. Nor projected, whose layer is taken apart there.
-MODELS = [name for name in ARCHITECTURES if name not in ("lstm", "projected")]
-
-
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_peak_of_torch(name: str) -> None:
+    """Without oneDNN, whose LSTM keeps 2.5 times what its gradient needs, in whole pages."""
     case = ARCHITECTURES[name]
     got = timeline(case.build().eval(), kwargs=case.inputs)
-    want = peak_of_torch(case.build().eval(), case.inputs)
-    assert abs(got.peak - want) <= 0.101 * want, (got.peak, want)
+    with torch.backends.mkldnn.flags(enabled=False):
+        want = peak_of_torch(case.build().eval(), case.inputs)
+    assert abs(got.peak - want) <= 0.1 * want, (got.peak, want)
 
 
 def test_windows(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -103,6 +103,10 @@ def program() -> Any:
     return torch.export.export(nn.Linear(4, 5), (torch.ones(3, 4),))
 
 
+async def awaited(x: Any) -> Any:
+    return x @ x
+
+
 def refused() -> Iterator[Any]:
     """Yield what is done, the kind of error, and what its text says."""
 
@@ -125,6 +129,17 @@ def refused() -> Iterator[Any]:
         "shape-script", lambda: count(torch.jit.script(nn.Linear(4, 5)), (3, 6)), trace, "linear.py, line", "[3,"
     )
     yield case("nested", lambda: count(lambda x: x["a"], {"b": (3, 4)}), trace, "KeyError", "x: {b: float32 [3, 4]}")
+
+    later = "does its work only when it is gone through"
+    yield case("generator", lambda: count(lambda x: (x @ one for one in [x]), (4, 4)), trace, "generator", later)
+    yield case("coroutine", lambda: count(awaited, (4, 4)), trace, "coroutine", later)
+    for hint in (-1, "x", 2.0, True):
+        yield case(
+            f"hint-{hint}",
+            lambda hint=hint: count(Inside(nn.Linear(4, 5)), ("n", 4), hints={"n": hint}),
+            request,
+            "'n'",
+        )
 
     takes = ("it takes (x, y, z=None)", "shapes={'x'")
     yield case("missing-all", lambda: count(nn.Linear(4, 5)), request, "'input'", "it takes (input)")

@@ -148,7 +148,7 @@ def test_open_sizes_are_symbols(case) -> None:
         ({"y": (2, 6)}, "no input 'y'; there are input"),
         ({"input": (2, 7)}, "dimension 1 of 'input' is 6 in the graph, not 7"),
         ({"input": (2, 6, 1)}, "'input' has 2 dimensions in the graph, not 3"),
-        ({"input": (1000, 6)}, "the graph holds from 2 to 64"),
+        ({"input": (1000, 6)}, "the graph holds from 0 to 64"),
     ],
 )
 def test_sizes_that_do_not_fit(given: dict[str, Any], says: str) -> None:
@@ -156,6 +156,19 @@ def test_sizes_that_do_not_fit(given: dict[str, Any], says: str) -> None:
     with pytest.raises(macsim.RequestError) as caught:
         macsim.count(program, shapes=given)
     assert says in str(caught.value)
+
+
+def test_sizes_that_a_graph_does_not_hold_for_are_not_bound() -> None:
+    program = exported(mlp(), (5, 6), ({0: torch.export.Dim("batch", min=3, max=64)},))
+    report, named = macsim.count(program), macsim.count(program, ("n", 6))
+    assert report.bind(batch=3).macs == named.bind(n=3).macs == macsim.count(program, (3, 6)).macs
+    for size in (2, 65):
+        with pytest.raises(macsim.RequestError, match="the graph holds from 3 to 64"):
+            macsim.count(program, (size, 6))
+        with pytest.raises(macsim.RequestError, match="bounds of a graph"):
+            report.bind(batch=size)
+        with pytest.raises(macsim.RequestError, match="bounds of a graph"):
+            named.bind(n=size)
 
 
 def test_sizes_that_are_worked_out() -> None:
@@ -303,6 +316,16 @@ def test_graphs_without_are_run() -> None:
         macsim.count(graph)
 
 
+def test_inputs_that_a_graph_knows_need_not_be_given() -> None:
+    from torch.fx.passes.shape_prop import ShapeProp
+
+    graph = torch.fx.symbolic_trace(nn.Sequential(nn.Linear(4, 5), nn.ReLU()))
+    with pytest.raises(macsim.RequestError, match="missing a required argument"):
+        macsim.count(graph)
+    ShapeProp(graph).propagate(torch.ones(3, 4))
+    assert macsim.count(graph).macs == 60
+
+
 def test_what_dynamo_hands_over() -> None:
     found = []
 
@@ -384,6 +407,25 @@ def test_torchscript_in_a_file(tmp_path: Path) -> None:
         torch.jit.trace(Conv().eval(), torch.randn(2, 3, 9, 9)).save(tmp_path / "conv.pt")
         report = macsim.count(tmp_path / "conv.pt", (2, 3, 9, 9))
     assert report.macs == MODELS["conv"][2]
+
+
+def test_torchscript_whose_module_goes_by_another_name(tmp_path: Path) -> None:
+    """Of methods that were read from a file or frozen, the first argument is the module, whatever it is called."""
+
+    class Own(nn.Module):
+        def __init__(me) -> None:  # noqa: N805 - that is the point
+            super().__init__()
+            me.fc = nn.Linear(4, 5)
+
+        def forward(me, x):  # noqa: N805
+            return me.fc(x)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scripted = torch.jit.script(Own().eval())
+        scripted.save(tmp_path / "own.pt")
+        assert macsim.count(tmp_path / "own.pt", shapes={"x": (3, 4)}).macs == 60
+        assert macsim.count(torch.jit.freeze(scripted), (3, 4)).macs == 60
 
 
 # The tree. ------------------------------------------------------------------------------------------------------------

@@ -56,6 +56,25 @@ def test_vmap_runs_its_calls_for_every_lane() -> None:
     assert macsim.count(dynamic, shapes=("n", 4, 4)).macs == 64 * Expr("n")
 
 
+def test_weights_are_read_once_for_all_lanes() -> None:
+    """What every lane has for itself is read for each: the inputs, and weights that are mapped over, too."""
+    report = macsim.count(exported(Each(), 3, 5, 4))
+    assert report.traffic().roles["weight"] == 4 * (16 + 4)
+    assert [row.weights for row in report.rows if row.macs] == [4 * (16 + 4)]
+    assert [row.read for row in report.rows if row.macs] == [4 * 3 * 5 * 4]
+
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weights = nn.Parameter(torch.zeros(3, 4, 4))
+
+        def forward(self, x: Any) -> Any:
+            return torch.func.vmap(torch.matmul)(x, self.weights)
+
+    (row,) = (row for row in macsim.count(exported(Own(), 3, 5, 4)).rows if row.macs)
+    assert row.read + row.weights == 4 * (3 * 5 * 4 + 3 * 4 * 4)
+
+
 def test_vmap_in_vmap_and_work_that_is_the_same_for_all() -> None:
     class Nested(Each):
         def forward(self, x: Any) -> Any:

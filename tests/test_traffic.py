@@ -229,6 +229,24 @@ def test_an_expanded_view_is_read_once() -> None:
     assert free.bind(n=5).read == fixed.read
 
 
+def test_a_view_of_a_weight_is_read_as_a_weight() -> None:
+    report = count(
+        """g (float[2,12] x, float[2,12] y) => (float[2,4] a, float[2,4] b) {
+            s = Constant <value_ints=[12,4]> ()
+            v = Reshape(w, s)
+            a = MatMul(x, v)
+            u = Reshape(w, s)
+            b = MatMul(y, u)
+        }""",
+        w=floats(48),
+    )
+    products = [row for row in report.rows if row.op == "MatMul"]
+    assert [(row.read, row.weights, row.written) for row in products] == [(2 * 12 * 4, 48 * 4, 2 * 4 * 4)] * 2
+    assert [tensor.role for tensor in products[1].inputs] == ["input", "weight"]
+    assert (report.parameters, report.weight_bytes) == (48, 48 * 4)
+    assert report.traffic("minimum").weights == 48 * 4
+
+
 def test_low_bits_move_as_they_are() -> None:
     """4-bit weights, a scale for each block of 32 and a packed zero point."""
     report = count(

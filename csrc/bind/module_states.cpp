@@ -114,6 +114,9 @@ void ModuleStates::note(py::object module, State& state, bool evaluate) const {
   for (std::size_t i = 0; i < kInside; ++i) {
     if (PyObject* dict = item(attributes, state.before, inside_[i])) state.inside[i] = items_of(dict);
   }
+  for (const auto& [name, parameter] : state.inside[kParameters]) {
+    state.trained.push_back(!parameter.is_none() && py::bool_(parameter.attr(requires_grad_)));
+  }
   for (std::size_t i = common_; own && i < state.before.size(); ++i) {
     PyObject* value = state.before[i].second.ptr();
     if (is_container(value)) hold(value, state);
@@ -147,8 +150,17 @@ void ModuleStates::put_back(const State& state) const {
     dict.attr("clear")();
     for (const auto& [key, value] : state.inside[i]) dict[key] = value;
   }
+  trained_back(state);
   hooks_back(now, state);
   for (const Held& held : state.held) fill_again(held);
+}
+
+void ModuleStates::trained_back(const State& state) const {
+  for (std::size_t i = 0; i < state.trained.size(); ++i) {
+    const py::object& parameter = state.inside[kParameters][i].second;
+    if (parameter.is_none() || py::bool_(parameter.attr(requires_grad_)) == state.trained[i]) continue;
+    parameter.attr(requires_grad_) = py::bool_(state.trained[i]);
+  }
 }
 
 // Hooks where there were none are the count's own.

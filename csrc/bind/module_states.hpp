@@ -34,12 +34,14 @@ class ModuleStates {
     py::object training;  ///< none: it was not changed, or there is no such flag
     Items before;
     std::array<Items, 3> inside;
+    std::vector<bool> trained;  ///< what parameters say of requires_grad, in their order
     std::vector<Held> held;
     std::size_t counts = 0;
   };
 
   void note(py::object module, State& state, bool evaluate) const;
   void put_back(const State& state) const;
+  void trained_back(const State& state) const;
   void hooks_back(const py::dict& now, const State& state) const;
   /// An attribute that every module has, and all but always in the same place.
   struct Common {
@@ -52,10 +54,10 @@ class ModuleStates {
   static void hold(PyObject* one, State& state);
   static void fill_again(const Held& held);
 
-  static constexpr std::size_t kInside = 3;
+  static constexpr std::size_t kInside = 3, kParameters = 0;
   std::unordered_map<PyObject*, State> states_;
-  std::array<Common, kInside> inside_;
-  py::str training_ = "training";
+std::array<Common, kInside> inside_;
+  py::str training_ = "training", requires_grad_ = "requires_grad";
   std::size_t common_;
   std::vector<Common> hooks_;
   py::object ordered_;  ///< the class of dicts that move their entries

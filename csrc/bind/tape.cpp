@@ -163,16 +163,19 @@ py::tuple Tape::announce(const py::dict& modules, const py::object& unusual) {
   return py::make_tuple(std::move(elements), std::move(odd));
 }
 
-void Tape::within(const py::object& times, const std::string& floor, const std::string& because) {
-  Expr count;
-  if (!to_expr(times, count)) throw py::type_error("times is neither an int nor an Expr");
+void Tape::within(const py::object& times, const std::string& floor, const std::string& because,
+                  const py::object& weight_times) {
+  Expr count, of_weights;
+  if (!to_expr(times, count) || !to_expr(weight_times, of_weights)) {
+    throw py::type_error("times is neither an int nor an Expr");
+  }
   const bool bound = floor == "bound", estimate = floor == "estimate", unknown = floor == "unknown";
   builder_.within(count,
                   bound      ? Trust::bound
                   : estimate ? Trust::estimate
                   : unknown  ? Trust::unknown
                              : Trust::exact,
-                  because);
+                  because, of_weights);
 }
 
 std::int64_t Tape::stored_node(const py::object& node, PyObject* val, std::string_view as, bool buffer, bool frozen) {

@@ -195,7 +195,8 @@ class Tape {
   void symbol(const std::string& name, const std::string& why) { builder_.symbol(name, why); }
   void remark(std::uint16_t code, const std::string& text) { builder_.remark(static_cast<Code>(code), text); }
   void assume_not_negative(const Expr& e) { builder_.assume_not_negative(e); }
-  void within(const py::object& times, const std::string& floor, const std::string& because);
+  void within(const py::object& times, const std::string& floor, const std::string& because,
+              const py::object& weight_times);
   void detach(bool on) { builder_.detach(on); }
   void checkpoint(bool on, bool whole) { builder_.checkpoint(on, whole); }
   std::size_t calls() const { return builder_.calls(); }

@@ -423,8 +423,7 @@ void Backward::traffic(const Step& step, Gradient& g) const {
     std::set<ValueId> seen;
     for (const std::size_t i : g.kept_inputs_) {
       if (i >= inputs.size() || inputs[i] == kNone || !seen.insert(inputs[i]).second) continue;
-      const Stored* stored = frame.origins.empty() ? stored_of(place(step.frame, inputs[i])) : frame.origins[inputs[i]];
-      (stored != nullptr ? weights : read) += rules::bytes(frame.types[inputs[i]]);
+      (frame.weight(inputs[i]) != nullptr ? weights : read) += rules::bytes(frame.types[inputs[i]]);
     }
     for (const std::size_t i : g.kept_outputs_) {
       if (i < outputs.size() && outputs[i] != kNone) read += rules::bytes(frame.types[outputs[i]]);

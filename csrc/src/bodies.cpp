@@ -36,6 +36,7 @@ std::optional<std::vector<Part>> Walk::run_body(const Body& body) {
   inner.caller = saved.node;
   inner.label = body.label;
   inner.times = outer.times * body.times;
+  inner.weight_times = inner.times;
   inner.floor = std::max(outer.floor, body.floor);
   inner.because = body.floor == Trust::exact ? outer.because : body.because;
   const Op& op = model_->ops[saved.node->op];

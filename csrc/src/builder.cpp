@@ -209,9 +209,10 @@ ValueId Builder::given(std::vector<Type> outputs) {
   return first;
 }
 
-void Builder::within(const Count& times, Trust floor, std::string_view because) {
+void Builder::within(const Count& times, Trust floor, std::string_view because, const Count& weight_times) {
   Frame& top = parts_->walk.top();
   top.times = times;
+  top.weight_times = weight_times.is(0) ? times : weight_times;
   top.floor = floor;
   top.because = keep(because);
 }

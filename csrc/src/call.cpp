@@ -103,7 +103,7 @@ Role Call::role(std::size_t slot) const noexcept {
   const std::int32_t at = walk_.position(slot);
   const ValueId id = at < 0 ? kNone : walk_.input_id(static_cast<std::size_t>(at));
   if (id == kNone) return Role::activation;
-  if (walk_.stored(walk_.here_.frame, id) != nullptr) return Role::weight;
+  if (walk_.frame().weight(id) != nullptr) return Role::weight;
   return walk_.frame().graph->values[id].role;
 }
 
@@ -218,10 +218,7 @@ void Call::assume_equal(const Expr& a, const Expr& b, std::string_view what) con
 void Call::remark(Code code, std::string text) const { walk_.remark(code, std::move(text)); }
 
 const Stored* Walk::stored(std::uint32_t frame, ValueId id) const {
-  const Frame& in = frame == here_.frame && here_.in != nullptr ? *here_.in : frames_[frame];
-  if (!in.origins.empty()) return in.origins[id];
-  const std::uint32_t at = in.graph->values[id].stored;
-  return at == kNone ? nullptr : &in.graph->stored[at];
+  return (frame == here_.frame && here_.in != nullptr ? *here_.in : frames_[frame]).stored(id);
 }
 
 const Contents* Walk::contents(std::uint32_t frame, ValueId id) {

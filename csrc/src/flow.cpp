@@ -198,12 +198,15 @@ void Flow::add_reads(std::size_t row, const Node& node, std::uint32_t f, Amounts
   const Match* match = found.matches[node.op];
   const std::size_t first = reads_.size();
   const Span<ValueId> inputs = frame.graph->inputs_of(node);
+  const auto less = found.weight_times.find(row);
+  const Amounts::Id of_weights = less == found.weight_times.end() ? repeat : amounts_.of(bound(less->second));
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     if (inputs[i] == kNone || !has_bytes(frame.types[inputs[i]])) continue;
     if (match != nullptr && (i < match->host.size() ? match->host[i] : match->host_rest)) continue;
     const std::uint32_t value = base_[f] + inputs[i], tensor = tensor_of(f, inputs[i]);
     (void)sized(f, inputs[i]);
-    reads_.push_back({tensor, value, amounts_.multiply(narrow(value, tensor), repeat)});
+    const Amounts::Id often = duty_[tensor] == Duty::weight ? of_weights : repeat;
+    reads_.push_back({tensor, value, amounts_.multiply(narrow(value, tensor), often)});
   }
   if (!is_custom(row)) return;
   fit(first, amounts_.of(at(Column::read, row)), false, f);
@@ -216,8 +219,7 @@ void Flow::fit(std::size_t first, Amounts::Id stated, bool weights, std::uint32_
   const Frame& frame = found.frames[f];
   const auto counts = [&](const Touch& touch) {
     const ValueId id = touch.value - base_[f];
-    const bool stored = frame.origins.empty() ? frame.graph->values[id].stored != kNone : frame.origins[id] != nullptr;
-    return stored == weights;
+    return (frame.weight(id) != nullptr) == weights;
   };
   Touch* head = nullptr;
   Amounts::Id others = Amounts::kZero;

@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::size_t kMostKnown = 32;  // of an operator: more than a model has kinds of layers
 constexpr std::size_t kTries = 128;     // where fewer than half of so many nodes are like others, it is given up
-constexpr std::uint8_t kThere = 1, kStored = 2, kHost = 4, kContents = 8;  // of a source
+constexpr std::uint8_t kThere = 1, kWeight = 2, kHost = 4, kContents = 8;  // of a source
 constexpr std::uint8_t kSpread = 128;                                      // it shows elements more than once
 constexpr int kRole = 4;                                                   // from this bit on: its role
 
@@ -59,8 +59,8 @@ std::uint8_t Walk::source_of(std::size_t position) const {
   const ValueId id = here_.edges[position];
   if (id == kNone) return 0;
   std::uint8_t source = kThere;
+  if (frame().weight(id) != nullptr) source |= kWeight;
   const Stored* from = stored(here_.frame, id);
-  if (from != nullptr) source |= kStored;
   const auto& host = here_.match->host;
   if (position < host.size() ? host[position] : here_.match->host_rest) source |= kHost;
   if (frame().known[id] != kNone || (from != nullptr && from->encoding != Encoding::none)) source |= kContents;
@@ -107,8 +107,9 @@ bool Walk::repeat() {
   }
   merge_claims();
   for (std::size_t i = 0; i < node.inputs; ++i) {
-    if ((sources_[i] & (kStored | kHost)) == kStored) use(stored(here_.frame, here_.edges[i]));
+    if ((sources_[i] & (kWeight | kHost)) == kWeight) use(in.weight(here_.edges[i]));
   }
+  if (found->view) note_shown();
   append(found->row);
   return true;
 }
@@ -118,7 +119,7 @@ void Walk::remember() {
   const Node& node = *here_.node;
   const Frame& in = frame();
   if (row_.trust == Trust::unknown || here_.refused || here_.missed) return;
-  Repeat known{node, sources_, here_.typed, {}, row_};
+  Repeat known{node, sources_, here_.typed, {}, row_, here_.view};
   known.types.reserve(std::size_t{node.inputs} + node.outputs);
   for (std::size_t i = 0; i < std::size_t{node.inputs} + node.outputs; ++i) {
     const ValueId id = here_.edges[i];

@@ -30,7 +30,7 @@ Type bound(const Type& type, const Bindings& sizes) {
 
 // A function's inputs and a body's captures are what they are outside.
 Role role_of(const Analysis& found, const Frame& frame, ValueId id) {
-  if (!frame.origins.empty() && frame.origins[id] != nullptr) return Role::weight;
+  if (frame.weight(id) != nullptr) return Role::weight;
   const Role role = frame.graph->values[id].role;
   if (role == Role::input && frame.graph != &found.model->bodies.front()) return Role::activation;
   return role == Role::capture ? Role::activation : role;
@@ -468,7 +468,8 @@ Result<Report> Report::bind(const Bindings& sizes) const {
     const Expr value = assumed.bind(data->bound);
     if (!value.is_constant() || at_least(value, 0) == Truth::yes) continue;
     return Status(Code::bad_request, assumed.str() + " would be " + value.str() +
-                                         ", and a simplification took it to be at least 0; give these sizes with "
+                                         ", and these counts hold where it is at least 0: what a rule, a branch of "
+                                         "the program or the bounds of a graph took for granted; give these sizes with "
                                          "shapes= or dims= before counting");
   }
   for (const Equality& same : found.equal) {

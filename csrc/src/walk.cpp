@@ -298,20 +298,39 @@ void Walk::count() {
     if (std::any_of(inputs.begin(), inputs.end(), has_zero)) cost.because = "nothing to compute: a size is 0";
   }
   row_.own_bytes = cost.read || cost.weights || cost.written;
-  note_spread(cost);
+  here_.view = is_view(cost);
+  if (here_.view) {
+    note_spread();
+    note_shown();
+  }
   fill_traffic(cost);
   push(cost, unknown);
   if (!here_.single) remember();
 }
 
-// A view that repeats elements: who reads it reads what is there once.
-void Walk::note_spread(const Cost& cost) {
+// Whether the results are the first input, looked at in another way.
+bool Walk::is_view(const Cost& cost) const {
   const Access access = here_.match->rule->access;
-  if (access == Access::other || access == Access::contraction || access == Access::update) return;
+  if (access == Access::other || access == Access::contraction || access == Access::update) return false;
   const auto is_zero = [](const std::optional<Count>& amount) { return amount && amount->is(0); };
-  if (!is_zero(cost.read) || !is_zero(cost.weights) || !is_zero(cost.written)) return;
+  return is_zero(cost.read) && is_zero(cost.weights) && is_zero(cost.written) && input_id(0) != kNone;
+}
+
+// A view of a stored tensor is weights for who reads it.
+void Walk::note_shown() {
+  Frame& in = frame();
   ValueId from = input_id(0);
-  if (from == kNone) return;
+  if (in.weight(from) == nullptr) return;
+  const auto behind = in.shown.find(from);
+  if (behind != in.shown.end()) from = behind->second;
+  for (const ValueId id : in.graph->outputs_of(*here_.node)) {
+    if (id != kNone) in.shown[id] = from;
+  }
+}
+
+// A view that repeats elements: who reads it reads what is there once.
+void Walk::note_spread() {
+  ValueId from = input_id(0);
   Frame& in = frame();
   const auto behind = in.spread.find(from);
   if (behind != in.spread.end()) {
@@ -354,7 +373,7 @@ void Walk::fill_traffic(Cost& cost) {
       const bool host = i < here_.match->host.size() ? here_.match->host[i] : here_.match->host_rest;
       if (host) continue;
     }
-    const Stored* from = stored(here_.frame, id);
+    const Stored* from = in.weight(id);
     if (from != nullptr) use(from);
     if (!fill) continue;
     const Type& type = in.types[id];
@@ -394,8 +413,10 @@ void Walk::use(const Stored* stored) {
 }
 
 void Walk::note_times() {
-  const Count& times = frames_.front().times;
-  if (!times.is(1) && rows_.size() != 0) found_->times.emplace(rows_.size() - 1, times);
+  const Frame& top = frames_.front();
+  if (top.times.is(1) || rows_.size() == 0) return;
+  found_->times.emplace(rows_.size() - 1, top.times);
+  if (top.weight_times != top.times) found_->weight_times.emplace(rows_.size() - 1, top.weight_times);
 }
 
 void Walk::push(Cost& cost, bool unknown) {
@@ -411,9 +432,10 @@ void Walk::push(Cost& cost, bool unknown) {
     if (amount.is(0)) return;
     if (!amount.defined()) whole = false;
     if (amount.constant().value_or(0) < 0) return;  // a sum over nothing: n - 1 adds of 0 terms are none
-    if (!in.times.is(1)) {
+    const Count& times = column == static_cast<std::size_t>(Column::weights) ? in.weight_times : in.times;
+    if (!times.is(1)) {
       const bool defined = amount.defined();
-      amount *= in.times;
+      amount *= times;
       fits = fits && amount.defined() == defined;
     }
     row.amounts.emplace_back(static_cast<Column>(column), std::move(amount));

@@ -27,14 +27,29 @@ struct Frame {
   std::uint32_t function_frame = kNone;  ///< the nearest enclosing frame of a function (itself, perhaps)
   std::string label;                     ///< "then_branch", "body[3]": its part of a path; empty for the model's graph
   Count times = 1;                       ///< how often it runs
-  Trust floor = Trust::exact;            ///< rows in it are not better than this
-  std::string_view because;              ///< why not
+  Count weight_times = 1;      ///< how often weights are read: where many runs are one over more data, less often
+  Trust floor = Trust::exact;  ///< rows in it are not better than this
+  std::string_view because;    ///< why not
 
   std::vector<Type> types;           ///< by value
   std::vector<std::uint32_t> known;  ///< by value: into `contents`; kNone
   std::vector<ContentsPtr> contents;
   std::vector<const Stored*> origins;           ///< by value: the stored tensor behind it; empty for the model's graph
   std::unordered_map<ValueId, ValueId> spread;  ///< values that show the elements of another one more than once
+  std::unordered_map<ValueId, ValueId> shown;   ///< views of stored tensors, and these
+
+  /// The stored tensor that a value has its contents from; null: none.
+  const Stored* stored(ValueId id) const {
+    if (!origins.empty()) return origins[id];
+    const std::uint32_t at = graph->values[id].stored;
+    return at == kNone ? nullptr : &graph->stored[at];
+  }
+  /// The same, or the one that it is a view of: its bytes are a weight's.
+  const Stored* weight(ValueId id) const {
+    if (shown.empty()) return stored(id);
+    const auto behind = shown.find(id);
+    return stored(behind == shown.end() ? id : behind->second);
+  }
 };
 
 /// The rows, one array a quantity. A column that is shorter than the rows ends in zeros.
@@ -68,6 +83,7 @@ struct Repeat {
   bool typed;               ///< its source said what its outputs are
   std::vector<Type> types;  ///< of its inputs, then of its outputs
   Row row;
+  bool view;  ///< its outputs are its first input
 };
 /// Those of one operator.
 struct Repeats {
@@ -115,12 +131,13 @@ struct Analysis {
   std::vector<std::array<DType, 4>> dtypes;
   std::vector<std::uint8_t> own_bytes;
   std::vector<std::pair<std::uint32_t, std::shared_ptr<const Nest>>> nests;  ///< of rows that have one, in order
-  std::map<std::size_t, Count> times;  ///< of rows of the builder's that run more than once
-  std::deque<std::string> kept;        ///< texts of rules that are not literals
-  std::vector<Stretch> detached;       ///< what the program kept out of differentiation
-  std::vector<Stretch> checkpointed;   ///< what the program wants computed again rather than kept
-  std::vector<Rewrite> rewritten;      ///< in order
-  std::vector<Release> released;       ///< in order; empty: nobody looked
+  std::map<std::size_t, Count> times;         ///< of rows of the builder's that run more than once
+  std::map<std::size_t, Count> weight_times;  ///< of those of them that read weights less often
+  std::deque<std::string> kept;               ///< texts of rules that are not literals
+  std::vector<Stretch> detached;              ///< what the program kept out of differentiation
+  std::vector<Stretch> checkpointed;          ///< what the program wants computed again rather than kept
+  std::vector<Rewrite> rewritten;             ///< in order
+  std::vector<Release> released;              ///< in order; empty: nobody looked
   Count parameters, weight_bytes;
   std::map<std::string, std::string, std::less<>> symbols;  ///< every symbol and what it stands for
   std::vector<Expr> not_negative;                           ///< what simplifications took to be at least 0
@@ -157,6 +174,7 @@ struct Place {
   bool fresh = false;    ///< a rule made a symbol
   bool cut = false;      ///< a body of its was not run: the limits are reached
   bool typed = false;    ///< its outputs' types are there already
+  bool view = false;     ///< its outputs are its first input: nothing moves
   bool single = false;   ///< its results hang on more than its inputs' types and attributes, or are not only types
 };
 
@@ -256,7 +274,9 @@ class Walk {
   void merge_claims();
   void count();
   void fill_traffic(Cost& cost);
-  void note_spread(const Cost& cost);
+  bool is_view(const Cost& cost) const;
+  void note_spread();
+  void note_shown();
   Count bytes_read(ValueId id);
   void push(Cost& cost, bool unknown);
   void append(const Row& row);

@@ -499,8 +499,14 @@ class Tape:
         """Put a remark in the report."""
     def assume_not_negative(self, expr: SupportsIndex | Expr | str) -> None:
         """Let binding refuse sizes for which it is below 0."""
-    def within(self, times: SupportsIndex | Expr | str, floor: str, because: str) -> None:
-        """Say how often calls from now on run, and how far they can be trusted at best."""
+    def within(
+        self,
+        times: SupportsIndex | Expr | str,
+        floor: str,
+        because: str,
+        weight_times: SupportsIndex | Expr | str = 0,
+    ) -> None:
+        """Say how often calls from now on run, how far they can be trusted, and how often weights are read for it."""
     def detach(self, on: bool) -> None:
         """Say whether calls from now on are kept out of differentiation."""
     def checkpoint(self, on: bool, whole: bool = ...) -> None:

@@ -120,7 +120,7 @@ def place_model(data: Data, arguments: argparse.Namespace) -> tuple[ModelRow, st
     from macsim.cli import UsageError, counted
     from macsim.trends import ModelRow
     from macsim.trends.fits import day_of
-    from macsim.trends.place import place
+    from macsim.trends.place import place, short
     from macsim.trends.recount import chip_of, energy_on
 
     if arguments.top1 is not None and arguments.glue is not None:
@@ -129,11 +129,17 @@ def place_model(data: Data, arguments: argparse.Namespace) -> tuple[ModelRow, st
     macs = report.macs
     if not isinstance(macs, int):
         free = macs.symbols
-        raise UsageError(f"the model's compute depends on {', '.join(free)}: give --dim {free[0]}=SIZE; the batch is 1")
+        sizes = " ".join(f"--dim {name}={1 if 'batch' in name.lower() else 'SIZE'}" for name in free)
+        raise UsageError(f"the model's compute depends on {', '.join(free)}: give {sizes}, or --shape; the batch is 1")
     try:
         date = day_of(arguments.date) if arguments.date else datetime.date.today()
     except ValueError as error:
         raise UsageError(f"--date {arguments.date}: {error}; write YYYY-MM-DD") from error
+    said = ""
+    if chip := chip_of(date):
+        energy = energy_on(chip, report)
+        ends = f"{short(energy.low, 2)} to {short(energy.high, 2)}"
+        said = f"macsim's estimator: {short(energy.joules)} J ({ends}) on {energy}"
     mine = ModelRow(
         name=os.path.basename(arguments.model),
         domain="vision" if arguments.glue is None else "language",
@@ -148,15 +154,13 @@ def place_model(data: Data, arguments: argparse.Namespace) -> tuple[ModelRow, st
         independent_source="",
         confidence="high",
         basis="counted by macsim",
-        note="",
+        note=said,
         origin=arguments.model,
     )
-    found = place(data, mine.gflops, score=mine.score, date=date, domain=mine.domain, name=mine.name)
-    said = found.lines()
-    if chip := chip_of(date):
-        energy = energy_on(chip, report)
-        said.insert(3, f"macsim's estimator: {energy.joules:.3g} J ({energy.low:.2g} to {energy.high:.2g}) on {energy}")
-    return mine, "".join(f"{line}\n" for line in said)
+    found = place(data, mine.gflops, score=mine.score, date=date, domain=mine.domain, name=mine.name).lines()
+    if said:
+        found.insert(3, said)
+    return mine, "".join(f"{line}\n" for line in found)
 
 
 def give_lines(data: Data) -> None:
@@ -166,13 +170,14 @@ def give_lines(data: Data) -> None:
 
     from macsim import trends
     from macsim.cli import put
+    from macsim.trends.place import short
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for head in ("line", "rows", "first", "last", "a year", "doubles in", "R²"):
         table.add_column(head, justify="left" if head == "line" else "right")
 
     def add(name: str, line: trends.LogLine, unit: str) -> None:
-        ends = [f"{line.at(date):.3g} {unit} ({date:.0f})" for date in (line.first, line.last)]
+        ends = [f"{short(line.at(date))} {unit} ({date:.0f})" for date in (line.first, line.last)]
         years = f"{line.doubling:.1f} years" if 0 < line.doubling < 100 else "-"
         table.add_row(name, str(line.points), *ends, f"x{line.per_year:.2f}", years, f"{line.r2:.2f}")
 
@@ -183,5 +188,6 @@ def give_lines(data: Data) -> None:
             three = trends.lines(rows, value)
             add(f"{domain}, all", three.all, unit)
             add(f"{domain}, {best}", three.best, unit)
+            add(f"{domain}, mean of the year", three.mean, unit)
         add(f"chips, adapted to {domain}", trends.efficiency_line(data, domain), "GFLOPS/W")
     put(table)

@@ -54,8 +54,9 @@ class Builder {
   /// Counts the node, whose outputs have these types.
   ValueId given(std::vector<Type> outputs);
   /// Calls from now on run so many times each, and are not better than this, for this reason: those of a loop's body,
-  /// or of a branch that may not run.
-  void within(const Count& times, Trust floor, std::string_view because);
+  /// or of a branch that may not run. `weight_times`: how often weights are read for it, where many
+  /// runs are one over more data; 0: every time.
+  void within(const Count& times, Trust floor, std::string_view because, const Count& weight_times = 0);
   /// Calls from now on are kept out of differentiation, or are not any more. Such stretches do not overlap.
   void detach(bool on);
   /// What calls from now on compute is not kept for the gradient but computed again, up to the end of the stretch.

@@ -270,6 +270,12 @@ Status cost_packed(const Call& c, Cost& cost) {
   return {};
 }
 
+/// Back through the activation, and by the codes.
+Status gradient_packed(const Call& c, Gradient& g) {
+  fused_activation_gradient(g, c.text("activation_type", "none"), numel(c.out_shape()));
+  return gradient_by_codes()(c, g);
+}
+
 std::vector<Rule> nbits_rules() {
   return {
       {"matmul_nbits", "a b scales zeros #group bias", "Product with a matrix of 2 to 8-bit weights in blocks",
@@ -325,14 +331,14 @@ std::vector<Rule> low_bit_matmul_rules() {
   enum : std::size_t { kFourth = 4, kFifth = 5 };  // where a bias is
   const GradientFn plain = gradient_by_codes();
   return with_gradients({{"matmul_nbits", gradient_by_codes(kFifth)},
-                         {"matmul_nbits_mlp", gradient_of_network},
-                         {"matmul_nbits_qkv", gradient_of_network},
-                         {"matmul_nbits_lora", gradient_of_network},
+                         {"matmul_nbits_mlp", gradient_of_coded_network({3, 4, 6, 7})},
+                         {"matmul_nbits_qkv", gradient_of_coded_network({3, 4, 6, 7, 9, 10})},
+                         {"matmul_nbits_lora", gradient_of_coded_network({1, 2, 3, 4, 5, 6})},
                          {"matmul_bnb4", plain},
                          {"matmul_fpq4", plain},
                          {"matmul_fp4_weight", gradient_by_codes(kFifth)},
                          {"matmul_fp8_weight", gradient_by_codes(kFourth)},
-                         {"matmul_packed", plain}},
+                         {"matmul_packed", gradient_packed}},
                         joined({nbits_rules(), packed_rules()}));
 }
 

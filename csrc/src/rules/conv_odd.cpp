@@ -236,10 +236,12 @@ Status gradient_deform(const Call& c, Gradient& g) {
     g[Work::mul] += corners * samples;
     g[Work::add] += corners * samples;
   }
-  if (moved) {
-    g[Work::mul] += n * corners * samples;
+  if (moved) {  // along each axis what the corners say, times dy
+    g[Work::mul] += n * (corners + 1) * samples;
     g[Work::add] += n * corners * samples;
   }
+  const bool weighed = c.has(deform::kMask) && c.integer("use_mask", 1) != 0;
+  if (weighed && (g.needs(deform::kX) || moved)) g[Work::mul] += samples;  // by the mask, as they were
   if (masked) {
     g[Work::mul] += samples;
     g[Work::add] += samples;
@@ -311,11 +313,18 @@ std::vector<Rule> state_rules() {
   };
 }
 
+/// As of a network, whose data are the letters' vectors.
+Status gradient_words(const Call& c, Gradient& g) {
+  if (Status status = gradient_of_network(c, g); !status) return status;
+  g[Work::mac] = ((g.needs(words::kW) ? 1 : 0) + (g.needs(words::kTable) ? 1 : 0)) * g.run[Work::mac];
+  return {};
+}
+
 }  // namespace
 
 std::vector<Rule> odd_conv_rules() {
   const Gradients gradients = {{"conv_deformable", gradient_deform}, {"col2im", gradient_moves()},
-                               {"unfold", gradient_unfold},          {"word_conv_embedding", gradient_of_network},
+                               {"unfold", gradient_unfold},          {"word_conv_embedding", gradient_words},
                                {"causal_conv", gradient_causal},     {"varlen_causal_conv", gradient_of_network}};
   return with_gradients(
       gradients,

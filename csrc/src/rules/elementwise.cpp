@@ -219,7 +219,7 @@ std::vector<Unary> plain_functions() {
        "Inverse hyperbolic tangent",
        "log = |x|",
        {{log, 1}},
-       by_input({{mul, 2}, {add, 1}, {div, 1}}),
+       by_input({{mul, 1}, {add, 1}, {div, 1}}),
        by_double<std::atanh>},
   };
 }
@@ -383,10 +383,10 @@ Status gradient_gelu(const Call& c, Gradient& g) {
   return {};
 }
 
-/// dy s (1 + x (1 - s)), s = sigmoid(x).
+/// dy s (1 + z (1 - s)), s = sigmoid(z), z = alpha x.
 Status gradient_swish(const Call& c, Gradient& g) {
   using enum Work;
-  add_each(g.cost, {{exp, 1}, {add, 3}, {div, 1}, {mul, c.real("alpha", 1) == 1 ? 3 : 5}}, numel(c.shape(0)));
+  add_each(g.cost, {{exp, 1}, {add, 3}, {div, 1}, {mul, c.real("alpha", 1) == 1 ? 3 : 4}}, numel(c.shape(0)));
   g.keep(0);
   return {};
 }

@@ -288,6 +288,7 @@ Status gradient_power(const Call& c, Gradient& g) {
     const Attr* given = c.attr("exponent");
     const auto exponent = given != nullptr ? std::optional(c.real("exponent", 0)) : only(c, kB).constant();
     Cost power;
+    if (!exponent) g[Work::add] += numel(c.shape(kB));  // n - 1
     if (exponent != 2) power_work(c, power, exponent ? std::optional(*exponent - 1) : std::nullopt);
     for (std::size_t w = 0; w < kWorks; ++w) g.cost.work[w] += power.work[w];
     g[Work::mul] += 2 * y;

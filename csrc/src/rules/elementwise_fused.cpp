@@ -136,10 +136,12 @@ Status gradient_bias_split_gelu(const Call& c, Gradient& g) {
   return {};
 }
 
-/// dy s (1 + z (1 - s)), s = sigmoid(z), z = alpha x; of a scale the sum of dy' x.
+/// x s: dy s (1 + z (1 - s)), s = sigmoid(z), z = alpha x. z s: that times the scale, too; the scale gets the sum of it
+/// times x.
 Status gradient_scaled_silu(const Call& c, Gradient& g) {
   const Count n = numel(c.shape(0));
-  if (g.needs(0)) add_each(g.cost, {{exp, 1}, {add, 3}, {div, 1}, {mul, 5}}, n);
+  add_each(g.cost, {{exp, 1}, {add, 3}, {div, 1}, {mul, 4}}, n);
+  if (g.needs(0) && c.op() == "ScaledSiLU") g[mul] += n;
   if (g.needs(1)) {
     g[mul] += n;
     add_spread(g, c.out_shape(), c.shape(1));
@@ -154,7 +156,7 @@ Status gradient_swiglu(const Call& c, Gradient& g) {
   const Count n = numel(c.out_shape());
   const double alpha = c.real(c.dialect() == "onnx" ? "alpha" : "activation_alpha", 1);
   add_each(g.cost, {{exp, 1}, {add, 1}, {div, 1}}, n);
-  if (g.needs(kGate)) add_each(g.cost, {{add, 2}, {mul, alpha == 1 ? 4 : 6}}, n);
+  if (g.needs(kGate)) add_each(g.cost, {{add, 2}, {mul, alpha == 1 ? 4 : 5}}, n);
   if (g.needs(kUp) || !c.has(kUp)) g[mul] += 2 * n;
   if (c.real("limit", 0) > 0) g[compare] += 3 * n;
   g.keep(kGate);

@@ -71,6 +71,15 @@ Status gradient_of_network(const Call& c, Gradient& g) {
   return {};
 }
 
+GradientFn gradient_of_coded_network(std::vector<std::size_t> codes) {
+  return [codes = std::move(codes)](const Call& c, Gradient& g) -> Status {
+    for (const std::size_t slot : codes) g.none(slot);
+    if (Status status = gradient_of_network(c, g); !status) return status;
+    g[Work::mac] = g.run[Work::mac];
+    return {};
+  };
+}
+
 void fused_activation_gradient(Gradient& g, std::string_view name, const Count& n) {
   Cost again;
   work::fused_activation(again, name, n);

@@ -42,6 +42,8 @@ GradientFn gradient_by_codes(std::size_t bias = SIZE_MAX);
 /// Of a network in one operator: each product has one of either operand, as far as inputs (`data`) and stored tensors
 /// need them; what is no product takes twice the operator's own work. An estimate; all inputs are kept.
 Status gradient_of_network(const Call& c, Gradient& g);
+/// The same where weights are codes, in these slots with their scales: products have that of the data alone.
+GradientFn gradient_of_coded_network(std::vector<std::size_t> codes);
 /// Adds that of an activation fused into an operator, of `n` elements: a rectifier's by its result; of others the
 /// function once more and a product, an estimate.
 void fused_activation_gradient(Gradient& g, std::string_view name, const Count& n);

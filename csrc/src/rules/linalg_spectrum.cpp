@@ -126,15 +126,18 @@ Status gradient_symmetric(const Call& c, Gradient& g) {
   return {};
 }
 
-/// V^-T (diag(dl) + (V^T dV - V^T V diag(Re(V^T dV))) / (lj - li)) V^T, of complex numbers: a system is solved.
+/// V^-T (diag(dl) + (V^T dV - V^T V diag(Re(V^T dV))) / (lj - li)) V^T, of complex numbers: a system is solved. Of the
+/// values alone the rows of V^T are scaled.
 Status gradient_eigen(const Call& c, Gradient& g) {
   const linalg::Matrix a = linalg::matrix_of(c.shape(kA));
   const Dim& n = a.columns;
   const Count square = a.batch * n * n;
-  g[Work::mac] = (g.comes(1) ? 3 : 1) * square * n;
   if (g.comes(1)) {
+    g[Work::mac] = 3 * square * n;
     g[Work::add] += 2 * square;
     g[Work::div] += square;
+  } else {
+    g[Work::mul] += square;
   }
   flops(g.cost, a.batch, 4 * n * n * n, 3);  // factors
   linalg::substitute(g.cost, a.batch, n, n, true);
@@ -151,13 +154,14 @@ Status gradient_singular(const Call& c, Gradient& g) {
   const linalg::Matrix a = linalg::matrix_of(c.shape(kA));
   const Dim &m = a.rows, &n = a.columns, k = linalg::least(m, n);
   const bool u = g.comes(0) && c.outputs() > 1, v = g.comes(2);
+  const bool tall = u && !(m == k), wide = v && !(n == k);  // what lies outside of the spaces
   g[Work::mac] = a.batch * m * n * k;
   if (u) g[Work::mac] += a.batch * m * k * k;
   if (v) g[Work::mac] += a.batch * n * k * k;
   if (u || v) {
-    g[Work::mac] += a.batch * m * k * k;
-    if (!(m == k)) g[Work::mac] += 2 * a.batch * m * k * k;
-    if (!(n == k)) g[Work::mac] += 2 * a.batch * n * k * k;
+    g[Work::mac] += a.batch * (wide || m == k ? n : m) * k * k;
+    if (tall) g[Work::mac] += 2 * a.batch * m * k * k;
+    if (wide) g[Work::mac] += 2 * a.batch * n * k * k;
     g[Work::add] += 4 * a.batch * k * k;
     g[Work::mul] += 3 * a.batch * k * k;
     g[Work::div] += 2 * a.batch * k * k;
@@ -171,16 +175,18 @@ Status gradient_singular(const Call& c, Gradient& g) {
   return {};
 }
 
-/// -P^T dP P^T and two projections outside of the spaces of rows and columns.
+/// -P^T dP P^T and two projections outside of the spaces of rows and columns: eight products, the order of two of them
+/// by the shape.
 Status gradient_pseudoinverse(const Call& c, Gradient& g) {
   const linalg::Matrix a = linalg::matrix_of(c.shape(kA));
   const Dim &m = a.rows, &n = a.columns;
-  g[Work::mac] = a.batch * (4 * m * n * linalg::least(m, n) + 2 * m * n * (m + n));
-  g[Work::add] = 3 * a.batch * m * n;
+  const Truth wide = at_least(n, m);
+  g[Work::mac] = 4 * a.batch * m * n * (wide == Truth::yes ? 2 * m : m + n);
+  g[Work::add] = 4 * a.batch * m * n;
   linalg::widen(g.cost, c.dtype(kA));
   g.keep(kA);
   g.keep_output();
-  rules::estimated(g, "eight products, in whatever order is the cheapest");
+  if (wide == Truth::depends) rules::estimated(g, "as if there were more rows than columns");
   return {};
 }
 

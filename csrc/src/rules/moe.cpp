@@ -325,9 +325,11 @@ std::vector<Rule> moe_family() {
        "mac = rows * K * N; gate: silu and mul on rows * inner", contrib_doc("RouterGateUpProj"), gate_up::infer,
        gate_up::count, microsoft({"RouterGateUpProj"})},
   };
+  const std::vector<std::size_t> codes = {kFirst,       kSecond,     kThird,       kFirstScales, kSecondScales,
+                                          kThirdScales, kFirstZeros, kSecondZeros, kThirdZeros};
   return with_gradients({{"moe", gradient_of_network},
-                         {"qmoe", gradient_of_network},
-                         {"moe_packed", gradient_of_network},
+                         {"qmoe", gradient_of_coded_network(codes)},
+                         {"moe_packed", gradient_of_coded_network(codes)},
                          {"moe_group_router", gradient_of_network},
                          {"router_gate_up", gradient_of_network}},
                         with(Access::contraction, std::move(rules)));

@@ -368,14 +368,24 @@ Status gradient_gather(const Call& c, Gradient& g) {
   return {};
 }
 
+/// Of a sum each picked row gets its bag's, times its weight; of a mean its share; of the largest each element goes to
+/// where it is. A weight gets the product of its row with its bag's.
 Status gradient_embedding_bag(const Call& c, Gradient& g) {
   enum : std::size_t { kOffsets = 2, kWeights };
   const Shape& x = c.shape(kX);
-  if (x.size() != 2 || g.needs(kWeights) || c.integer("mode", 0) == 2) return bad("an embedding bag of another kind");
-  const Count picked = numel(c.shape(kIndices)) * x[1];
-  g[Work::add] = picked;
-  if (c.integer("mode", 0) == 1) g[Work::div] = numel(c.out_shape());
-  if (c.has(kWeights)) g[Work::mul] = picked;
+  const std::int64_t mode = c.integer("mode", 0);
+  if (x.size() != 2) return bad("an embedding bag of another kind");
+  const Count picked = numel(c.shape(kIndices)) * x[1], y = numel(c.out_shape());
+  if (g.needs(kX)) {
+    g[Work::add] = mode == 2 ? y : picked;
+    if (mode == 1) g[Work::div] = y;
+    if (c.has(kWeights)) g[Work::mul] = picked;
+  }
+  if (g.needs(kWeights)) {
+    g[Work::mac] = picked;
+    g.keep(kX);
+  }
+  if (mode == 2) g.keep_bytes(bytes(c.dtype(kIndices), y));
   for (const std::size_t slot : {std::size_t{kIndices}, std::size_t{kOffsets}, std::size_t{kWeights}}) g.keep(slot);
   return {};
 }

@@ -419,6 +419,7 @@ Status gradient_lp_norm(const Call& c, Gradient& g) {
   g[Work::mul] += 2 * x;
   g[Work::add] += 2 * x - rows;
   g[Work::div] += x;
+  if (c.integer("p", 2) == 1) g[Work::logic] += x;
   g.keep(kX);
   g.keep_output();
   return {};

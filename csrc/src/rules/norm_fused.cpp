@@ -168,8 +168,10 @@ Status gradient_embed_norm(const Call& c, Gradient& g) {
     any = true;
     g[Work::add] += all;
   }
-  g.again[Work::mul] += all;
-  g.again[Work::add] += all;
+  if (any || g.needs(kScale)) {
+    g.again[Work::mul] += all;
+    g.again[Work::add] += all;
+  }
   if (any) norm::of_rows(g, rows, y[2], true, true);
   if (g.needs(kScale)) {
     g[Work::mul] += all;
@@ -205,6 +207,7 @@ Status gradient_gated_rms(const Call& c, Gradient& g) {
   g.again[Work::mul] += 2 * all;
   g[Work::mul] += all;  // dy gate
   if (g.needs(kGate)) {
+    g.again[Work::mul] += all;  // n(x) with its scale
     g[Work::mul] += c.text("activation", "silu") == "sigmoid" ? 3 * all : 4 * all;
     g[Work::add] += c.text("activation", "silu") == "sigmoid" ? all : 2 * all;
   }

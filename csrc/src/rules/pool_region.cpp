@@ -91,6 +91,7 @@ Status gradient_roi_align(const Call& c, Gradient& g) {
   const bool average = c.text("mode", "avg") == "avg";
   const Count moved = average ? floor_div(g.run[Work::mul] - 6 * samples, 4) : y;  // samples that have a gradient
   for (const Work kind : {Work::compare, Work::convert}) g.again[kind] += g.run[kind];
+  for (const Work kind : {Work::mul, Work::add}) g.again[kind] += 6 * samples;
   if (average) g[Work::div] += y;
   g[Work::mul] += 4 * moved;
   g[Work::add] += 4 * moved;

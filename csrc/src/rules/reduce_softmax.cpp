@@ -181,7 +181,9 @@ Status gradient_cross_entropy(const Call& c, Gradient& g) {
   g[Work::exp] = g[Work::mul] = n;
   g[Work::add] = targets;
   if (c.text("reduction", "mean") == "mean") g[Work::div] = 1;
+  if (c.has(kWeight)) g[Work::mul] += targets;
   g.none(kWeight);
+  g.keep(kWeight);
   g.keep(kTarget);
   if (c.wants(1)) {
     g.keep_output(1);

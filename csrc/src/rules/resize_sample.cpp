@@ -163,24 +163,30 @@ Status cost_crop_resize(const Call& c, Cost& cost) {
 
 // Gradients. -------------------------------------------------------------------------------------------------------
 
-/// Of the image: each sample's gradient times its weights, added to its pixels. Of the places: what each pixel gives,
-/// times the weights' derivative along each axis. Weights are made again.
+/// Of the image: each sample's gradient times its weights, added to its pixels. Of the places: along each axis what the
+/// pixels give, times the weights' derivative (of linear ones the other axes' weights), times dy. Places and weights
+/// are made again.
 Status gradient_sampled(const Call& c, Gradient& g, sample::Mode mode, std::size_t spatial, bool places) {
   const Count y = numel(c.out_shape());
+  const auto axes = static_cast<std::int64_t>(spatial);
   std::int64_t taps = 1;
   for (std::size_t i = 0; i < spatial; ++i) taps *= sample::taps_of(mode);
-  for (const Work kind : {Work::compare, Work::convert}) g.again[kind] += g.run[kind];
+  for (std::size_t w = 0; w < kWorks; ++w) g.again.work[w] += g.run.work[w];
+  if (taps > 1) {  // the samples are not
+    g.again[Work::mul] -= taps * y;
+    g.again[Work::add] -= (taps - 1) * y;
+  }
   if (g.needs(kX)) {
     if (taps > 1) g[Work::mul] += taps * y;
     g[Work::add] += taps * y;
   }
   if (places && mode != sample::Mode::nearest) {
-    g[Work::mul] += static_cast<std::int64_t>(spatial) * taps * y;
-    g[Work::add] += static_cast<std::int64_t>(spatial) * taps * y;
+    g[Work::mul] += axes * (taps + 1) * y + numel(c.shape(1));  // and by the size of the image
+    g[Work::add] += axes * taps * y;
     g.keep(kX);
+    if (mode == sample::Mode::cubic) estimated(g, "cubic weights' derivatives are left out");
   }
   g.keep(1);
-  estimated(g, "a product and an addition for each pixel of a sample, and as many for each axis of its place");
   return {};
 }
 

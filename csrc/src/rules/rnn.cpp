@@ -373,12 +373,14 @@ GradientFn gradient_aten_recurrent(Cell cell) {
       const Dim hidden = quotient(c, round[0], gates_of(cell));
       gate_gradient(g, cell, rows * hidden, c.dtype(0));
       if (w.biased && (g.needs_at(at + 2) || g.needs_at(at + 3))) g[Work::add] += in[0] * (rows - 1);
+      const bool late = cell == Cell::gru && w.biased && g.needs_at(at + 2) && g.needs_at(at + 3);
+      if (late) g[Work::add] += hidden * (rows - 1);  // the hidden gate's other bias has a gradient of its own
       for (std::size_t i = 0; i < w.each; ++i) here = here || g.needs_at(at + i);
       g.keep_at(at);
       g.keep_at(at + 1);
       if (part / directions + 1 < static_cast<std::size_t>(w.layers)) g.keep_bytes(bytes(c.dtype(0), rows * round[1]));
     }
-    g.keep_at(0);
+    for (std::size_t i = 0; i < w.first; ++i) g.keep_at(i);  // and the first states
     g.keep_output();
     return {};
   };
@@ -396,6 +398,8 @@ GradientFn gradient_recurrent(Cell cell) {
     if (g.needs(kR)) g[Work::mac] += rows * wide * layer.hidden;
     gate_gradient(g, cell, layer.directions * rows * layer.hidden, c.dtype(kX));
     if (g.needs(kB)) g[Work::add] += wide * (rows - 1);
+    const bool late = cell == Cell::gru && c.integer("linear_before_reset", 0) != 0;
+    if (g.needs(kB) && late) g[Work::add] += layer.directions * layer.hidden * (rows - 1);
     if (c.has(kP)) {  // each of three gates, from its cell state
       const Count e = layer.directions * rows * layer.hidden;
       add_each(g.cost, {{Work::mul, 3}, {Work::add, 3}}, e);
@@ -403,7 +407,7 @@ GradientFn gradient_recurrent(Cell cell) {
       if (g.needs(kP)) g[Work::add] -= numel(c.shape(kP));
       g.keep(kP);
     }
-    for (const std::size_t slot : {std::size_t{kX}, std::size_t{kW}, std::size_t{kR}}) g.keep(slot);
+    for (const std::size_t slot : {kX, kW, kR, kH0, kC0}) g.keep(slot);
     g.keep_output();
     return {};
   };

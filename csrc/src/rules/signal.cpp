@@ -283,11 +283,14 @@ Status cost_inverse(const Call& c, Cost& cost) {
 /// the frames times that.
 Status gradient_stft(const Call& c, Gradient& g) {
   if (Status status = gradient_like_run(c, g); !status) return status;
-  const Count frames = numel(c.out_shape());
-  g[Work::add] += frames;
+  const Shape &x = c.shape(kX), &y = c.out_shape();
+  const Dim stated = frame_of(c);
+  const Dim frame = stated.defined() ? stated : length_from(y[2], c.integer("onesided", 1) != 0);
+  const Count elements = y[0] * y[1] * frame * (x.size() < 3 || x[2].is(1) ? 1 : 2);
+  g[Work::add] += elements;
   if (g.needs(kWindow)) {
-    g[Work::mul] += frames;
-    g[Work::add] += frames;
+    g[Work::mul] += elements;
+    g[Work::add] += elements - numel(c.shape(kWindow));
   }
   g.keep(kX);
   g.keep(kWindow);

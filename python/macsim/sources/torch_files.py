@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from typing import Any
 
 from macsim.errors import ReadError
@@ -30,12 +31,13 @@ def read_program(path: str | os.PathLike[str]) -> Any:
     except ImportError as error:
         raise ReadError(f"{name} is a file of torch's, and torch is not installed: {INSTALL}", "MS101") from error
     if name.lower().endswith(".pt2"):
+        unread = f"{name} is no exported program that this torch ({torch.__version__}) reads"
+        if not zipfile.is_zipfile(name):  # of which torch would write what it thinks to the terminal
+            raise ReadError(f"{unread}: it is no zip archive")
         try:
             return torch.export.load(name)
         except Exception as error:  # torch raises what it meets
-            raise ReadError(
-                f"{name} is no exported program that this torch ({torch.__version__}) reads: {error}"
-            ) from error
+            raise ReadError(f"{unread}: {error}") from error
     try:
         return torch.jit.load(name, map_location="meta")
     except Exception as error:  # torch raises what it meets

@@ -96,6 +96,8 @@ def walk(
         if path not in walker.modules:
             walker.modules[path] = Called()
         walker.modules[path].parameters += elements
+    for fact in walker.sizes.facts():
+        walker.tape.assume_not_negative(fact)
     for name in sorted(walker.sizes.names):
         walker.tape.symbol(name, "a size of the graph that depends on data")
     made = named_results(model, results)
@@ -264,8 +266,10 @@ class Walker:
         lanes = self._lanes((args, kwargs))
         for one in values(results):
             one.lanes = lanes
-        with self.within(self._width(lanes)):
-            self.tape.record(plan, args, kwargs, scope, results)
+        times = self._times * self._width(lanes)
+        self.tape.within(times, *self._floor, self._times)  # weights are read once for all lanes
+        self.tape.record(plan, args, kwargs, scope, results)
+        self.tape.within(self._times, *self._floor)
 
     # Functions that torch.func leaves in graphs.
     def _function(self, node: fx.Node, target: Any, args: Any, kwargs: Any, result: Any, scope: str) -> Any:

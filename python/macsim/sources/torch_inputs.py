@@ -7,6 +7,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -86,7 +87,14 @@ class Examples:
         if dtype is None:
             whole = last.endswith(_WHOLE) or last == "attention_mask"
             dtype = torch.int64 if whole else self.default
-        sizes = [size if isinstance(size, int) else self.recorder.size(size, name) for size in shape]
+        sizes = [
+            size
+            if isinstance(size, int)
+            else int(size)
+            if isinstance(size, Integral)
+            else self.recorder.size(size, name)
+            for size in shape
+        ]
         for size in sizes:
             if isinstance(size, int) and size < 0:
                 raise RequestError(f"the shape of {name!r} has a negative size: {tuple(shape)}")
@@ -99,7 +107,7 @@ def _is_shape(given: Any) -> bool:
     return (
         isinstance(given, tuple | list)
         and not hasattr(given, "_fields")
-        and all(isinstance(size, int) and not isinstance(size, bool) for size in given)
+        and all(isinstance(size, int | Integral) and not isinstance(size, bool) for size in given)
         and (isinstance(given, tuple | torch.Size))
     )
 

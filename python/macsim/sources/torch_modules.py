@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -16,20 +17,7 @@ from torch import nn
 from macsim import _core
 from macsim.modules import Called
 
-__all__ = ["class_name", "is_script", "left_as_found", "module_paths", "noted", "unwrapped", "watching"]
-
-
-def unwrapped(model: Any) -> Any:
-    """Return the module inside a compiled or a distributed one."""
-    while True:
-        if isinstance(model, nn.Module) and "_orig_mod" in model._modules:
-            model = model._modules["_orig_mod"]
-        elif isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            model = model.module
-        elif hasattr(model, "_torchdynamo_orig_callable"):
-            model = model._torchdynamo_orig_callable
-        else:
-            return model
+__all__ = ["class_name", "is_script", "left_as_found", "module_paths", "noted", "watching"]
 
 
 def module_paths(model: nn.Module) -> dict[nn.Module, str]:
@@ -66,18 +54,25 @@ def is_script(program: Any) -> bool:
 
 _states = _core.ModuleStates(vars(nn.Module()))
 _states_lock = threading.Lock()
+_under_way = 0
+_drawn: tuple[list[tuple[Any, torch.Tensor]], Any] = ([], None)
 
 
 @contextmanager
 def left_as_found(modules: list[nn.Module], evaluate: bool = True) -> Iterator[None]:
     """Run in evaluation mode, or in the mode that each module is in, and put back all that they hold.
 
-    Where several threads count the same modules, the last of them puts back what the first one found.
+    Where several threads count the same modules, the last of them puts back what the first one found; so it is with
+    the random numbers of torch and of Python, which programs may seed.
     """
+    global _drawn, _under_way
     classes = {kind for kind in set(map(type, modules)) if issubclass(kind, torch.jit.ScriptModule)}
     scripts = [m for m in modules if type(m) in classes] if classes else []
     plain = [m for m in modules if type(m) not in classes] if classes else modules
     with _states_lock:
+        if _under_way == 0:
+            _drawn = ([(one, one.get_state()) for one in _generators()], random.getstate())
+        _under_way += 1
         _states.enter(plain, evaluate)
     try:
         with _scripts_as_found(scripts, evaluate):
@@ -85,6 +80,22 @@ def left_as_found(modules: list[nn.Module], evaluate: bool = True) -> Iterator[N
     finally:
         with _states_lock:
             _states.leave(plain)
+            _under_way -= 1
+            if _under_way == 0:
+                _random_as_found()
+
+
+def _generators() -> list[Any]:
+    """Return torch's own generators of random numbers, of the devices that are in use."""
+    cuda = list(torch.cuda.default_generators) if torch.cuda.is_initialized() else []
+    return [torch.default_generator, *cuda]
+
+
+def _random_as_found() -> None:
+    for generator, state in _drawn[0]:
+        generator.set_state(state)
+    if random.getstate() != _drawn[1]:
+        random.setstate(_drawn[1])
 
 
 @contextmanager

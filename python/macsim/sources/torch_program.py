@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -18,10 +18,11 @@ from macsim.custom import Registry
 from macsim.errors import MacsimError, RequestError, TraceError
 from macsim.modules import Called
 from macsim.sources.torch_data_sizes import DataSizeError
+from macsim.sources.torch_distributed import is_wrapped, made_whole, unwrapped
 from macsim.sources.torch_formulas import tape_of
 from macsim.sources.torch_graph_values import placed
 from macsim.sources.torch_inputs import Examples, named_arguments
-from macsim.sources.torch_modules import class_name, is_script, left_as_found, module_paths, noted, unwrapped, watching
+from macsim.sources.torch_modules import class_name, is_script, left_as_found, module_paths, noted, watching
 from macsim.sources.torch_requests import check_arguments, check_names, check_shape, has_symbols, why_it_failed
 from macsim.sources.torch_trace import Recorder, ScriptRecorder, small, torch_facts
 
@@ -54,6 +55,8 @@ def trace(
     ``hints`` are numbers that stand in for symbols where the program decides by their size. For training modules run
     in the mode that they are in, and the tape is told what takes part in differentiation.
     """
+    if isinstance(model, torch.fx.GraphModule) and not (inputs or kwargs or shapes or method):
+        inputs = _stated(model)
     symbolic = has_symbols((inputs, kwargs, _as_shapes(shapes)))
     given = (model, inputs, kwargs, shapes, dtypes, method, registry, hints, training)
     try:
@@ -62,6 +65,20 @@ def trace(
         if is_script(unwrapped(model)):  # whose sizes are numbers
             raise
         return _traced(True, *given)  # a symbol stands for what depends on data
+
+
+def _stated(graph: torch.fx.GraphModule) -> list[Any]:
+    """Return inputs like those that a graph was run with, as far as passes over it noted their shapes."""
+    out: list[Any] = []
+    for node in graph.graph.nodes:
+        if node.op != "placeholder":
+            continue
+        said: Any = next((node.meta[key] for key in ("val", "example_value", "tensor_meta") if key in node.meta), None)
+        shape = getattr(said, "shape", None)
+        if shape is None or not all(type(size) is int for size in shape):
+            break
+        out.append(torch.empty(shape, dtype=said.dtype, device="meta"))
+    return out
 
 
 def _traced(
@@ -80,16 +97,16 @@ def _traced(
     module = program if isinstance(program, nn.Module) else getattr(program, "__self__", None)
     modules = module if isinstance(module, nn.Module) else None
     call = _entry(program, method)
-    paths = module_paths(modules) if modules is not None else {}
-    name = class_name(modules) if modules is not None and modules is program else _name_of(program)
-    recorder = _recorder(registry, name, paths, symbolic, hints, is_script(program))
-    default = _announce(recorder, modules)
-    signature = modules.forward if modules is not None and modules is program and method is None else call
-    positional, named = _arguments(signature, inputs, kwargs, shapes)
-    check_arguments(name, signature, positional, named)
-    examples = Examples(recorder, default, dtypes)
-    names = named_arguments(signature, positional, named)
     with ExitStack() as stack:
+        paths = _paths(stack, model, modules, training)
+        name = class_name(modules) if modules is not None and modules is program else _name_of(program)
+        recorder = _recorder(registry, name, paths, symbolic, hints, is_script(program))
+        default = _announce(recorder, modules)
+        signature = modules.forward if modules is not None and modules is program and method is None else call
+        positional, named = _arguments(signature, inputs, kwargs, shapes)
+        check_arguments(name, signature, positional, named)
+        examples = Examples(recorder, default, dtypes)
+        names = named_arguments(signature, positional, named)
         stack.enter_context(left_as_found(list(paths), evaluate=not training))
         stack.enter_context(torch.inference_mode())
         stack.enter_context(watching(recorder))
@@ -106,6 +123,19 @@ def _traced(
     made = placed(results, torch.Tensor)
     outputs = [place for place, one in made if recorder.tape.knows(one)]
     return recorder.tape.finish([one for _, one in made]), noted(recorder.modules, modules), outputs
+
+
+def _paths(stack: ExitStack, model: Any, modules: nn.Module | None, training: bool) -> dict[nn.Module, str]:
+    """Return the modules with their paths; wrappers among them are out of the way until the stack is closed."""
+    if modules is None:
+        return {}
+    paths = module_paths(modules)
+    if not hasattr(model, "_handle") and not is_wrapped(paths):
+        return paths
+    wrapped = list(module_paths(model) if isinstance(model, nn.Module) else paths)
+    stack.enter_context(left_as_found(wrapped, evaluate=not training))
+    made_whole(wrapped)
+    return module_paths(modules)
 
 
 def _recorder(
@@ -132,7 +162,7 @@ def _run(
     recorder: Recorder, call: Callable[..., Any], names: Sequence[str], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     try:
-        return call(*args, **kwargs)
+        results = call(*args, **kwargs)
     except MacsimError:
         raise
     except Exception as error:
@@ -141,6 +171,15 @@ def _run(
             raise inside from error
         given = dict(zip(names, args, strict=True)) | kwargs
         raise TraceError(why_it_failed(error, given), recorder.failed_in) from error
+    if isinstance(results, Iterator | Coroutine | AsyncIterator):
+        close = getattr(results, "close", None)
+        if close is not None:
+            close()  # a coroutine that is never awaited warns
+        raise TraceError(
+            f"the program gives back a {type(results).__name__}, which does its work only when it is gone through: "
+            "count a function that does so and gives back what it finds, such as lambda *inputs: list(model(*inputs))"
+        )
+    return results
 
 
 def _entry(program: Any, method: str | None) -> Callable[..., Any]:

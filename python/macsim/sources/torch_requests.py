@@ -62,8 +62,7 @@ def _parameters(call: Any) -> inspect.Signature | None:
             kinds.KEYWORD_ONLY if one.kwarg_only else kinds.POSITIONAL_OR_KEYWORD,
             default=one.default_value if one.has_default_value() else kinds.empty,
         )
-        for one in schema.arguments
-        if one.name != "self"
+        for one in schema.arguments[not isinstance(call, torch.jit.ScriptFunction) :]  # of methods without the module
     ])  # fmt: skip
 
 
@@ -103,6 +102,9 @@ def check_names(
     dtypes: Mapping[str, Any] | None, hints: Mapping[str, int] | None, used: set[str], symbols: set[str]
 ) -> None:
     """Raise when a dtype is given for what is given as no shape, or a hint for what is no size among symbols."""
+    for name, hint in (hints or {}).items():
+        if not isinstance(hint, int) or isinstance(hint, bool) or hint < 0:
+            raise RequestError(f"hints: {name!r} is given {hint!r}: a hint is a size, an int of 0 or more")
     sizes = [name for name in hints or () if symbols and "." not in name]  # with a dot: one that depends on data
     for what, given, known in (("dtypes", list(dtypes or ()), used), ("hints", sizes, symbols)):
         for name in given:

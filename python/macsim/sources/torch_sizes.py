@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,10 @@ from macsim import _core
 from macsim.errors import RequestError
 
 __all__ = ["Sizes"]
+
+
+MOST = 2**62  # bounds beyond that say nothing
+LEAST = 2  # which torch states of sizes that it traced as no special ones, and does not hold programs to
 
 
 class Sizes:
@@ -74,6 +78,19 @@ class Sizes:
     def _symbol(self, name: str) -> _core.Expr:
         self.names.add(name)
         return _core.Expr(f"`{name}`")
+
+    def facts(self) -> Iterator[_core.Expr]:
+        """Yield what is at least 0 for all sizes that the graph holds for."""
+        for symbol, bounds in self.ranges.items():
+            called = self.called.get(symbol, symbol)
+            if symbol not in self.given and called not in self.names:
+                continue
+            size = _core.Expr(self.given.get(symbol, f"`{called}`"))
+            least, most = _bounds(bounds)
+            if size.symbols and least > 0:
+                yield size - least
+            if size.symbols and most is not None:
+                yield most - size
 
     def call(self, stated: Sequence[Any]) -> None:
         """Take over the names of `torch.export.Dim`, which a program that was not loaded from a file still knows."""
@@ -147,10 +164,17 @@ class Sizes:
             raise RequestError(
                 f"{where} is given as {size}, but the graph has it equal to one that is given as {before}"
             )
-        bounds = self.ranges.get(symbol)
-        if isinstance(size, int) and bounds is not None and not bounds.lower <= size <= bounds.upper:
-            raise RequestError(f"{where} is given as {size}, but the graph holds from {bounds.lower} to {bounds.upper}")
+        least, most = _bounds(self.ranges.get(symbol))
+        if isinstance(size, int) and not least <= size <= (MOST if most is None else most):
+            until = "" if most is None else f" to {most}"
+            raise RequestError(f"{where} is given as {size}, but the graph holds from {least}{until}")
         self.given[symbol] = size
+
+
+def _bounds(stated: Any) -> tuple[int, int | None]:
+    """Return what a size is at least and at most, as far as programs are held to it."""
+    least = 0 if stated is None or stated.lower <= LEAST else int(stated.lower)
+    return least, None if stated is None or stated.upper >= MOST else int(stated.upper)
 
 
 def _number(size: Any) -> Any:

@@ -538,7 +538,7 @@ def _is_placed(func: Any) -> bool:
 def _only_asks(func: Any) -> bool:
     """Whether it is one of torch's own that says something about tensors, and neither makes nor changes one."""
     gives = any("Tensor" in str(one.type) for one in func._schema.returns)
-    return func.namespace in ("aten", "prim", "prims") and not gives and not func._schema.is_mutable
+    return func.namespace in ("aten", "prim", "prims", "profiler") and not gives and not func._schema.is_mutable
 
 
 @cache

@@ -198,13 +198,14 @@ def _three(
     series += _line(best, three.best, RED, end=end)
     series += _line("mean of the year", three.mean, GREEN, end=end)
     note = f"{_basis(rows)}. Lines through the {len(study)} of the study; R²: all {three.all.r2:.2f}, {best} "
-    return series, note + f"{three.best.r2:.2f}, mean {three.mean.r2:.2f}.{WEAK}{MEAN}"
+    return series, note + f"{three.best.r2:.2f}, mean {three.mean.r2:.2f}.{DASHED if later else ''}{WEAK}{MEAN}"
 
 
 ARCHITECTURES = (("CNN", BLUE, "o"), ("Transformer", ORANGE, "^"), ("Hybrid", SKY, "s"), ("Recurrent", BLUE, "v"))
 TOKENS = ((128, BLUE, "o"), (512, ORANGE, "^"), (1024, SKY, "s"), (2048, PURPLE, "D"))
 WEAK = " The line through all models hangs on which of them are in it"  # what is to be said beside every such line
 MEAN = ", and the paper's line through the means is not reproduced with confidence."
+DASHED = " Dashed: extended beyond their rows."
 ASSUMED = " Joules by the efficiency line take thermal design power and full use of the chip."
 
 
@@ -277,7 +278,14 @@ def _parameters(rows: Sequence[ModelRow]) -> Chart:
         some = [row for row in rows if row.architecture == kind and row.params]
         if not some:
             continue
-        series.append(_points(kind, some, lambda row: row.params or 0.0, _gflops, colour, marker))
+        edge = {
+            min(some, key=_gflops).name,
+            max(some, key=_gflops).name,
+            max(some, key=lambda row: row.params or 0).name,
+        }
+        named = edge | ({"AlexNet", "VGG-16", "ResNet-50"} if kind == "CNN" else set())
+        series.append(_points(kind, some, lambda row: row.params or 0.0, _gflops, colour, marker, told=tuple(named)))
+        some = [row for row in some if not row.is_counted]
         if kind == "Hybrid" or len(some) < 5:
             continue
         line = fit([math.log10(row.params or 1.0) for row in some], [row.gflops for row in some])
@@ -288,35 +296,50 @@ def _parameters(rows: Sequence[ModelRow]) -> Chart:
             Series(f"{kind}: GFLOPs ~ parameters^{line.slope:.2f}, R² {line.r2:.2f}", xs, ys, "line", colour=colour)
         )
         said.append(f"{kind} {line.r2:.2f}")
-    note = f"{_basis(rows)}. R² of the lines: {', '.join(said)}."
+    study = sum(not row.is_counted for row in rows)
+    note = f"{_basis(rows)}. Lines through those of the {study} of the study; R²: {', '.join(said)}."
     x = Axis("Parameters (millions)", log=True)
     return Chart("parameters", "Vision: parameters against compute", x, GFLOPS, tuple(series), note)
 
 
 def _accuracy_over_time(rows: Sequence[ModelRow]) -> Chart:
     series = []
+    best: dict[int, ModelRow] = {}
+    for row in rows:
+        year = row.date.year
+        best[year] = max(best.get(year, row), row, key=_score)
+    told = [row.name for row in best.values()]
     for label, colour, marker, some in (
         ("ImageNet alone", BLUE, "o", [row for row in rows if not row.extra_data]),
         ("with further data", ORANGE, "s", [row for row in rows if row.extra_data]),
     ):
-        points = _points(label, some, _when, _score, colour, marker)
+        points = _points(label, some, _when, _score, colour, marker, told=told)
         sizes = tuple(12 + 14 * max(0.0, math.log10(row.gflops) + 1) ** 1.6 for row in some)
         names = tuple(f"{name}: {row.gflops:.3g} GFLOPs" for name, row in zip(points.names, some, strict=True))
-        series.append(Series(label, points.x, points.y, names=names, colour=colour, marker=marker, sizes=sizes))
-    note = f"{_basis(rows)}. The area of a point grows with the logarithm of its GFLOPs. No line is fitted."
+        series.append(replace(points, names=names, sizes=sizes))
+    note = (
+        f"{_basis(rows)}. The area of a point grows with the logarithm of its GFLOPs. Named, where there is room: the "
+        "best of each year. No line is fitted."
+    )
     return Chart("accuracy-date", "Vision: accuracy over the years", DATE, TOP1, tuple(series), note)
 
 
 def _shaded(key: str, title: str, rows: Sequence[ModelRow], value: Value, x: Axis) -> Chart:
-    series = []
+    series, most, told = [], 0.0, []
+    for row in sorted(rows, key=lambda row: (value(row), -_score(row))):
+        if _score(row) > most:
+            most = _score(row)
+            told.append(row.name)
     for label, marker, some in (
         ("ImageNet alone", "o", [row for row in rows if not row.extra_data]),
         ("with further data", "s", [row for row in rows if row.extra_data]),
     ):
-        points = _points(label, some, value, _score, BLUE, marker)
-        shades = tuple(_when(row) for row in some)
-        series.append(Series(label, points.x, points.y, names=points.names, marker=marker, shades=shades))
-    note = f"{_basis(rows)}. No line is fitted."
+        points = _points(label, some, value, _score, BLUE, marker, told=["AlexNet", "VGG-16", "ResNet-50", *told])
+        series.append(replace(points, shades=tuple(_when(row) for row in some)))
+    note = (
+        f"{_basis(rows)}. Named, where there is room: those that none does better with less, and "
+        "three that are known well. No line is fitted."
+    )
     return Chart(key, title, x, TOP1, tuple(series), note, shade="Release date")
 
 
@@ -340,7 +363,7 @@ def _tokens(key: str, title: str, rows: Sequence[ModelRow], value: Value, y: Axi
     series += _line("all", three.all, BLACK, end=end, band=True)
     series += _line("most of the year", three.best, RED, end=end)
     note = f"{_basis(rows)}. Lines through the {len(study)} of the study; R²: all {three.all.r2:.2f}, most of the year "
-    note += f"{three.best.r2:.2f}. Compute grows with the tokens given.{WEAK}."
+    note += f"{three.best.r2:.2f}.{DASHED if later else ''} Compute grows with the tokens given.{WEAK}."
     return Chart(key, title, DATE, y, tuple(series), note)
 
 
@@ -461,10 +484,11 @@ def _beside(data: Data) -> Chart | None:
         told = tuple(index for index, ratio in enumerate(y) if abs(ratio - 1) > 0.08) if colour == BLUE else ()
         series.append(Series(label, x, y, names=names, colour=colour, marker=marker, told=told))
     ends = (min(one.row.gflops for one in found), max(one.row.gflops for one in found))
-    for edge, label in ((0.97, "3 % less"), (1.03, "3 % more")):
-        series += [Series(label, ends, (edge, edge), "line", colour=BLACK, dashed=True)]
+    series.append(Series("within 3 %", ends, (1.03, 1.03), "band", colour=BLACK, low=(0.97, 0.97)))
     near = sum(abs(one.independent - 1) <= 0.03 for one in found if one.independent)
     both = sum(one.independent is not None for one in found)
-    note = f"{len(found)} models; {near} of {both} agree with the second source within 3 %. The report has the causes."
+    same = sum(abs(one.ratio - 1) <= 0.03 for one in found)
+    note = f"{len(found)} models; {same} agree with the published value within 3 %, {near} of {both} with the second "
+    note += "source. The report has the causes of the others."
     axes = Axis("Published GFLOPs", log=True), Axis("macsim's count / the other")
     return Chart("recomputed", "Counted by macsim, beside what is published", *axes, tuple(series), note)

@@ -58,7 +58,7 @@ class Placement:
     def lines(self) -> list[str]:
         """Return what is found, in sentences."""
         said = [
-            f"{self.name}: {_si(self.gflops)} GFLOPs, {_si(self.joules)} J on a chip of {self.date:.1f}",
+            f"{self.name}: {short(self.gflops)} GFLOPs, {short(self.joules)} J on a chip of {self.date:.1f}",
             _against("compute", self.gflops, self.line_gflops, self.best_gflops, "GFLOPs"),
             _against("energy", self.joules, self.line_joules, self.best_joules, "J"),
         ]
@@ -78,26 +78,26 @@ class Placement:
                 name = f"{least.name}, trained on {least.extra_data} too" if least.extra_data else least.name
                 said.append(
                     f"the least compute for {self.score:g} % {what} or more by then: {name}, {least.score:g} % "
-                    f"with {_si(least.gflops)} GFLOPs, {_times(self.gflops, least.gflops)}"
+                    f"with {short(least.gflops)} GFLOPs; this takes {short(self.gflops / least.gflops, 2)} x as much"
                 )
         return said
 
 
-def _si(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+def short(value: float, digits: int = 3) -> str:
+    """Write a number in so many digits, those from a thousand on in whole ones.
 
-
-def _times(value: float, other: float) -> str:
-    ratio = value / other
-    return (
-        f"of which this takes {ratio:.2g} times as much" if ratio >= 1 else f"of which this takes a {1 / ratio:.2g}th"
-    )
+    Examples
+    --------
+    >>> short(3343.6), short(0.00412), short(22.1234, 4)
+    ('3,344', '0.00412', '22.12')
+    """
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.{digits}g}"
 
 
 def _against(what: str, value: float, line: float, best: float, unit: str) -> str:
     return (
-        f"{what}: {value / line:.2g} x the line of all models ({_si(line)} {unit}), "
-        f"{value / best:.2g} x that of the best of each year ({_si(best)} {unit})"
+        f"{what}: {value / line:.2g} x the line of all models ({short(line)} {unit}), "
+        f"{value / best:.2g} x that of the best of each year ({short(best)} {unit})"
     )
 
 

@@ -15,7 +15,7 @@ from macsim.errors import RequestError
 from macsim.trends.charts import Chart, charts
 from macsim.trends.fits import LogLine, bootstrap
 from macsim.trends.method import efficiency_line, energy_of, forecast, lines
-from macsim.trends.place import place
+from macsim.trends.place import place, short
 from macsim.trends.recount import compare
 from macsim.trends.rows import ModelRow
 from macsim.trends.tables import Data
@@ -117,9 +117,9 @@ def _fitted(name: str, line: LogLine, start: float, end: float) -> list[str]:
     return [
         name,
         str(line.points),
-        f"{line.at(start):.3g}",
-        f"{line.at(end):.3g}",
-        f"{line.per_year:.2f} ({low:.2f} to {high:.2f})",
+        short(line.at(start)),
+        short(line.at(end)),
+        f"{line.per_year:.2f} ({low:.2f} to {high:,.2f})",
         years,
         f"{line.r2:.2f}",
     ]
@@ -182,7 +182,7 @@ def _use(data: Data) -> list[str]:
                         f"{domain}, {name}",
                         f"{found.date:.1f}",
                         f"{each:,}",
-                        f"{found.joules:.3g} ({found.low:.2g} to {found.high:.2g})",
+                        f"{short(found.joules)} ({short(found.low, 2)} to {short(found.high, 2)})",
                         f"{found.per_person:.3g}",
                         f"{found.of_internal:.2g}",
                     ]
@@ -203,17 +203,18 @@ def _recounted(data: Data) -> list[str]:
     found = compare(data)
     near = sum(abs(one.independent - 1) <= 0.03 for one in found if one.independent)
     both = sum(one.independent is not None for one in found)
+    same = sum(abs(one.ratio - 1) <= 0.03 for one in found)
     rows = []
     for one in sorted(found, key=lambda one: (one.row.domain != "vision", one.row.date)):
-        second = f"{one.row.independent:.4g}" if one.row.independent else ""
+        second = short(one.row.independent, 4) if one.row.independent else ""
         ratio = f"{one.independent:.3f}" if one.independent else ""
         size = f"{one.count.size} {'px' if one.row.domain == 'vision' else 'tokens'}"
         rows.append(
             [
                 one.row.name,
                 size,
-                f"{one.count.gflops:.4g}",
-                f"{one.row.gflops:.4g}",
+                short(one.count.gflops, 4),
+                short(one.row.gflops, 4),
                 f"{one.ratio:.3f}",
                 second,
                 ratio,
@@ -222,7 +223,8 @@ def _recounted(data: Data) -> list[str]:
         )
     head = ("model", "at", "macsim", "published", "ratio", "second source", "ratio", "cause, where more than 3 %")
     text = (
-        f"GFLOPs, a multiply-accumulate being 2. {near} of {both} models agree with a second public source within 3 %. "
+        f"GFLOPs, a multiply-accumulate being 2. {same} of {len(found)} models agree with the published value within "
+        f"3 %, {near} of {both} models agree with a second public source. GMACs in causes are half as many. "
         "`macsim trends --recount counts.csv` counts them again."
     )
     return ["## Counted again by macsim", "", text, "", *_table(head, rows)]
@@ -232,7 +234,7 @@ def _uncounted(data: Data) -> list[str]:
     rows = [row for row in data.models if data.count(row.name) is None]
     if not rows:
         return []
-    cells = [[row.name, f"{row.gflops:.4g}", data.causes.get(row.name, f"a row of {row.origin}")] for row in rows]
+    cells = [[row.name, short(row.gflops, 4), data.causes.get(row.name, f"a row of {row.origin}")] for row in rows]
     return ["## Not counted", "", *_table(("model", "published GFLOPs", "cause"), cells)]
 
 
@@ -278,9 +280,9 @@ def _later(data: Data) -> list[str]:
                 f"{row.date:%Y-%m}",
                 size,
                 f"{row.params or 0:,.0f}",
-                f"{row.gflops:.4g}",
-                f"{joules[row.domain](row):.3g}",
-                f"{energy.joules:.3g} ({energy.low:.2g} to {energy.high:.2g})" if energy else "",
+                short(row.gflops, 4),
+                short(joules[row.domain](row)),
+                f"{short(energy.joules)} ({short(energy.low, 2)} to {short(energy.high, 2)})" if energy else "",
                 str(energy) if energy else "",
                 score,
                 row.confidence,
@@ -298,7 +300,9 @@ def _later(data: Data) -> list[str]:
 
 def _mine(data: Data, mine: ModelRow) -> list[str]:
     found = place(data, mine.gflops, score=mine.score, date=mine.date, domain=mine.domain, name=mine.name)
-    return [f"## {mine.name}", "", *(f"- {line}" for line in found.lines()), ""]
+    said = found.lines()
+    said[3:3] = [mine.note] if mine.note else []
+    return [f"## {mine.name}", "", *(f"- {line}" for line in said), ""]
 
 
 def markdown(data: Data, drawn: Sequence[Chart] = (), *, pictures: bool = False, mine: ModelRow | None = None) -> str:

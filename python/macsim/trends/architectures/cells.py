@@ -20,8 +20,8 @@ def _sep(ins: int, outs: int, kernel: int, stride: int = 1) -> nn.Sequential:
     return chain(layers)
 
 
-def _fit(ins: int, outs: int) -> nn.Sequential:
-    return chain([nn.ReLU(), conv(ins, outs), nn.BatchNorm2d(outs)])
+def _fit(ins: int, outs: int, stride: int = 1) -> nn.Sequential:
+    return chain([nn.ReLU(), conv(ins, outs, 1, stride), nn.BatchNorm2d(outs)])
 
 
 class _Halved(nn.Module):
@@ -80,6 +80,22 @@ class _NasNormal(_Cell):
         return torch.cat(parts, 1)
 
 
+class _NasStrided(_NasNormal):
+    """A normal cell that halves the feature map: what it passes on as it is goes through pointwise convolutions."""
+
+    def __init__(self, left: int, right: int, width: int, *, halve: bool = False) -> None:
+        super().__init__(left, right, width, halve=halve)
+        self.make(width, 2)
+        self.passed, self.added = _Halved(width, width), nn.ModuleList(_fit(width, width, 2) for _ in range(2))
+
+    def forward(self, older: Tensor, newer: Tensor) -> Tensor:
+        left, right, sep = self.left(older), self.right(newer), self.sep
+        pooled = self.average(left)
+        parts = [self.passed(left), sep["r5"](right) + sep["l3"](left), sep["l5"](left) + sep["l3b"](left)]
+        parts += [self.average(right) + self.added[0](left), pooled + pooled, sep["r3"](right) + self.added[1](right)]
+        return torch.cat(parts, 1)
+
+
 class _NasReduction(_Cell):
     def __init__(self, left: int, right: int, width: int, *, halve: bool = False) -> None:
         paths = {"r5": ("right", 5), "l7": ("left", 7), "l7b": ("left", 7), "l5": ("left", 5), "i3": ("inner", 3)}
@@ -129,17 +145,23 @@ class _Cells(nn.Module):
         return self.head(newer)
 
 
-def nasnet(repeats: int, last: int, start: int) -> nn.Module:
-    """Return NASNet-A with `repeats` normal cells a stage, `last` channels at the end and `start` at the beginning."""
+def nasnet(repeats: int, last: int, start: int, *, strided: bool = False) -> nn.Module:
+    """Return NASNet-A with `repeats` normal cells a stage, `last` channels at the end and `start` at the beginning.
+
+    Between stages stands a reduction cell, or, with `strided`, none: the first normal cell of a stage has the stride.
+    """
     width = last // 24
     cells: list[nn.Module] = [_NasReduction(start, width, width // 2, halve=True)]
     left, right, halve = 4 * (width // 4), 2 * width, True
     for stage in range(3):
         wide = width * 2**stage
-        if stage:
+        if stage and strided:
+            cells.append(_NasStrided(left, right, wide, halve=halve))
+            left, right, halve = right, 6 * wide, True
+        elif stage:
             cells.append(_NasReduction(left, right, wide, halve=halve))
             left, right, halve = right, 4 * wide, True
-        for _ in range(repeats):
+        for _ in range(repeats - int(strided and stage > 0)):
             cells.append(_NasNormal(left, right, wide, halve=halve))
             left, right, halve = right, 6 * wide, False
     return _Cells(unit(3, start, 3, 2, 0, act=None), _NasFirst(start, width // 4), cells, last)

@@ -161,7 +161,7 @@ def efficientnet(wider: float = 1.0, deeper: float = 1.0) -> nn.Module:
 
 # Depth, width and expansion of the three fused and the three or four gated stages.
 EFFICIENTNET_V2 = {
-    "s": ((2, 24, 1), (4, 48, 4), (4, 64, 4), (6, 128, 4), (9, 160, 6), (15, 256, 6)),
+    "s": ((2, 24, 1), (4, 48, 4), (4, 64, 4), (6, 128, 4), (9, 160, 6), (15, 272, 6)),
     "m": ((3, 24, 1), (5, 48, 4), (5, 80, 4), (7, 160, 4), (14, 176, 6), (18, 304, 6), (5, 512, 6)),
     "l": ((4, 32, 1), (7, 64, 4), (7, 96, 4), (10, 192, 4), (19, 224, 6), (25, 384, 6), (7, 640, 6)),
     "xl": ((4, 32, 1), (8, 64, 4), (8, 96, 4), (16, 192, 4), (24, 256, 6), (32, 512, 6), (8, 640, 6)),
@@ -169,7 +169,11 @@ EFFICIENTNET_V2 = {
 
 
 def efficientnet_v2(size: str) -> nn.Module:
-    """Return EfficientNet V2 of size s, m, l or xl."""
+    """Return EfficientNet V2 of size s, m, l or xl.
+
+    Size s is that of the first publication; the network that its authors released later is narrower at the end: 256
+    and 1280 channels for 272 and 1792.
+    """
     stages = EFFICIENTNET_V2[size]
     ins = stages[0][1]
     layers = [unit(3, ins, 3, 2, act=nn.SiLU)]
@@ -178,4 +182,5 @@ def efficientnet_v2(size: str) -> nn.Module:
             step, gate, fused = 1 if index else stride, 0.25 if stage > 2 else 0.0, stage < 3
             layers.append(inverted(ins, outs, 3, step, expand, gate, nn.SiLU, fused=fused))
             ins = outs
-    return chain([*layers, unit(ins, 1280, act=nn.SiLU), head(1280)])
+    last = 1792 if size == "s" else 1280
+    return chain([*layers, unit(ins, last, act=nn.SiLU), head(last)])

@@ -92,7 +92,7 @@ CONVOLUTIONAL = {
     "DPN-92": _at(224, cnn.dpn, 64, 96, 32, (3, 4, 20, 3), (16, 32, 24, 128)),
     "DPN-98": _at(224, cnn.dpn, 96, 160, 40, (3, 6, 20, 3), (16, 32, 32, 128)),
     "DPN-131 (40x4)": _at(224, cnn.dpn, 128, 160, 40, (4, 8, 28, 3), (16, 32, 32, 128)),
-    "NASNet-A (7 @ 1920)": _at(299, cells.nasnet, 7, 1920, 96),
+    "NASNet-A (7 @ 1920)": _at(299, cells.nasnet, 7, 1920, 32, strided=True),
     "NASNet-A (6 @ 4032)": _at(331, cells.nasnet, 6, 4032, 96),
     "PNASNet-5 (N=3, F=54)": _at(224, cells.pnasnet, 3, 54, 32),
     "PNASNet-5 (N=4, F=216)": _at(331, cells.pnasnet, 4, 216, 96),
@@ -202,7 +202,7 @@ LATER_VISION = {
     "DINOv2 ViT-g/14": _at(224, seen.vit, 1536, 40, 24, 14, 224, 4096, gated=True),
     "AIM-7B": _at(224, seen.vit, 4096, 32, 32, 14, 224),
     "AIMv2-3B 448": _at(448, seen.vit, 3072, 24, 24, 14, 448, 8192, gated=True),
-    "DINOv3 ViT-7B/16": _at(224, seen.vit, 4096, 40, 32, 16, 224, 8192, gated=True),
+    "DINOv3 ViT-7B/16": _at(224, seen.vit, 4096, 40, 32, 16, 224, 8192, gated=True, registers=4),
 }
 
 _LLAMA_3 = {"keys": 8, "vocabulary": 128256}

@@ -76,13 +76,13 @@ class Block(nn.Module):
 
 
 class _Patches(nn.Module):
-    """Patches of an image as rows, with their places."""
+    """Patches of an image as rows, with their places, after `marks` rows that are learned."""
 
-    def __init__(self, width: int, size: int, patch: int, *, marked: bool) -> None:
+    def __init__(self, width: int, size: int, patch: int, *, marks: int) -> None:
         super().__init__()
         self.patches = conv(3, width, patch, patch, 0, bias=True)
-        self.mark = nn.Parameter(torch.zeros(1, 1, width)) if marked else None
-        self.places = nn.Parameter(torch.zeros(1, (size // patch) ** 2 + int(marked), width))
+        self.mark = nn.Parameter(torch.zeros(1, marks, width)) if marks else None
+        self.places = nn.Parameter(torch.zeros(1, (size // patch) ** 2 + marks, width))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.patches(x).flatten(2).transpose(1, 2)
@@ -106,9 +106,10 @@ def vit(
     *,
     gated: bool = False,
     norm: bool = False,
+    registers: int = 0,
 ) -> nn.Module:
-    """Return a vision transformer that reads its class off a token of its own."""
-    layers: list[nn.Module] = [_Patches(width, size, patch, marked=True)]
+    """Return a vision transformer that reads its class off a token of its own; `registers` are tokens for its notes."""
+    layers: list[nn.Module] = [_Patches(width, size, patch, marks=1 + registers)]
     for _ in range(depth):
         feed = feed_forward(width, inner or 4 * width, gated=gated, norm=norm)
         layers.append(Block(width, Attention(width, heads), feed))
@@ -167,7 +168,7 @@ class _ClassAttention(nn.Module):
 class _Cait(nn.Module):
     def __init__(self, width: int, depth: int, heads: int, size: int) -> None:
         super().__init__()
-        self.patches = _Patches(width, size, 16, marked=False)
+        self.patches = _Patches(width, size, 16, marks=0)
         parts = ((_TalkingHeads(width, heads), feed_forward(width, 4 * width)) for _ in range(depth))
         self.blocks = chain(Block(width, *both, scaled=True) for both in parts)
         self.mark = nn.Parameter(torch.zeros(1, 1, width))
@@ -270,13 +271,14 @@ def swin(width: int, depths: Sequence[int], heads: Sequence[int], window: int, *
 
 
 class _Inverted(nn.Module):
-    """CoAtNet's inverted bottleneck, normalised before; it expands the width that it gives, or that of its input."""
+    """CoAtNet's inverted bottleneck, normalised before: a stride is that of its first convolution, or the depthwise."""
 
-    def __init__(self, ins: int, outs: int, stride: int, *, of_input: bool = False) -> None:
+    def __init__(self, ins: int, outs: int, stride: int, *, depthwise_stride: bool = False) -> None:
         super().__init__()
-        inner = 4 * (ins if of_input else outs)
-        self.path = chain([nn.BatchNorm2d(ins), unit(ins, inner, 1, act=nn.GELU)])
-        self.path.append(unit(inner, inner, 3, stride, groups=inner, act=nn.GELU))
+        inner = 4 * outs
+        first, second = (1, stride) if depthwise_stride else (stride, 1)
+        self.path = chain([nn.BatchNorm2d(ins), unit(ins, inner, 1, first, act=nn.GELU)])
+        self.path.append(unit(inner, inner, 3, second, groups=inner, act=nn.GELU))
         self.path.extend([SqueezeExcite(inner, outs, nn.SiLU), conv(inner, outs, bias=True)])
         pool = [nn.AvgPool2d(2)] if stride > 1 else []
         self.short = chain([*pool, *([conv(ins, outs, bias=True)] if ins != outs else [])])
@@ -310,11 +312,12 @@ def coatnet(
     depths: Sequence[int],
     stem: Sequence[int],
     *,
-    of_input: bool = False,
+    depthwise_stride: bool = False,
 ) -> nn.Module:
     """Return CoAtNet: two stages of inverted bottlenecks, or three, and two of attention.
 
-    The third of three is as large as the stage of attention after it.
+    The third of three is as large as the stage of attention after it. Bottlenecks halve the feature map with their
+    first convolution, as the publication's fifth equation says, or, with `depthwise_stride`, where others do.
     """
     layers: list[nn.Module] = [unit(3, stem[0], 3, 2, act=nn.GELU), conv(stem[0], stem[1], 3, bias=True)]
     ins, attention = stem[1], len(widths) - 2
@@ -322,7 +325,7 @@ def coatnet(
         for index in range(depth):
             stride = 1 if index or (attention == 3 and stage == 3) else 2
             if stage < attention:
-                layers.append(_Inverted(ins, outs, stride, of_input=of_input))
+                layers.append(_Inverted(ins, outs, stride, depthwise_stride=depthwise_stride))
             else:
                 layers.append(_Relative(ins, outs, stride))
             ins = outs

@@ -1,0 +1,76 @@
+# Why counts and published values differ: what the table of causes says is counted, too.
+# Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+import pytest
+
+import macsim
+from macsim import trends
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+
+from macsim.trends.architectures import cells, mobile  # noqa: E402
+from macsim.trends.architectures import transformer as seen  # noqa: E402
+from macsim.trends.architectures.registry import DEFINITIONS  # noqa: E402
+
+DATA = trends.load()
+
+
+def counted(model: nn.Module, size: int) -> tuple[float, float]:
+    """Billions of multiply-accumulates, and millions of parameters."""
+    macs = int(macsim.count(model.eval(), torch.zeros(1, 3, size, size, device="meta"), strict=True).macs)
+    return macs / 1e9, sum(one.numel() for one in model.parameters()) / 1e6
+
+
+@pytest.mark.parametrize("name", ["CoAtNet-0", "CoAtNet-3"])
+def test_the_second_source_has_its_strides_in_other_layers(name: str) -> None:
+    definition = DEFINITIONS[name]
+    with torch.device("meta"):
+        gmacs, _ = counted(seen.coatnet(*definition.arguments, depthwise_stride=True), 224)
+    assert 2 * gmacs == pytest.approx(DATA.model(name).independent, rel=0.01)
+
+
+@pytest.mark.parametrize(("repeats", "width", "parameters", "gmacs"), [(5, 64, 10.9, 2.35), (7, 80, 22.6, 4.93)])
+def test_two_networks_have_no_reduction_cells_between_their_stages(
+    repeats: int, width: int, parameters: float, gmacs: float
+) -> None:
+    """NASNet-A (5 @ 1538) and (7 @ 1920): two numbers are published of each, and this gives all four."""
+    with torch.device("meta"):
+        found = counted(cells.nasnet(repeats, 24 * width, 32, strided=True), 299)
+    assert found == pytest.approx((gmacs, parameters), rel=0.006)
+
+
+class Halved:
+    """The second source's rule: half of the operations of each layer, of which a sum of n has n - 1."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.total = 0.0
+        for module in model.modules():
+            module.register_forward_hook(self.add)
+
+    def add(self, module: nn.Module, given: tuple[torch.Tensor, ...], result: torch.Tensor) -> None:
+        size = given[0].numel()
+        if isinstance(module, nn.Conv2d):
+            weights = module.weight.numel()
+            spots = result.shape[2] * result.shape[3]
+            self.total += weights * spots - weights / module.weight[0, 0].numel() / 2
+        elif isinstance(module, nn.Linear):
+            self.total += module.weight.numel()
+        elif isinstance(module, nn.BatchNorm2d):
+            self.total += 2 * size
+        elif isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
+            self.total += result.numel() * 9 / 2
+        elif isinstance(module, nn.ReLU | nn.AdaptiveAvgPool2d | mobile._Shuffle):
+            self.total += size / 2
+        elif isinstance(module, mobile._ShuffleUnit):  # its last activation is no module
+            self.total += result.numel() / 2
+
+
+@pytest.mark.parametrize(("name", "value"), [("ShuffleNet x1.0 (g=8)", 150.76), ("ShuffleNetV2 x1.0", 149.72)])
+def test_what_the_second_source_adds_to_networks_that_shuffle(name: str, value: float) -> None:
+    with torch.device("meta"), torch.no_grad():
+        model = DEFINITIONS[name].make().eval()
+        rule = Halved(model)
+        model(torch.zeros(1, 3, 224, 224))
+    assert rule.total / 1e6 == pytest.approx(value, abs=0.006)
+    assert 2 * value / 1e3 == pytest.approx(DATA.model(name).independent, rel=0.01)
