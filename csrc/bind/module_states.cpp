@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "items.hpp"
+
 namespace macsim::bind {
 namespace {
 
@@ -187,6 +189,34 @@ void ModuleStates::fill_again(const Held& held) {
   }
   held.container.attr("clear")();
   held.container.attr("update")(held.copy);
+}
+
+py::tuple module_paths(const py::object& root) {
+  py::dict paths;
+  py::set classes;
+  const py::str inside = "_modules", parameters = "_parameters";
+  const auto note = [&](PyObject* one) {
+    if (one != Py_None) classes.add(py::handle(reinterpret_cast<PyObject*>(Py_TYPE(one))));
+  };
+  std::vector<std::pair<std::string, py::object>> waiting{{"", root}};
+  while (!waiting.empty()) {
+    const std::string path = std::move(waiting.back().first);
+    const py::object module = std::move(waiting.back().second);
+    waiting.pop_back();
+    if (paths.contains(module)) continue;
+    paths[module] = py::str(path);
+    note(module.ptr());
+    each_item(module.attr(parameters), [&](PyObject*, PyObject* one) { note(one); });
+    const std::size_t first = waiting.size();
+    each_item(module.attr(inside), [&](PyObject* name, PyObject* child) {
+      if (child == Py_None) return;
+      std::string at = path.empty() ? std::string() : path + ".";
+      at += py::cast<std::string_view>(py::handle(name));
+      waiting.emplace_back(std::move(at), py::reinterpret_borrow<py::object>(child));
+    });
+    std::reverse(waiting.begin() + static_cast<std::ptrdiff_t>(first), waiting.end());
+  }
+  return py::make_tuple(std::move(paths), std::move(classes));
 }
 
 }  // namespace macsim::bind

@@ -56,11 +56,15 @@ class ModuleStates {
 
   static constexpr std::size_t kInside = 3, kParameters = 0;
   std::unordered_map<PyObject*, State> states_;
-std::array<Common, kInside> inside_;
+  std::array<Common, kInside> inside_;
   py::str training_ = "training", requires_grad_ = "requires_grad";
   std::size_t common_;
   std::vector<Common> hooks_;
   py::object ordered_;  ///< the class of dicts that move their entries
 };
+
+/// The first path of every module, by which its calls are grouped, in the order of the tree; and the classes of modules
+/// and of their parameters.
+py::tuple module_paths(const py::object& root);
 
 }  // namespace macsim::bind

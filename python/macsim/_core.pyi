@@ -537,6 +537,12 @@ class Dispatcher:
         None: the call is not taken; ``NotImplemented``: nor is it, and the contents of all its tensors are known.
         """
 
+def module_paths(root: Any) -> tuple[dict[Any, str], set[type]]:
+    """Return the first path of every module, by which its calls are grouped, in the order of the tree.
+
+    And the classes of modules and of their parameters.
+    """
+
 class ModuleStates:
     """What modules of torch hold, noted before a count and put back after it; one thread at a time."""
 
