@@ -98,7 +98,11 @@ def path_of(where: str) -> str:
 
 def class_name(kind: Any) -> str:
     """Return the name of a module's class, as a stack spells it."""
-    name = kind.__qualname__ if isinstance(kind, type) else str(kind)
+    return _last(kind.__qualname__ if isinstance(kind, type) else str(kind))
+
+
+@lru_cache(4096)
+def _last(name: str) -> str:
     return name.rpartition(".")[2]
 
 
@@ -162,7 +166,8 @@ def named_results(model: Any, results: Any) -> list[tuple[str, Any]]:
     if not isinstance(model, torch.export.ExportedProgram):
         return placed(results, Value)
     flat = user_results(model, results)
-    spec = model.call_spec.out_spec
+    calls = model.module_call_graph  # call_spec, which says the same, makes a class at every use
+    spec = calls[0].signature.out_spec if calls and calls[0].signature is not None else None
     if spec is None or spec.num_leaves != len(flat):
         return placed(flat, Value)
     return placed(tree_unflatten(flat, spec), Value)
