@@ -14,6 +14,7 @@ from torch import fx
 from torch.export.graph_signature import InputKind
 from torch.utils._pytree import tree_flatten_with_path, tree_leaves, tree_unflatten
 
+from macsim import _core
 from macsim.errors import TraceError
 from macsim.sources.torch_ops import DTYPES
 from macsim.sources.torch_sizes import Sizes
@@ -184,7 +185,7 @@ def elements_of(module: torch.nn.Module) -> dict[str, int]:
     """Return how many elements the parameters of a graph's modules have, by the paths of these; each counts once."""
     found: dict[str, int] = {}
     seen: set[int] = set()
-    for path, inner in module.named_modules():
+    for inner, path in _core.module_paths(module)[0].items():
         for one in inner._parameters.values():
             if one is not None and id(one) not in seen:
                 seen.add(id(one))
