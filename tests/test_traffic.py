@@ -5,24 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import onnx
-import onnx.parser
 import pytest
+from onnx_text import count, floats
 
 import macsim
-
-HEAD = '<ir_version: 10, opset_import: ["" : 21, "com.microsoft" : 1]>\n'
-
-
-def count(text: str, **stored: np.ndarray[Any, Any]) -> macsim.Report:
-    """Count a model of onnx's textual form; arrays are its stored tensors."""
-    model = onnx.parser.parse_model(HEAD + text)
-    model.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in stored.items())
-    return macsim.count(model)
-
-
-def floats(*shape: int) -> np.ndarray[Any, Any]:
-    return np.zeros(shape, np.float32)
 
 
 def amounts(report: macsim.Report, level: Any, capacity: int | None = None) -> tuple[Any, ...]:
