@@ -466,6 +466,30 @@ def test_attention_lies_as_kernels_leave_it(given: tuple[Any, ...]) -> None:
     assert moved == [("aten::scaled_dot_product_attention", 480), ("aten::contiguous", 480)]
 
 
+def test_a_program_sees_what_torch_shows() -> None:
+    """Layouts, dtypes and known contents are those of the same program over tensors with storage."""
+    seen: list[Any] = []
+
+    def program(x: Any, z: Any, table: Any) -> Any:
+        turned = x.transpose(0, 1)
+        results = [turned, turned.contiguous(), x.contiguous(), x.double().t().contiguous(), z.conj().t().contiguous()]
+        results += [*x.unbind(1), *x.chunk(2, 1), x.view(6, 2).permute(1, 0), x.reshape(-1), turned.reshape(-1)]
+        seen.extend((one.shape, one.stride(), one.dtype, one.is_conj()) for one in results)
+        numbers = torch.arange(6).view(2, 3).t()
+        known = [numbers, numbers.contiguous(), numbers + table, (numbers >= 3).long(), table.view(-1)[1:]]
+        known += [numbers.masked_fill(table > 1, -1), table.unsqueeze(0)]
+        seen.extend((one.stride(), one.dtype, one.tolist()) for one in known)
+        return results
+
+    given = torch.zeros(3, 4), torch.zeros(2, 3, dtype=torch.complex64), torch.arange(6).view(3, 2)
+    program(*given)
+    truth = list(seen)
+    seen.clear()
+    macsim.count(program, *given)
+    assert seen == truth
+    assert given[2].tolist() == [[0, 1], [2, 3], [4, 5]]
+
+
 def test_inputs_are_left_as_found() -> None:
     x = torch.ones(3, 4, requires_grad=True)
     ids = torch.arange(3)

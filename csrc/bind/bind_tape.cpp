@@ -85,6 +85,8 @@ void bind_tape(py::module_& m) {
       .def("enter", &ModuleStates::enter, py::arg("modules"), py::arg("evaluate"), "Note what modules hold.")
       .def("leave", &ModuleStates::leave, py::arg("modules"),
            "Put back what they held, where no other count runs them.");
+  m.def("module_paths", &module_paths, py::arg("root"),
+        "The first path of every module, in the order of the tree, and the classes of modules and of parameters.");
   m.def("is_graph", &is_graph, py::arg("nodes"), py::arg("node"), py::arg("sort"),
         "Whether nodes are calls of operators that say what their results are.");
   py::class_<GraphWalk>(m, "GraphWalk", "Records the plain calls of a graph of torch.fx.")

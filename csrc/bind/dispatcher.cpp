@@ -32,6 +32,7 @@ void Dispatcher::add(py::object operation, const Plan* plan, std::string_view wa
               : way == "changes" ? Way::changes
               : way == "view"    ? Way::view
               : way == "reshape" ? Way::reshape
+              : way == "orders"  ? Way::orders
                                  : Way::none;
 }
 
@@ -55,6 +56,7 @@ py::object Dispatcher::dispatch(const py::object& operation, const py::tuple& ar
     }
     case Way::view:
     case Way::reshape:
+    case Way::orders:
       return view(entry, args, kwargs, scope);
     case Way::none:
       break;
@@ -81,6 +83,11 @@ py::object Dispatcher::view(const Entry& entry, const py::tuple& args, const py:
     return py::none();
   }
   PyObject* named = given(kwargs);
+  if (entry.way == Way::orders && !known && PyTuple_GET_SIZE(args.ptr()) == 1 && named == nullptr &&
+      owned(PyObject_CallMethodNoArgs(from.ptr(), is_in_order_.ptr())).is(py::handle(Py_False))) {
+    py::object out = tape_.in_order(entry.plan, args, kwargs, scope);
+    if (out) return out;
+  }
   const py::object& method = named != nullptr || !entry.method ? entry.operation : entry.method;
   py::object out = owned(PyObject_Call(method.ptr(), args.ptr(), named));
   if (entry.way == Way::reshape && !storage_of(from).equal(storage_of(out))) {

@@ -19,8 +19,9 @@ class Dispatcher {
 
   /// How calls of an operator are taken. `way`: "call", the row tells the results; "turned", so, and the second and
   /// third axis of the result lie the other way round; "changes", the first argument is changed and given back; "view",
-  /// `method` makes the result out of no storage; "reshape", so, or copies, which is recorded as a call of `copying`.
-  /// `most`: of known contents it is run where the result has no more elements.
+  /// `method` makes the result out of no storage; "reshape", so, or copies, which is recorded as a call of `copying`;
+  /// "orders", it is the first argument itself where that is in order. `most`: of known contents it is run where the
+  /// result has no more elements.
   void add(py::object operation, const Plan* plan, std::string_view way, py::object method, const Plan* copying,
            std::int64_t most);
 
@@ -29,7 +30,7 @@ class Dispatcher {
                       std::uint32_t scope);
 
  private:
-  enum class Way : std::uint8_t { none, call, turned, changes, view, reshape };
+  enum class Way : std::uint8_t { none, call, turned, changes, view, reshape, orders };
   struct Entry {
     py::object operation;  ///< stays alive, so that its address stays its own
     const Plan* plan = nullptr;
@@ -48,7 +49,7 @@ class Dispatcher {
   Tape& tape_;
   py::dict known_, copies_;
   std::unordered_map<PyObject*, Entry> entries_;
-  py::str storage_ = "untyped_storage", address_ = "_cdata", is_meta_ = "is_meta";
+  py::str storage_ = "untyped_storage", address_ = "_cdata", is_meta_ = "is_meta", is_in_order_ = "is_contiguous";
 };
 
 }  // namespace macsim::bind

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "items.hpp"
+
 namespace macsim::bind {
 namespace {
 
@@ -54,11 +56,14 @@ py::dict attributes_of(const py::object& module) {
 
 ModuleStates::ModuleStates(const py::dict& common)
     : common_(common.size()), ordered_(py::module_::import("collections").attr("OrderedDict")) {
+  constexpr std::array<std::string_view, kInside> inside{"_parameters", "_buffers", "_modules"};
+  std::size_t place = 0;
   for (const auto& [name, value] : common) {
-    const auto text = py::cast<std::string>(name);
-    if (text.find("hooks") != std::string::npos && PyDict_Check(value.ptr())) {
-      hooks_.push_back(py::reinterpret_borrow<py::str>(name));
-    }
+    const auto text = py::cast<std::string_view>(name);
+    const Common one{py::reinterpret_borrow<py::str>(name), place++};
+    const auto* at = std::find(inside.begin(), inside.end(), text);
+    if (at != inside.end()) inside_[static_cast<std::size_t>(at - inside.begin())] = one;
+    if (text.find("hooks") != std::string_view::npos && PyDict_Check(value.ptr())) hooks_.push_back(one);
   }
 }
 
@@ -79,8 +84,9 @@ void ModuleStates::leave(const py::list& modules) {
   }
 }
 
-PyObject* ModuleStates::item(const py::dict& dict, const py::str& name) const {
-  PyObject* found = PyDict_GetItemWithError(dict.ptr(), name.ptr());
+PyObject* ModuleStates::item(const py::dict& dict, const Items& items, const Common& of) const {
+  const bool placed = of.place < items.size() && items[of.place].first.is(of.name);
+  PyObject* found = placed ? items[of.place].second.ptr() : PyDict_GetItemWithError(dict.ptr(), of.name.ptr());
   if (found == nullptr && PyErr_Occurred() != nullptr) throw py::error_already_set();
   return found != nullptr && PyDict_Check(found) ? found : nullptr;
 }
@@ -108,7 +114,7 @@ void ModuleStates::note(py::object module, State& state, bool evaluate) const {
   state.module = std::move(module);
   state.before = items_of(attributes.ptr());
   for (std::size_t i = 0; i < kInside; ++i) {
-    if (PyObject* dict = item(attributes, inside_[i])) state.inside[i] = items_of(dict);
+    if (PyObject* dict = item(attributes, state.before, inside_[i])) state.inside[i] = items_of(dict);
   }
   for (const auto& [name, parameter] : state.inside[kParameters]) {
     state.trained.push_back(!parameter.is_none() && py::bool_(parameter.attr(requires_grad_)));
@@ -117,12 +123,15 @@ void ModuleStates::note(py::object module, State& state, bool evaluate) const {
     PyObject* value = state.before[i].second.ptr();
     if (is_container(value)) hold(value, state);
   }
-  for (const py::str& name : hooks_) {
-    PyObject* hooks = item(attributes, name);
+  for (const Common& one : hooks_) {
+    PyObject* hooks = item(attributes, state.before, one);
     if (hooks != nullptr && PyDict_GET_SIZE(hooks) != 0) hold(hooks, state);
   }
-  if (attributes.contains(training_)) state.training = attributes[training_];
-  if (evaluate) attributes[training_] = false;
+  if (!evaluate) return;
+  PyObject* training = PyDict_GetItemWithError(attributes.ptr(), training_.ptr());
+  if (training == Py_False) return;
+  if (training != nullptr) state.training = py::reinterpret_borrow<py::object>(training);
+  attributes[training_] = false;
 }
 
 void ModuleStates::put_back(const State& state) const {
@@ -137,7 +146,7 @@ void ModuleStates::put_back(const State& state) const {
     now.attr("update")(kept);
   }
   for (std::size_t i = 0; i < kInside; ++i) {
-    PyObject* held = item(now, inside_[i]);
+    PyObject* held = item(now, state.before, inside_[i]);
     if (held == nullptr || is_same(held, state.inside[i])) continue;
     const auto dict = py::reinterpret_borrow<py::object>(held);
     dict.attr("clear")();
@@ -158,11 +167,11 @@ void ModuleStates::trained_back(const State& state) const {
 
 // Hooks where there were none are the count's own.
 void ModuleStates::hooks_back(const py::dict& now, const State& state) const {
-  for (const py::str& name : hooks_) {
-    PyObject* hooks = item(now, name);
+  for (const Common& one : hooks_) {
+    PyObject* hooks = item(now, state.before, one);
     if (hooks == nullptr || PyDict_GET_SIZE(hooks) == 0) continue;
     const bool noted = std::any_of(state.held.begin(), state.held.end(),
-                                   [&](const Held& one) { return one.container.ptr() == hooks; });
+                                   [&](const Held& held) { return held.container.ptr() == hooks; });
     if (!noted) py::reinterpret_borrow<py::object>(hooks).attr("clear")();
   }
 }
@@ -180,6 +189,34 @@ void ModuleStates::fill_again(const Held& held) {
   }
   held.container.attr("clear")();
   held.container.attr("update")(held.copy);
+}
+
+py::tuple module_paths(const py::object& root) {
+  py::dict paths;
+  py::set classes;
+  const py::str inside = "_modules", parameters = "_parameters";
+  const auto note = [&](PyObject* one) {
+    if (one != Py_None) classes.add(py::handle(reinterpret_cast<PyObject*>(Py_TYPE(one))));
+  };
+  std::vector<std::pair<std::string, py::object>> waiting{{"", root}};
+  while (!waiting.empty()) {
+    const std::string path = std::move(waiting.back().first);
+    const py::object module = std::move(waiting.back().second);
+    waiting.pop_back();
+    if (paths.contains(module)) continue;
+    paths[module] = py::str(path);
+    note(module.ptr());
+    each_item(module.attr(parameters), [&](PyObject*, PyObject* one) { note(one); });
+    const std::size_t first = waiting.size();
+    each_item(module.attr(inside), [&](PyObject* name, PyObject* child) {
+      if (child == Py_None) return;
+      std::string at = path.empty() ? std::string() : path + ".";
+      at += py::cast<std::string_view>(py::handle(name));
+      waiting.emplace_back(std::move(at), py::reinterpret_borrow<py::object>(child));
+    });
+    std::reverse(waiting.begin() + static_cast<std::ptrdiff_t>(first), waiting.end());
+  }
+  return py::make_tuple(std::move(paths), std::move(classes));
 }
 
 }  // namespace macsim::bind

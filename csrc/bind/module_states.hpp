@@ -31,7 +31,7 @@ class ModuleStates {
   };
   struct State {
     py::object module;    ///< stays alive, so that its identity stays its own
-    py::object training;  ///< none: it has no such flag
+    py::object training;  ///< none: it was not changed, or there is no such flag
     Items before;
     std::array<Items, 3> inside;
     std::vector<bool> trained;  ///< what parameters say of requires_grad, in their order
@@ -43,7 +43,12 @@ class ModuleStates {
   void put_back(const State& state) const;
   void trained_back(const State& state) const;
   void hooks_back(const py::dict& now, const State& state) const;
-  PyObject* item(const py::dict& dict, const py::str& name) const;
+  /// An attribute that every module has, and all but always in the same place.
+  struct Common {
+    py::str name;
+    std::size_t place = 0;
+  };
+  PyObject* item(const py::dict& dict, const Items& items, const Common& of) const;
   bool is_container(PyObject* one) const;
   static bool is_of_torch(PyObject* module);
   static void hold(PyObject* one, State& state);
@@ -51,11 +56,15 @@ class ModuleStates {
 
   static constexpr std::size_t kInside = 3, kParameters = 0;
   std::unordered_map<PyObject*, State> states_;
-  std::array<py::str, kInside> inside_{py::str("_parameters"), py::str("_buffers"), py::str("_modules")};
+  std::array<Common, kInside> inside_;
   py::str training_ = "training", requires_grad_ = "requires_grad";
   std::size_t common_;
-  std::vector<py::str> hooks_;
+  std::vector<Common> hooks_;
   py::object ordered_;  ///< the class of dicts that move their entries
 };
+
+/// The first path of every module, by which its calls are grouped, in the order of the tree; and the classes of modules
+/// and of their parameters.
+py::tuple module_paths(const py::object& root);
 
 }  // namespace macsim::bind

@@ -2,25 +2,9 @@
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include "tape.hpp"
 
+#include "items.hpp"
+
 namespace macsim::bind {
-namespace {
-
-// What a mapping holds, as (key, value): of a dict without making pairs.
-template <class Do>
-void each_item(const py::object& mapping, const Do& act) {
-  if (PyDict_CheckExact(mapping.ptr())) {
-    Py_ssize_t at = 0;
-    PyObject *key = nullptr, *value = nullptr;
-    while (PyDict_Next(mapping.ptr(), &at, &key, &value) != 0) act(key, value);
-    return;
-  }
-  for (const py::handle pair : mapping.attr("items")()) {
-    const auto both = py::reinterpret_borrow<py::tuple>(pair);
-    act(both[0].ptr(), both[1].ptr());
-  }
-}
-
-}  // namespace
 
 Signature::Signature(const py::list& from) {
   parameters.reserve(from.size());
@@ -93,6 +77,19 @@ void Tape::record(const Plan* plan, const py::tuple& args, const py::object& kwa
   }
 }
 
+py::object Tape::in_order(const Plan* plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope) {
+  PyObject* from = PyTuple_GET_ITEM(args.ptr(), 0);
+  const auto layout = py::reinterpret_steal<py::object>(PyObject_GetAttr(from, torch_.layout.ptr()));
+  const auto dtype = py::reinterpret_steal<py::object>(PyObject_GetAttr(from, torch_.dtype.ptr()));
+  if (!layout || !dtype) throw py::error_already_set();
+  note_released();
+  Type type = builder_.type(id_of(from));
+  const bool plain = class_of(type.dtype) != DTypeClass::complex;  // which may be conjugated, or not any more
+  if (!plain || !layout.is(torch_.strided) || !dtype.is(torch_.named[static_cast<std::size_t>(type.dtype)])) return {};
+  (void)fill(*plan, args, kwargs, scope, false);
+  return made(builder_.given({std::move(type)}), Order::rows);
+}
+
 void Tape::note_released(bool all) {
   if (torch_.node) return;  // a graph's nodes hold nothing
   constexpr std::size_t kNewest = 64, kOlder = 8;
@@ -110,11 +107,21 @@ void Tape::note_released(bool all) {
   }
 }
 
+ValueId Tape::stored(const py::object& tensor, std::string_view as, std::string_view owner, bool buffer, bool used) {
+  const ValueId id = builder_.stored(as, type_of(tensor.ptr()), buffer, !is_trained(tensor.ptr()));
+  note_stored(tensor);
+  name(tensor, id);
+  stored_[id] = owner;
+  if (used) builder_.use(id);
+  return id;
+}
+
 py::tuple Tape::announce(const py::dict& modules, const py::object& unusual) {
   py::list elements, odd;
   std::string as;
   for (const auto& [module, path] : modules) {
     const auto prefix = py::cast<std::string_view>(path);
+    const std::string_view owner = builder_.keep(prefix);
     std::int64_t own = 0;
     for (const bool buffer : {false, true}) {
       const auto held = py::reinterpret_borrow<py::object>(module).attr(buffer ? buffers_name_ : parameters_name_);
@@ -124,7 +131,7 @@ py::tuple Tape::announce(const py::dict& modules, const py::object& unusual) {
         const auto* kind = reinterpret_cast<PyObject*>(Py_TYPE(value));
         if (kind != torch_.parameter.ptr() && kind != torch_.tensor.ptr()) unusual(as, py::handle(value));
         const auto tensor = py::reinterpret_borrow<py::object>(value);
-        const ValueId id = stored(tensor, as, buffer, true);
+        const ValueId id = stored(tensor, as, owner, buffer, true);
         const Type& type = builder_.type(id);
         std::int64_t count = 1;
         for (const Dim& dim : type.shape) count *= dim.constant().value_or(0);
@@ -162,7 +169,7 @@ std::int64_t Tape::stored_node(const py::object& node, PyObject* val, std::strin
   const ValueId id = builder_.stored(as, std::move(type), buffer, frozen);
   name(node, id);
   builder_.use(id);
-  own(id, as);
+  stored_[id] = owner_of(as);
   return elements.constant().value_or(0);
 }
 

@@ -135,6 +135,9 @@ class Tape {
     known_.insert(out.ptr());
     return out;
   }
+  /// Records a call whose result is like its first argument, but in order, and has no storage; nothing: torch must say
+  /// what it is.
+  py::object in_order(const Plan* plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope);
   /// Whether the tensor's contents are known.
   bool follows(PyObject* tensor) const { return !known_.empty() && known_.contains(tensor); }
 
@@ -150,12 +153,7 @@ class Tape {
     name(tensor, builder_.input(as, type_of(tensor.ptr())));
   }
   ValueId stored(const py::object& tensor, std::string_view as, bool buffer, bool used) {
-    const ValueId id = builder_.stored(as, type_of(tensor.ptr()), buffer, !is_trained(tensor.ptr()));
-    note_stored(tensor);
-    name(tensor, id);
-    own(id, as);
-    if (used) builder_.use(id);
-    return id;
+    return stored(tensor, as, owner_of(as), buffer, used);
   }
   /// The parameters and buffers of modules, each once. `modules`: paths by module; `unusual`: told the name and the
   /// tensor of those that are not of torch's two plain classes. The number of elements of each module's parameters, and
@@ -264,10 +262,12 @@ class Tape {
 
   Type type_of(PyObject* tensor) const;
 
-  void own(ValueId id, std::string_view name) {
+  // The path of the module that a tensor of the model's belongs to, by its name.
+  std::string_view owner_of(std::string_view name) {
     const std::size_t dot = name.rfind('.');
-    stored_[id] = builder_.keep(dot == std::string_view::npos ? std::string_view() : name.substr(0, dot));
+    return builder_.keep(dot == std::string_view::npos ? std::string_view() : name.substr(0, dot));
   }
+  ValueId stored(const py::object& tensor, std::string_view as, std::string_view owner, bool buffer, bool used);
 
   // A tensor that nobody announced is a buffer, or a constant that the program made.
   ValueId id_of(PyObject* tensor) {

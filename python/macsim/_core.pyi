@@ -528,14 +528,20 @@ class Dispatcher:
 
         ``way`` is "call", the row tells the results; "turned", so, and they lie as ``Tape.call`` says; "changes", the
         first argument is changed and given back; "view", ``method`` makes the result; "reshape", so, or it copies,
-        which is recorded by the plan ``copying``. Of known contents it is run where the result has no more than
-        ``most`` elements.
+        which is recorded by the plan ``copying``; "orders", it is the first argument where that is in order. Of known
+        contents an operator is run where the result has no more than ``most`` elements.
         """
     def dispatch(self, operation: Any, args: tuple[Any, ...], kwargs: Any, scope: int) -> Any:
         """Record a call and return its results.
 
         None: the call is not taken; ``NotImplemented``: nor is it, and the contents of all its tensors are known.
         """
+
+def module_paths(root: Any) -> tuple[dict[Any, str], set[type]]:
+    """Return the first path of every module, by which its calls are grouped, in the order of the tree.
+
+    And the classes of modules and of their parameters.
+    """
 
 class ModuleStates:
     """What modules of torch hold, noted before a count and put back after it; one thread at a time."""

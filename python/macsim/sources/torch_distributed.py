@@ -44,13 +44,10 @@ def _inside(module: nn.Module) -> nn.Module | None:
     return None
 
 
-def is_wrapped(modules: Iterable[nn.Module]) -> bool:
-    """Whether some of them are wrappers, or hold only a part of their parameters."""
-    wrappers = (nn.DataParallel, nn.parallel.DistributedDataParallel, *_loaded(_WRAPPERS))
-    if any(issubclass(kind, wrappers) for kind in set(map(type, modules))):
-        return True
-    sharded = _loaded(_SHARDED)
-    return bool(sharded) and any(isinstance(one, sharded) for m in modules for one in m._parameters.values())
+def is_wrapped(classes: Iterable[type]) -> bool:
+    """Whether there are wrappers among the classes of modules and parameters, or such as hold only a part of one."""
+    wrappers = (nn.DataParallel, nn.parallel.DistributedDataParallel, *_loaded([*_WRAPPERS, *_SHARDED]))
+    return any(issubclass(kind, wrappers) for kind in classes)
 
 
 def _loaded(classes: Iterable[tuple[str, str]]) -> tuple[Any, ...]:

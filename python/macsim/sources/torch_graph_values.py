@@ -14,6 +14,7 @@ from torch import fx
 from torch.export.graph_signature import InputKind
 from torch.utils._pytree import tree_flatten_with_path, tree_leaves, tree_unflatten
 
+from macsim import _core
 from macsim.errors import TraceError
 from macsim.sources.torch_ops import DTYPES
 from macsim.sources.torch_sizes import Sizes
@@ -100,7 +101,11 @@ def path_of(where: str) -> str:
 
 def class_name(kind: Any) -> str:
     """Return the name of a module's class, as a stack spells it."""
-    name = kind.__qualname__ if isinstance(kind, type) else str(kind)
+    return _last(kind.__qualname__ if isinstance(kind, type) else str(kind))
+
+
+@lru_cache(4096)
+def _last(name: str) -> str:
     return name.rpartition(".")[2]
 
 
@@ -164,7 +169,8 @@ def named_results(model: Any, results: Any) -> list[tuple[str, Any]]:
     if not isinstance(model, torch.export.ExportedProgram):
         return placed(results, Value)
     flat = user_results(model, results)
-    spec = model.call_spec.out_spec
+    calls = model.module_call_graph  # call_spec, which says the same, makes a class at every use
+    spec = calls[0].signature.out_spec if calls and calls[0].signature is not None else None
     if spec is None or spec.num_leaves != len(flat):
         return placed(flat, Value)
     return placed(tree_unflatten(flat, spec), Value)
@@ -181,7 +187,7 @@ def elements_of(module: torch.nn.Module) -> dict[str, int]:
     """Return how many elements the parameters of a graph's modules have, by the paths of these; each counts once."""
     found: dict[str, int] = {}
     seen: set[int] = set()
-    for path, inner in module.named_modules():
+    for inner, path in _core.module_paths(module)[0].items():
         for one in inner._parameters.values():
             if one is not None and id(one) not in seen:
                 seen.add(id(one))

@@ -17,21 +17,7 @@ from torch import nn
 from macsim import _core
 from macsim.modules import Called
 
-__all__ = ["class_name", "is_script", "left_as_found", "module_paths", "noted", "watching"]
-
-
-def module_paths(model: nn.Module) -> dict[nn.Module, str]:
-    """Return the first path of every module, by which its calls are grouped."""
-    paths: dict[nn.Module, str] = {}
-    waiting: list[tuple[str, nn.Module]] = [("", model)]
-    while waiting:
-        path, module = waiting.pop()
-        if module in paths:
-            continue
-        paths[module] = path
-        prefix = f"{path}." if path else ""
-        waiting += [(prefix + name, child) for name, child in reversed(module._modules.items()) if child is not None]
-    return paths
+__all__ = ["class_name", "is_script", "left_as_found", "noted", "watching"]
 
 
 def class_name(module: nn.Module) -> str:

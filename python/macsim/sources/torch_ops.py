@@ -11,7 +11,6 @@ import torch
 from torch._ops import OpOverload
 
 from macsim import _core
-from macsim.sources.torch_layouts import META
 from macsim.sources.torch_packed import parts_of
 
 __all__ = ["DTYPES", "SAME", "Operator", "method_of", "operator_of", "plain_plan"]
@@ -60,8 +59,8 @@ _STORING = frozenset({"t", "transpose", "coalesce", "clone", "detach", "alias", 
 # Attention whose kernels write a token's heads side by side: turned back, its result is in order.
 _TURNED = frozenset({"scaled_dot_product_attention"})
 # Those that are methods of tensors in C++, with the same arguments in the same order.
-_METHODS = frozenset({"chunk", "detach", "expand", "permute", "reshape", "select", "squeeze", "t", "transpose",
-                      "unbind", "unsqueeze", "view"})  # fmt: skip
+_METHODS = frozenset({"chunk", "contiguous", "detach", "expand", "permute", "reshape", "select", "squeeze", "t",
+                      "transpose", "unbind", "unsqueeze", "view"})  # fmt: skip
 # Views, unless strides do not allow it.
 _COPYING = frozenset({"reshape", "flatten", "reshape_as", "ravel"})
 # What torch can do on tensors without storage in no time, strides and all.
@@ -183,7 +182,7 @@ class Operator:
             if self.fast
             else "changes"
             if changes
-            else ("reshape" if self.copies else "view")
+            else ("reshape" if self.copies else "orders" if said.name == "contiguous" else "view")
             if self.view
             else ""
         )
@@ -272,13 +271,7 @@ def operator_of(func: Any, tape: _core.Tape) -> Operator:
 def method_of(operator: Operator) -> Any:
     """Return what makes the results of a view sooner than the operator itself, which asks its schema; or None."""
     name = operator.func._schema.name.removeprefix("aten::")
-    return _contiguous if name == "contiguous" else getattr(torch.Tensor, name) if name in _METHODS else None
-
-
-def _contiguous(tensor: torch.Tensor) -> torch.Tensor:
-    if not tensor.is_meta or tensor.layout is not torch.strided or tensor.is_complex():  # complex: perhaps conjugated
-        return tensor.contiguous()
-    return tensor if tensor.is_contiguous() else torch.empty(tensor.shape, dtype=tensor.dtype, device=META)
+    return getattr(torch.Tensor, name) if name in _METHODS else None
 
 
 def _plan(said: _Reading, tape: _core.Tape) -> _core.Plan:

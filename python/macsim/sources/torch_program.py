@@ -22,7 +22,7 @@ from macsim.sources.torch_distributed import is_wrapped, made_whole, unwrapped
 from macsim.sources.torch_formulas import tape_of
 from macsim.sources.torch_graph_values import placed
 from macsim.sources.torch_inputs import Examples, named_arguments
-from macsim.sources.torch_modules import class_name, is_script, left_as_found, module_paths, noted, watching
+from macsim.sources.torch_modules import class_name, is_script, left_as_found, noted, watching
 from macsim.sources.torch_requests import check_arguments, check_names, check_shape, has_symbols, why_it_failed
 from macsim.sources.torch_trace import Recorder, ScriptRecorder, small, torch_facts
 
@@ -129,13 +129,13 @@ def _paths(stack: ExitStack, model: Any, modules: nn.Module | None, training: bo
     """Return the modules with their paths; wrappers among them are out of the way until the stack is closed."""
     if modules is None:
         return {}
-    paths = module_paths(modules)
-    if not hasattr(model, "_handle") and not is_wrapped(paths):
+    paths, classes = _core.module_paths(modules)
+    if not hasattr(model, "_handle") and not is_wrapped(classes):
         return paths
-    wrapped = list(module_paths(model) if isinstance(model, nn.Module) else paths)
+    wrapped = list(_core.module_paths(model)[0] if isinstance(model, nn.Module) else paths)
     stack.enter_context(left_as_found(wrapped, evaluate=not training))
     made_whole(wrapped)
-    return module_paths(modules)
+    return _core.module_paths(modules)[0]
 
 
 def _recorder(
