@@ -42,15 +42,17 @@ _GETATTR = re.compile(r"getattr\(([^()]*), '([^']*)'\)")
 class Value:
     """A tensor of a graph, as the tape knows it: by its type alone.
 
-    Inside a `vmap` it is one of many: `lanes` are the maps that it differs along, by their numbers.
+    Inside a `vmap` it is one of many: `lanes` are the maps that it differs along, by their numbers;
+    `weight_lanes`, of a part of a weight, those that go over the weight.
     """
 
-    __slots__ = ("dtype", "lanes", "shape")
+    __slots__ = ("dtype", "lanes", "shape", "weight_lanes")
 
     def __init__(self, dtype: torch.dtype, shape: tuple[Any, ...], lanes: frozenset[int] = frozenset()) -> None:
         self.dtype = dtype
         self.shape = shape
         self.lanes = lanes
+        self.weight_lanes: frozenset[int] = frozenset()
 
 
 def _no_tensor(*_: Any) -> Any:

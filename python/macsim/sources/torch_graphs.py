@@ -263,11 +263,14 @@ class Walker:
         if not self._widths:
             self.tape.record(plan, args, kwargs, scope, results)
             return
-        lanes = self._lanes((args, kwargs))
+        given = list(values((args, kwargs)))
+        lanes = self._lanes(given)
+        of_weights = frozenset[int]().union(*(one.weight_lanes for one in given))
         for one in values(results):
             one.lanes = lanes
-        times = self._times * self._width(lanes)
-        self.tape.within(times, *self._floor, self._times)  # weights are read once for all lanes
+            one.weight_lanes = of_weights if len(given) == 1 else frozenset()
+        times = self._times * self._width(lanes)  # weights are read once for all lanes that share them
+        self.tape.within(times, *self._floor, self._times * self._width(of_weights))
         self.tape.record(plan, args, kwargs, scope, results)
         self.tape.within(self._times, *self._floor)
 
@@ -284,6 +287,8 @@ class Walker:
                 plan = self.operator(torch.ops.aten.select.int).plan
                 self.record(plan, (args[0], args[1], 0), {}, self.number(scope), result)
                 result.lanes = args[0].lanes | {self._maps[-1]}
+                if self.tape.owner(args[0]) is not None:
+                    result.weight_lanes = args[0].weight_lanes | {self._maps[-1]}
             elif name == "_remove_batch_dim":
                 lanes = args[0].lanes - {self._maps[-1]}
                 result = self.seen_as(args[0], result, scope)
