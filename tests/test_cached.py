@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 
 import cache_simulator as simulator
-import numpy as np
-import onnx
-import onnx.parser
 import pytest
+from onnx_text import count, floats
 
 import macsim
 
 FLOAT = 4  # bytes; the simulator counts elements
-HEAD = '<ir_version: 10, opset_import: ["" : 21]>\n'
 
 
 def moved(report: macsim.Report, room: int) -> float:
@@ -30,7 +27,7 @@ def tiles(room: int) -> list[int]:
 
 def product(m: int, n: int, k: int) -> macsim.Report:
     text = f"g (float[{m},{k}] a, float[{k},{n}] b) => (float[{m},{n}] c) {{ c = MatMul(a, b) }}"
-    return macsim.count(onnx.parser.parse_model(HEAD + text))
+    return count(text)
 
 
 @pytest.mark.parametrize(("m", "n", "k"), [(16, 16, 16), (32, 6, 12), (5, 24, 12)])
@@ -57,7 +54,7 @@ def test_convolution(room: int) -> None:
         f"g (float[1,{channels},{size},{size}] x, float[{filters},{channels},{kernel},{kernel}] w) =>"
         f" (float[1,{filters},{size - kernel + 1},{size - kernel + 1}] y) {{ y = Conv(x, w) }}"
     )
-    report = macsim.count(onnx.parser.parse_model(HEAD + text))
+    report = count(text)
     got = moved(report, room)
     traces = [
         simulator.convolution(size, channels, filters, kernel, tile, some)
@@ -75,14 +72,11 @@ def test_convolution(room: int) -> None:
 @pytest.mark.parametrize("room", [40, 120, 400])
 def test_attention(room: int) -> None:
     queries, keys, size = 24, 20, 4
-    half = np.zeros((), np.float32)
     text = (
         f"g (float[{queries},{size}] q, float[{size},{keys}] k, float[{keys},{size}] v) => (float[{queries},{size}] o)"
         " { s = MatMul(q, k)\n t = Mul(s, half)\n p = Softmax(t)\n o = MatMul(p, v) }"
     )
-    model = onnx.parser.parse_model(HEAD + text)
-    model.graph.initializer.append(onnx.numpy_helper.from_array(half, "half"))
-    report = macsim.count(model)
+    report = count(text, half=floats())
     assert len(report.traffic("fused").kernels) == 1
     got = moved(report, room)
     traces = [simulator.attention(queries, keys, size, tile) for tile in (1, 2, 4, 8, 24) if 2 * tile * size <= room]
@@ -112,7 +106,7 @@ def test_results_stay_until_as_much_was_touched() -> None:
         c = Softmax(a)
         y = Concat <axis=0> (b, c)
     }"""
-    report = macsim.count(onnx.parser.parse_model(HEAD + text))
+    report = count(text)
     assert [kernel.ops for kernel in report.traffic("fused").kernels] == [["Relu", "Softmax"], ["Softmax"], ["Concat"]]
     # x and z are read, y is written; with little room what passes between kernels is written and read as well.
     assert report.traffic("cached", 10**6).bytes == 400 + 400 + 800

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
+from round_chip import round_chip
 
 import macsim
 from macsim.estimate_loads import machine_of
@@ -16,42 +17,20 @@ from macsim.estimate_physics import NINETY, Loads, Machine, Spread, joined, simu
 from macsim.hardware_types import Hardware
 
 EXACT = Spread.exact
-# 100 TFLOP/s and 1 TB/s, of which half is reached; 2 pJ a MAC, 100 pJ a byte, 50 W and 1 us.
-CHIP = """
-title = "A chip of round numbers"
-kind = "gpu"
-launch_overhead = { typical = 1, unit = "us", source = "us", confidence = "high" }
-peak = [
-  { unit = "tensor", dtype = "bf16", sparse = false, rate = RATE },
-  { unit = "vector", dtype = "f32", rate = { typical = 10, unit = "TFLOP/s", source = "us", confidence = "high" } },
-]
-energy = [
-  { kind = "mac", dtype = "bf16", price = { typical = 2, unit = "pJ/MAC", source = "us", confidence = "high" } },
-]
-[[memory]]
-name = "dram"
-bandwidth = { typical = 1, unit = "TB/s", source = "us", confidence = "high" }
-path = { typical = 100, unit = "pJ/B", source = "us", confidence = "high" }
+# The vector unit has 10 TFLOP/s; 2 pJ a MAC.
+PEAKS = '{ unit = "vector", dtype = "f32", rate = { typical = 10, unit = "TFLOP/s", SOURCE } },'
+ENERGY = '{ kind = "mac", dtype = "bf16", price = { typical = 2, unit = "pJ/MAC", SOURCE } },'
+WIRE = """
 [[link]]
 name = "wire"
-bandwidth = { typical = 100, unit = "GB/s", source = "us", confidence = "high" }
-energy = { typical = 10, unit = "pJ/B", source = "us", confidence = "high" }
-[power]
-static = { typical = 50, unit = "W", source = "us", confidence = "high" }
-tdp = { typical = 1000, unit = "W", source = "us", confidence = "high" }
-[efficiency]
-compute = { typical = 0.5, unit = "1", source = "us", confidence = "high" }
-memory = { typical = 0.5, unit = "1", source = "us", confidence = "high" }
-[sources]
-us = "made up"
-""".replace("RATE", '{ typical = 100, unit = "TFLOP/s", source = "us", confidence = "high" }')
+bandwidth = { typical = 100, unit = "GB/s", SOURCE }
+energy = { typical = 10, unit = "pJ/B", SOURCE }
+"""
 
 
 @pytest.fixture(scope="module")
 def chip(tmp_path_factory: pytest.TempPathFactory) -> Hardware:
-    path = tmp_path_factory.mktemp("chips") / "round.toml"
-    path.write_text(CHIP)
-    return macsim.hardware(path)
+    return round_chip(tmp_path_factory.mktemp("chips"), PEAKS, ENERGY, WIRE)
 
 
 def product(m: int | str, k: int, n: int, dtype: int = TensorProto.BFLOAT16) -> macsim.Report:

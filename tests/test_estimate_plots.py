@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
+from round_chip import round_chip
 
 import macsim
 from macsim.estimate_physics import Loads, Machine, Spread, simulate
@@ -15,25 +16,17 @@ from macsim.show import plain
 
 pytest.importorskip("matplotlib")
 
-# 100 TFLOP/s in bf16 and 40 in f32, 1 TB/s; a byte takes 100 pJ, of which 30 are the L2's and 10 the L1's.
-CHIP = """
-title = "A chip of round numbers"
-kind = "gpu"
-launch_overhead = { typical = 1, unit = "us", source = "us", confidence = "high" }
-peak = [
-  { unit = "tensor", dtype = "bf16", sparse = false, rate = { typical = 100, unit = "TFLOP/s", SOURCE } },
+# 100 TFLOP/s in f16, too, and 40 in f32; of the 100 pJ that a byte takes 30 are the L2's and 10 the L1's.
+PEAKS = """
   { unit = "tensor", dtype = "f16", sparse = false, rate = { typical = 100, unit = "TFLOP/s", SOURCE } },
   { unit = "vector", dtype = "f32", rate = { typical = 40, unit = "TFLOP/s", SOURCE } },
-]
-energy = [
+"""
+ENERGY = """
   { kind = "mac", dtype = "bf16", price = { low = 1, typical = 2, high = 4, unit = "pJ/MAC", SOURCE } },
   { kind = "add", dtype = "*", price = { typical = 3, unit = "pJ/op", SOURCE } },
   { kind = "compare", dtype = "*", price = { typical = 3, unit = "pJ/op", SOURCE } },
-]
-[[memory]]
-name = "dram"
-bandwidth = { typical = 1, unit = "TB/s", SOURCE }
-path = { typical = 100, unit = "pJ/B", SOURCE }
+"""
+CACHES = """
 [[memory]]
 name = "l2"
 capacity = { typical = 1, unit = "MiB", SOURCE }
@@ -42,22 +35,12 @@ energy = { typical = 30, unit = "pJ/B", SOURCE }
 [[memory]]
 name = "l1"
 energy = { typical = 10, unit = "pJ/B", SOURCE }
-[power]
-static = { typical = 50, unit = "W", SOURCE }
-tdp = { typical = 1000, unit = "W", SOURCE }
-[efficiency]
-compute = { typical = 0.5, unit = "1", SOURCE }
-memory = { typical = 0.5, unit = "1", SOURCE }
-[sources]
-us = "made up"
-""".replace("SOURCE", 'source = "us", confidence = "high"')
+"""
 
 
 @pytest.fixture(scope="module")
 def chip(tmp_path_factory: pytest.TempPathFactory) -> Hardware:
-    path = tmp_path_factory.mktemp("chips") / "round.toml"
-    path.write_text(CHIP)
-    return macsim.hardware(path)
+    return round_chip(tmp_path_factory.mktemp("chips"), PEAKS, ENERGY, CACHES)
 
 
 @pytest.fixture(scope="module")

@@ -5,24 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import onnx
-import onnx.parser
 import pytest
+from onnx_text import count, floats, parsed
 
 import macsim
-
-HEAD = '<ir_version: 10, opset_import: ["" : 21]>\n'
-
-
-def count(text: str, **stored: np.ndarray[Any, Any]) -> macsim.Report:
-    model = onnx.parser.parse_model(HEAD + text)
-    model.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in stored.items())
-    return macsim.count(model)
-
-
-def floats(*shape: int) -> np.ndarray[Any, Any]:
-    return np.zeros(shape, np.float32)
-
 
 LAST = np.array([-1])
 
@@ -225,13 +211,13 @@ def test_a_cache_that_is_named() -> None:
         "g (float[1,4] q, float[6,4] k0, float[1,4] k) => (float[1,7] y, float[7,4] k1) {\n"
         " k1 = Concat <axis=0> (k0, k)\n t = Transpose <perm=[1,0]> (k1)\n y = MatMul(q, t) }"
     )
-    model = onnx.parser.parse_model(HEAD + text)
+    model = parsed(text)
     assert macsim.count(model).traffic("fused").cache == 0
     named = macsim.count(model, cache=("k0", "k1"))
     assert fused(named) == (16 + 16, 0, 96 + 112, 112 + 28)
     assert named.traffic("minimum").roles["cache"] == 96 + 112
     assert {held.name: held.role for held in named.memory().alive}["k0"] == "cache"
-    past = onnx.parser.parse_model(HEAD + text.replace("k0", "past_k").replace("k1", "present_k"))
+    past = parsed(text.replace("k0", "past_k").replace("k1", "present_k"))
     assert fused(macsim.count(past)) == fused(named)
     assert macsim.count(past, cache=()).traffic("fused").cache == 0
     with pytest.raises(macsim.RequestError, match="neither input nor output: q, k0, k, y, k1"):
@@ -243,6 +229,6 @@ def test_a_named_cache_of_symbols() -> None:
         "g (float[1,4] q, float[past,4] k0, float[1,4] k) => (float[1,n] y, float[n,4] k1) {\n"
         " k1 = Concat <axis=0> (k0, k)\n t = Transpose <perm=[1,0]> (k1)\n y = MatMul(q, t) }"
     )
-    report = macsim.count(onnx.parser.parse_model(HEAD + text), cache=["k0", "k1"])
+    report = macsim.count(parsed(text), cache=["k0", "k1"])
     assert str(report.traffic("minimum").cache) == "16*past"
     assert report.bind(past=6).traffic("minimum").cache == 96

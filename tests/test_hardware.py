@@ -43,7 +43,9 @@ def test_every_number_has_a_source_and_a_range(name: str) -> None:
         assert one.source, key
         assert 0 <= one.low <= one.typical <= one.high < math.inf, key
         assert one.unit in MEASURES[measure_of(one.unit)], key
-        if "from memory" in one.source.lower() or one.status == "derived":
+        if "from memory" in one.source.lower():
+            assert one.confidence == "low", key
+        if one.status == "derived":
             assert one.confidence != "high" or one.origin == "mac-of-parts", key
         if one.status == "stated":
             assert one.origin == name, key

@@ -7,19 +7,10 @@ import weakref
 from typing import Any
 
 import numpy as np
-import onnx
-import onnx.parser
 import pytest
+from onnx_text import count
 
 import macsim
-
-HEAD = '<ir_version: 10, opset_import: ["" : 21]>\n'
-
-
-def count(text: str, **stored: np.ndarray[Any, Any]) -> macsim.Report:
-    model = onnx.parser.parse_model(HEAD + text)
-    model.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in stored.items())
-    return macsim.count(model)
 
 
 def test_by_hand() -> None:

@@ -113,6 +113,13 @@ def test_counted_as_if_it_were_not(name: str, training: bool, mesh: Any) -> None
     assert held(inside) == before
 
 
+def test_wrapped_torchscript() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = nn.Sequential(torch.jit.script(nn.Linear(4, 5)), nn.DataParallel(torch.jit.script(nn.Linear(5, 6))))
+        assert macsim.count(model, (3, 4)).macs == 3 * (4 * 5 + 5 * 6)
+
+
 def test_tensor_parallel(mesh: Any) -> None:
     """All of the work, not that of one of the four."""
     from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module

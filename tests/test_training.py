@@ -317,26 +317,24 @@ def own_op() -> Any:
     return torch.ops.mylib.odd
 
 
+def own_rule(**more: Any) -> macsim.Registry:
+    """Return the operator's rule, with what else it states."""
+    registry = macsim.Registry()
+
+    def twice(call: macsim.Call) -> macsim.Cost:
+        return macsim.Cost(mul=call.x.size)
+
+    parts = {"infer": lambda call: call.x, "cost": twice, **more}
+    stated = {name: staticmethod(part) for name, part in parts.items()}
+    registry.op("mylib::odd", slots="x")(type("Odd", (), {"__doc__": "Twice x.", **stated}))
+    return registry
+
+
 def test_own_operators_say_their_gradient() -> None:
-    mine = macsim.Registry()
+    def gradient(call: macsim.Call) -> macsim.Gradient:
+        return macsim.Gradient(mul=call.x.size, keep_bytes=call.x.size)
 
-    @mine.op("mylib::odd", slots="x")
-    class Odd:
-        """Twice x."""
-
-        @staticmethod
-        def infer(call: macsim.Call) -> macsim.Tensor:
-            return call.x
-
-        @staticmethod
-        def cost(call: macsim.Call) -> macsim.Cost:
-            return macsim.Cost(mul=call.x.size)
-
-        @staticmethod
-        def gradient(call: macsim.Call) -> macsim.Gradient:
-            return macsim.Gradient(mul=call.x.size, keep_bytes=call.x.size)
-
-    model = nn.Linear(3, 4, bias=False)
+    model, mine = nn.Linear(3, 4, bias=False), own_rule(gradient=gradient)
     got = step(lambda x: own_op()(model(x)), (2, 3), training=Training(inputs=["x"]), registry=mine)
     assert ([row.work["mul"] for row in got.backward.rows], got.backward.trust, got.unknown) == ([0, 8], "exact", {})
     assert got.memory.saved == 24 + 8  # x, and what the rule says
@@ -344,21 +342,9 @@ def test_own_operators_say_their_gradient() -> None:
 
 def test_unknown() -> None:
     """What no row states is unknown, and marked; what comes before it is counted on."""
-    odd = macsim.Registry()
-
-    @odd.op("mylib::odd", slots="x")
-    class Odd:
-        """Whatever it is."""
-
-        @staticmethod
-        def infer(call: macsim.Call) -> macsim.Tensor:
-            return call.x
-
-        @staticmethod
-        def cost(call: macsim.Call) -> macsim.Cost:
-            return macsim.Cost(mul=call.x.size)
-
-    got = step(lambda x, w: own_op()(x @ w), (2, 3), (3, 4), training=Training(inputs=["w"]), registry=odd)
+    got = step(
+        lambda x, w: own_op()(x @ w), (2, 3), (3, 4), training=Training(inputs=["w"]), registry=own_rule()
+    )  # fmt: skip
     assert got.backward.trust == "unknown"
     assert got.unknown == {"mylib::odd": 1}
     assert "mylib::odd" in repr(got)

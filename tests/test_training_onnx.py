@@ -106,6 +106,23 @@ def test_loop() -> None:
     assert got.backward.total.sign("mac") == "<="  # the first trip's is that of x, which is not wanted
 
 
+def test_sequence_map() -> None:
+    """h of 2 rows and z of 5, each times w: dw of both, dh, and dv; what is joined is cut apart again, 84 bytes."""
+    body = helper.make_graph([product("e", "w", "o")], "body", [feed("e")], [feed("o")])
+    proto = model(
+        [product("x", "v", "h"), helper.make_node("SequenceConstruct", ["h", "z"], ["s"]),
+         helper.make_node("SequenceMap", ["s"], ["t"], body=body),
+         helper.make_node("ConcatFromSequence", ["t"], ["y"], axis=0)],
+        [feed("x", 2, 3), feed("z", 5, 3)],
+        [feed("y", 7, 3)],
+        [weight("w", 3, 3), weight("v", 3, 3)],
+    )  # fmt: skip
+    got = step(proto).backward
+    assert [row.macs for row in got.rows if row.op == "MatMul"] == [18, 2 * 18, 45]
+    assert [(row.read, row.written) for row in got.rows if row.op == "ConcatFromSequence"] == [(84, 84)]
+    assert got.trust == "exact"
+
+
 def test_unknown_operators() -> None:
     got = step(custom())
     assert got.backward.trust == "unknown"

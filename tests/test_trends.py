@@ -547,4 +547,8 @@ def test_a_model_is_placed(capsys) -> None:
     assert estimator.endswith(" on k80, f32")
     assert main(["trends", "--place", MODEL, "--dim", "height=224", "--dim", "width=224"]) == 2
     assert "give --dim batch=1, or --shape" in capsys.readouterr().err
+    assert main(["trends", "--place", MODEL, "--shape", "1,3,224,224", "--top1", "0.762"]) == 2
+    assert "it is in percent" in capsys.readouterr().err
+    assert main(["trends", "--place", MODEL, "--shape", "8,3,224,224", "--top1", "76.2"]) == 0
+    assert "if that is a batch, give 1" in capsys.readouterr().err
     assert main(["trends", "--top1", "80"]) == 2

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "flow.hpp"
 #include "rules/support.hpp"
 
 namespace macsim {
@@ -152,9 +153,20 @@ void Backward::enter(std::uint32_t index, const Node& caller) {
   if (op.function == kNone && op.name == "If") return;
   const Ties ties = ties_of(op.name, op.version);
   const Span<ValueId> given = outer.inputs_of(caller);
+  const auto element = [&](ValueId sequence) {  // that this round takes
+    if (op.function != kNone || op.name != "SequenceMap" || frame.times != found_.frames[frame.outer].times)
+      return sequence;
+    std::size_t round = 0;
+    for (std::uint32_t f = frame.outer + 1; f < index; ++f) {
+      if (found_.frames[f].outer == frame.outer && found_.frames[f].caller == &caller) ++round;
+    }
+    const Span<ValueId> elements = elements_of(*found_.model, outer, sequence);
+    return round < elements.size() ? elements[round] : sequence;
+  };
   for (std::size_t i = ties.inner_first; i < graph.inputs.size(); ++i) {
     const std::size_t at = i - ties.inner_first + ties.outer_first;
-    if (at < given.size() && given[at] != kNone) link(place(frame.outer, given[at]), place(index, graph.inputs[i]));
+    const ValueId from = at < given.size() && given[at] != kNone ? element(given[at]) : kNone;
+    if (from != kNone) link(place(frame.outer, from), place(index, graph.inputs[i]));
   }
 }
 

@@ -21,6 +21,9 @@ struct Touch {
   Amounts::Id bytes = 0;
 };
 
+/// What a sequence was made of, where that is said in the same graph.
+Span<ValueId> elements_of(const Model& model, const Graph& graph, ValueId sequence);
+
 /// Values of all frames are numbered one after another; a tensor is a value that is nobody's view.
 class Flow {
  public:
@@ -86,6 +89,7 @@ class Flow {
   void join(std::uint32_t value, std::uint32_t to, bool part);
   void join_bodies();
   void join_arguments(std::uint32_t frame, std::uint32_t before);
+  void join_elements(std::uint32_t frame, std::size_t round);
   void join_results(std::uint32_t frame);
   void join_stacks();
   void find_escapes();

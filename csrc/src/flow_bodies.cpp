@@ -10,14 +10,15 @@
 namespace macsim {
 namespace {
 
-enum class Control : std::uint8_t { other, branch, loop, scan };
+enum class Control : std::uint8_t { other, branch, loop, scan, map };
 
 Control control_of(const Op& op) noexcept {
   if (op.dialect != "onnx") return Control::other;
-  return op.name == "If"     ? Control::branch
-         : op.name == "Loop" ? Control::loop
-         : op.name == "Scan" ? Control::scan
-                             : Control::other;
+  return op.name == "If"            ? Control::branch
+         : op.name == "Loop"        ? Control::loop
+         : op.name == "Scan"        ? Control::scan
+         : op.name == "SequenceMap" ? Control::map
+                                    : Control::other;
 }
 
 std::size_t scans_of(const Model& model, const Node& node) {
@@ -32,6 +33,15 @@ std::size_t scans_of(const Model& model, const Node& node) {
 
 }  // namespace
 
+Span<ValueId> elements_of(const Model& model, const Graph& graph, ValueId sequence) {
+  for (const Node& node : graph.nodes) {
+    if (model.ops[node.op].name != "SequenceConstruct" || model.ops[node.op].dialect != "onnx") continue;
+    const Span<ValueId> made = graph.outputs_of(node);
+    if (made.size() == 1 && made[0] == sequence) return graph.inputs_of(node);
+  }
+  return {};
+}
+
 // A value is another one, where nothing says otherwise: of the same size, unless it is a part of it.
 void Flow::join(std::uint32_t value, std::uint32_t to, bool part) {
   if (alias_[value] != value) return;
@@ -44,14 +54,39 @@ void Flow::join(std::uint32_t value, std::uint32_t to, bool part) {
 
 void Flow::join_bodies() {
   std::map<std::pair<std::uint32_t, const Node*>, std::uint32_t> latest;  // frame of a control node's last round
+  std::map<std::pair<std::uint32_t, const Node*>, std::size_t> rounds;
   for (std::uint32_t f = 1; f < found.frames.size(); ++f) {
     const Frame& frame = found.frames[f];
     if (frame.caller == nullptr || frame.function != nullptr) continue;
     const auto [at, first] = latest.try_emplace({frame.outer, frame.caller}, f);
+    if (control_of(found.model->ops[frame.caller->op]) == Control::map) {
+      std::size_t& round = rounds[{frame.outer, frame.caller}];
+      round = first ? 0 : round + 1;
+      join_elements(f, round);
+    }
     join_arguments(f, first ? kNone : at->second);
     at->second = f;
   }
   for (const auto& [node, f] : latest) join_results(f);
+}
+
+// A round of SequenceMap takes an element of each sequence, and other tensors as they are.
+void Flow::join_elements(std::uint32_t f, std::size_t round) {
+  const Frame& frame = found.frames[f];
+  const Graph& around = *found.frames[frame.outer].graph;
+  const Span<ValueId> given = around.inputs_of(*frame.caller);
+  for (std::size_t i = 0; i < given.size() && i < frame.graph->inputs.size(); ++i) {
+    if (given[i] == kNone) continue;
+    const std::uint32_t argument = base_[f] + frame.graph->inputs[i];
+    if (found.frames[frame.outer].types[given[i]].kind == Kind::tensor) {
+      join(argument, base_[frame.outer] + given[i], false);
+      continue;
+    }
+    const Span<ValueId> elements = elements_of(*found.model, around, given[i]);
+    if (frame.times == found.frames[frame.outer].times && round < elements.size() && elements[round] != kNone) {
+      join(argument, base_[frame.outer] + elements[round], false);
+    }
+  }
 }
 
 // `before`: the frame of the round before; kNone: none, or not in a frame of its own.
@@ -83,7 +118,7 @@ void Flow::join_arguments(std::uint32_t f, std::uint32_t before) {
 void Flow::join_results(std::uint32_t f) {
   const Frame& frame = found.frames[f];
   const Control control = control_of(found.model->ops[frame.caller->op]);
-  if (control == Control::other) return;
+  if (control == Control::other || control == Control::map) return;
   const Graph& around = *found.frames[frame.outer].graph;
   const Span<ValueId> results = around.outputs_of(*frame.caller);
   const std::vector<ValueId>& made = frame.graph->outputs;

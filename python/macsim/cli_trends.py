@@ -125,7 +125,15 @@ def place_model(data: Data, arguments: argparse.Namespace) -> tuple[ModelRow, st
 
     if arguments.top1 is not None and arguments.glue is not None:
         raise UsageError("--top1 is of a vision model, --glue of a language model: give one")
+    for name in ("top1", "glue"):
+        score = getattr(arguments, name)
+        if score is not None and not 1 <= score <= 100:
+            raise UsageError(f"--{name} {score:g}: it is in percent, from 1 to 100")
     report = counted(arguments)
+    for given in report.inputs:
+        shape = given.shape or ()
+        if len(shape) > 1 and isinstance(first := shape[0], int) and first > 1:
+            sys.stderr.write(f"macsim: {given.name} is {first} x ...: if that is a batch, give 1, as the tables have\n")
     macs = report.macs
     if not isinstance(macs, int):
         free = macs.symbols

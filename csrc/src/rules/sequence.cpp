@@ -432,6 +432,16 @@ Rule list_row(std::string name, std::string slots, std::string summary, std::str
              std::move(infer), cost_free(kList));
 }
 
+/// Parts of a tensor are put together, or cut apart again: as many bytes as the tensor has.
+GradientFn gradient_parts(bool joined) {
+  return [joined](const Call& c, Gradient& g) -> Status {
+    g.cost.moves("moves data only");
+    g.cost.read = g.cost.written = bytes(joined ? c.out() : c.in(0));
+    g.cost.weights = Count(0);
+    return {};
+  };
+}
+
 }  // namespace
 
 std::vector<Rule> sequence_family() {
@@ -453,8 +463,8 @@ std::vector<Rule> sequence_family() {
   return with_gradients({{"sequence_length", NoGradient{"its results are no real numbers"}},
                          {"optional_has", NoGradient{"its results are no real numbers"}},
                          {"sequence_empty", NoGradient{"it has no inputs"}},
-                         {"split_to_sequence", gradient_moves()},
-                         {"concat_from_sequence", gradient_moves()},
+                         {"split_to_sequence", gradient_parts(false)},
+                         {"concat_from_sequence", gradient_parts(true)},
                          {"sequence_construct", gradient_view()},
                          {"sequence_at", gradient_view()},
                          {"sequence_insert", gradient_view()},

@@ -61,6 +61,7 @@ def made_whole(modules: Iterable[nn.Module]) -> None:
 
     The modules are changed: who calls this puts back what they held.
     """
+    modules = [module for module in modules if not isinstance(module, torch.jit.ScriptModule)]
     same: dict[int, Any] = {}  # parameters that are shared stay so
     flat = [module._handle.flat_param for module in modules if getattr(module, "_handle", None) is not None]
     for module in modules:

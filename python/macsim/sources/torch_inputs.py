@@ -69,6 +69,8 @@ class Examples:
         return made[id(given)]
 
     def _tensor(self, name: str, given: torch.Tensor) -> torch.Tensor:
+        if given.is_nested:
+            raise RequestError(f"{name!r} is a nested tensor, which has no one shape: give a padded one, or its values")
         if small(given):
             made = given.detach().clone()
             self.recorder.tape.input(made, name)

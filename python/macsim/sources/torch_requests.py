@@ -41,9 +41,9 @@ def _meant(wanted: inspect.Signature, named: Mapping[str, Any]) -> str:
     if any(one.kind is one.VAR_KEYWORD for one in wanted.parameters.values()):
         return ""
     for name in named:
-        near = difflib.get_close_matches(name, names, n=1) if name not in names else []
-        if near:
-            return f"there is no {name!r}: did you mean {near[0]!r}? "
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            return f"there is no {name!r}" + (f": did you mean {near[0]!r}? " if near else "; ")
     return ""
 
 

@@ -513,7 +513,7 @@ class Real(_Number):
             self.sizes.number(self.below)
             return self.hint
         raise TraceError(
-            "the program takes a float that it computed from sizes as a plain number; give numbers in the shapes",
+            "a float read from a tensor or computed from sizes is taken as a plain number: keep it in a tensor",
             self.sizes.where,
         )
 

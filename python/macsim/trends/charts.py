@@ -392,7 +392,8 @@ def _theoretical(data: Data) -> Chart:
     later = sum(chip.is_later for chip in data.chips)
     more = f", {later} of them from macsim's hardware tables" if later else ""
     note = (
-        f"{len(data.chips)} rows{more}: peak rate of dense operands over thermal design power. R²: {', '.join(said)}."
+        f"{len(data.chips)} rows{more}: peak rate of dense operands over thermal design power. "
+        f"Lines through all of a precision; R²: {', '.join(said)}."
     )
     return Chart("efficiency", "Chips: theoretical efficiency", Axis("Launch date"), WATT, tuple(series), note)
 
@@ -411,8 +412,11 @@ def _adapted(data: Data, domain: str) -> Chart:
         series.append(Series(label, x, y, names=written, colour=colour, marker=marker, told=told))
     series += _line("all", line, BLACK, band=True)
     low, high = line.slope_band()
-    note = f"{len(chips)} chips. R² {line.r2:.2f}; doubling in {line.doubling:.1f} years; "
-    note += f"x{low:.2f} to x{high:.2f} a year (95 %)."
+    note = (
+        f"{len(chips)} chips: FP32 peak over thermal design power, with tensor units times the mean "
+        f"speed-up in published throughputs. R² {line.r2:.2f}; doubling in {line.doubling:.1f} years; "
+        f"x{low:.2f} to x{high:.2f} a year (95 %)."
+    )
     title = f"Chips: efficiency adapted to {domain}"
     return Chart(f"efficiency-{domain}", title, Axis("Launch date"), WATT, tuple(series), note)
 
