@@ -280,7 +280,9 @@ class SymbolicRecorder(Recorder):
         if isinstance(value, torch.Tensor):
             kind = self._kind.get(id(value))
             return self._kind_of(value) if kind is None else kind
-        if isinstance(value, list | tuple):
+        if type(value) in _PLAIN:
+            return (type(value), value)
+        if isinstance(value, _NESTS):
             keys = [self._key(one) for one in value]
             return None if None in keys else tuple(keys)
         if isinstance(value, dict):
@@ -385,11 +387,18 @@ def _run(sizes: Sizes, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
 
 def _any_symbolic(values: Iterable[Any]) -> bool:
     for value in values:
+        kind = type(value)
+        if kind in _SIMPLE:
+            continue
         if is_symbolic(value):
             return True
-        if isinstance(value, list | tuple) and not isinstance(value, torch.Size) and _any_symbolic(value):
+        if isinstance(value, _NESTS) and kind is not torch.Size and _any_symbolic(value):
             return True
     return False
+
+
+_SIMPLE = frozenset({torch.Tensor, torch.nn.Parameter, int, float, bool, str, type(None), torch.dtype, torch.device})
+_NESTS = (list, tuple)
 
 
 def _by_name(func: Any, kwargs: dict[str, Any]) -> list[tuple[Any, Any]]:

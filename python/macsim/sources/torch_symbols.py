@@ -33,13 +33,16 @@ _PRIMES = (59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109, 113, 127, 131
 _LAYOUT = ("EmptyTensor.cpp", "Contiguity.h", "SymbolicShapeMeta.cpp")
 
 
+_SYMBOLIC = frozenset({torch.SymInt, torch.SymFloat, torch.SymBool})
+
+
 class NeedsNumberError(TraceError):
     """The number that a size is was asked for."""
 
 
 def is_symbolic(value: Any) -> bool:
     """Whether it is a size of torch's that is no number."""
-    return isinstance(value, torch.SymInt | torch.SymFloat | torch.SymBool)
+    return type(value) in _SYMBOLIC
 
 
 class Sizes:
@@ -287,6 +290,8 @@ def name_quoted(name: str) -> str:
 
 def expr_of(size: Any) -> Number:
     """Return the expression of a size of torch's."""
+    if type(size) is int:  # nearly always
+        return size
     if isinstance(size, int | Expr):
         return size
     node = size.node
