@@ -94,7 +94,8 @@ void Tape::note_released(bool all) {
   if (torch_.node) return;  // a graph's nodes hold nothing
   constexpr std::size_t kNewest = 64, kOlder = 8;
   const auto look = [&](std::size_t at) {
-    if (Py_REFCNT(held_[at].first) > 1) return false;
+    const Py_ssize_t ours = follows(held_[at].first) ? 2 : 1;  // those with known contents are in the recorder's, too
+    if (Py_REFCNT(held_[at].first) > ours) return false;
     builder_.released(held_[at].second);
     held_.erase(held_.begin() + static_cast<std::ptrdiff_t>(at));
     return true;
