@@ -19,6 +19,7 @@ from macsim.errors import MacsimError, RequestError
 from macsim.estimate_loads import BITS, loads_of, machine_of
 from macsim.estimate_physics import Loads, Machine, Range, Spread, simulate
 from macsim.hardware_quantity import table_dtype
+from macsim.hardware_rules import SIMPLE, SIMPLE_COST, SPECIAL, SPECIAL_COST
 from macsim.hardware_tables import hardware
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ def calibrate(cases: Sequence[Case], base: str | Hardware) -> Calibration:
     machine = _even(found.on(), TIMES, min(EVEN * widening(seconds, times, groups), MOST))
     if known:
         wide = widening(joules, energies, [groups[at] for at in known])
-        machine = _even(machine, ENERGIES, min(EVEN * wide, MOST))
+        machine = _with_other_work(_even(machine, ENERGIES, min(EVEN * wide, MOST)))
     return Calibration(
         chip,
         machine,
@@ -193,6 +194,18 @@ def calibrate(cases: Sequence[Case], base: str | Hardware) -> Calibration:
         if known
         else None,
     )
+
+
+def _with_other_work(machine: Machine) -> Machine:
+    """Return it with the prices of other work that a table of it has: in that of a multiply-accumulate."""
+    price = machine.values.get("energy.mac.f32")
+    if price is None:
+        return machine
+    values = {}
+    for kinds, (low, typical, high) in ((SIMPLE, SIMPLE_COST), (SPECIAL, SPECIAL_COST)):
+        one = Spread(low * price.low, typical * price.typical, high * price.high)
+        values.update({f"energy.{kind}.*": one for kind in kinds})
+    return replace(machine, values={**values, **machine.values})
 
 
 def _even(machine: Machine, names: tuple[str, ...], width: float) -> Machine:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from typing import Any
 
 from macsim.errors import ReadError
@@ -31,6 +30,8 @@ def read_program(path: str | os.PathLike[str]) -> Any:
     except ImportError as error:
         raise ReadError(f"{name} is a file of torch's, and torch is not installed: {INSTALL}", "MS101") from error
     if name.lower().endswith(".pt2"):
+        import zipfile  # here: it takes long
+
         unread = f"{name} is no exported program that this torch ({torch.__version__}) reads"
         if not zipfile.is_zipfile(name):  # of which torch would write what it thinks to the terminal
             raise ReadError(f"{unread}: it is no zip archive")
