@@ -64,8 +64,7 @@ void bind_tape(py::module_& m) {
            "Let bind() refuse sizes for which it is below 0: the program would go another way.")
       .def("within", &Tape::within, py::arg("times"), py::arg("floor"), py::arg("because"), py::arg("weight_times") = 0,
            "Say how often calls from now on run, how far they can be trusted at best, and how often weights are read "
-           "for "
-           "it (0: every time).")
+           "for it (0: every time).")
       .def("detach", &Tape::detach, py::arg("on"), "Say whether calls from now on are kept out of differentiation.")
       .def("checkpoint", &Tape::checkpoint, py::arg("on"), py::arg("whole") = false,
            "Say whether what calls from now on compute is computed again for the gradient.")

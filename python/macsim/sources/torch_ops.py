@@ -177,15 +177,13 @@ class Operator:
         self.copies = said.native and said.name in _COPYING
         self.turned = said.name in _TURNED
         changes = plan.known and said.writes == 0 and said.plain and said.outputs == 1
-        self.way = (
-            ("turned" if self.turned else "call")
-            if self.fast
-            else "changes"
-            if changes
-            else ("reshape" if self.copies else "orders" if said.name == "contiguous" else "view")
-            if self.view
-            else ""
-        )
+        self.way = ""
+        if self.fast:
+            self.way = "turned" if self.turned else "call"
+        elif changes:
+            self.way = "changes"
+        elif self.view:
+            self.way = "reshape" if self.copies else "orders" if said.name == "contiguous" else "view"
 
 
 def _use(kind: str, name: str) -> str:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from macsim import _core
 from macsim.errors import TraceError
+from macsim.sources.torch_symbol_facts import at_least_0, plain
 
 if TYPE_CHECKING:
     from macsim.rows import Number
     from macsim.sources.torch_symbols import Sizes
 
-__all__ = ["at_least_0", "plain", "symbols_of"]
+__all__: list[str] = []  # a protocol of torch: it names the methods and calls them
 
 _MOST_HALVINGS = 1024  # a factor such as 0.5 or 1.25 is exact in a double; the product with 0.1 is rounded
 
@@ -26,24 +27,6 @@ def size_of(node: Node) -> Number:
     known = node.maybe_as_int()  # one of torch's own, a number
     assert known is not None
     return int(known)
-
-
-def plain(expr: Number) -> Number:
-    """Return an int where an expression is one."""
-    return expr if isinstance(expr, int) or expr.symbols or not expr.defined else int(expr)
-
-
-def symbols_of(expr: Number) -> tuple[str, ...]:
-    """Return the names of the symbols in a size."""
-    return () if isinstance(expr, int) else expr.symbols
-
-
-def at_least_0(expr: Number) -> bool | None:
-    """Whether it is 0 or more for all sizes, or for none; None when that depends."""
-    try:
-        return bool(expr >= 0)
-    except ValueError:
-        return None
 
 
 class Node:

@@ -19,7 +19,8 @@ import torch
 from macsim import _core
 from macsim._core import Expr
 from macsim.errors import RequestError, TraceError
-from macsim.sources.torch_symbol_nodes import Answer, Whole, at_least_0, plain, symbols_of
+from macsim.sources.torch_symbol_facts import at_least_0, plain, symbols_of
+from macsim.sources.torch_symbol_nodes import Answer, Whole
 
 if TYPE_CHECKING:
     from macsim.rows import Number
