@@ -109,17 +109,18 @@ def _last(name: str) -> str:
     return name.rpartition(".")[2]
 
 
-def name_of(model: Any) -> str:
-    """Return the name of the class that was exported, or of the graph."""
+def name_of(model: Any, first: fx.Node | None) -> str:
+    """Return the name of the class that was exported, or of the graph; ``first``: the first node that is no input."""
     if not isinstance(model, torch.export.ExportedProgram):
         name = type(model).__name__
         return name if name.isidentifier() else "graph"
-    for node in model.graph.nodes:
-        if node.op == "placeholder":
-            continue
-        for key, (where, kind) in (node.meta.get("nn_module_stack") or {}).items():
+    node = first
+    while node is not None and node.op != "root":
+        stack = node.meta.get("nn_module_stack") if node.op != "placeholder" else None
+        for key, (where, kind) in (stack or {}).items():
             if not key.startswith("_empty_nn_module_stack") and not path_of(where):
                 return class_name(kind)
+        node = node.next
     return "exported"
 
 
