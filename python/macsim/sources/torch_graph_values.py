@@ -36,9 +36,6 @@ __all__ = [
 ]
 
 
-_GETATTR = re.compile(r"getattr\(([^()]*), '([^']*)'\)")
-
-
 class Value:
     """A tensor of a graph, as the tape knows it: by its type alone.
 
@@ -90,7 +87,7 @@ def plain(nest: Any) -> Any:
 @lru_cache(65536)
 def path_of(where: str) -> str:
     """Return the path of a module from how a stack spells it: ``L['self'].layers.0``, ``layers.0``, by getattr()."""
-    while (inner := _GETATTR.search(where)) is not None:
+    while "getattr(" in where and (inner := re.search(r"getattr\(([^()]*), '([^']*)'\)", where)) is not None:
         where = f"{where[: inner.start()]}{inner[1]}.{inner[2]}{where[inner.end() :]}"
     text = where.replace("['", ".").replace("']", "").replace('["', ".").replace('"]', "")
     for prefix in ("L.self", "L.fn", "self", "_export_root"):

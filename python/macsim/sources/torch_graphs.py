@@ -17,7 +17,6 @@ from torch._ops import HigherOrderOperator, OpOverload
 from macsim import _core
 from macsim.custom import Registry
 from macsim.errors import TraceError
-from macsim.sources.torch_expansion import Expansion
 from macsim.sources.torch_formulas import tape_of
 from macsim.sources.torch_graph_values import (
     STORED,
@@ -32,8 +31,7 @@ from macsim.sources.torch_graph_values import (
     user_inputs,
     values,
 )
-from macsim.sources.torch_higher import HigherOrder
-from macsim.sources.torch_ops import SAME, Operator, operator_of, plain_plan
+from macsim.sources.torch_ops import Operator, operator_of, plain_plan, read_as
 from macsim.sources.torch_sizes import Sizes
 
 __all__ = ["is_graph", "walk"]
@@ -250,6 +248,8 @@ class Walker:
             self.record(operator.plan, args, kwargs, self.number(scope), changed)
             return changed
         if not operator.known and not operator.native:
+            from macsim.sources.torch_expansion import Expansion
+
             results = Expansion(self, scope).run(node, made)
             if results is not NotImplemented:
                 return results
@@ -315,7 +315,7 @@ class Walker:
         """Return how calls of an operator are read."""
         found = self._operators.get(target)
         if found is None:
-            found = self._operators[target] = operator_of(SAME.get(target, target), self.tape)
+            found = self._operators[target] = operator_of(read_as(target), self.tape)
         return found
 
     # Scopes. ----------------------------------------------------------------------------------------------------------
@@ -363,6 +363,8 @@ class Walker:
     # Operators that run graphs. ---------------------------------------------------------------------------------------
 
     def _higher(self, node: fx.Node, target: Any, args: Any, kwargs: Any, scope: str) -> Any:
+        from macsim.sources.torch_higher import HigherOrder  # most graphs hold none
+
         name = target.name() if callable(getattr(target, "name", None)) else str(target)
         do: Callable[..., Any] | None = getattr(HigherOrder(self), f"run_{name.rpartition('::')[2]}", None)
         if do is not None:
