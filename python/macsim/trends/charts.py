@@ -20,6 +20,7 @@ from macsim.trends.tables import Data
 __all__ = ["Axis", "Chart", "Series", "charts"]
 
 STUDY = 2021.5  # the study ends in the middle of 2021
+FEW = 300  # a logarithmic axis that does not span more has numbers between the powers of ten
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ def _basis(rows: Sequence[ModelRow]) -> str:
     """Say how many rows there are and what they rest on."""
     transcribed = sum(row.is_of_paper for row in rows)
     counted = sum(row.is_counted for row in rows)
-    parts = [f"{len(rows)} models"]
+    parts = [f"{len(rows)} models of high or medium confidence"]
     if transcribed:
         parts.append(f"{transcribed} transcribed from the paper's table")
     if counted:
@@ -317,9 +318,10 @@ def _accuracy_over_time(rows: Sequence[ModelRow]) -> Chart:
         sizes = tuple(12 + 14 * max(0.0, math.log10(row.gflops) + 1) ** 1.6 for row in some)
         names = tuple(f"{name}: {row.gflops:.3g} GFLOPs" for name, row in zip(points.names, some, strict=True))
         series.append(replace(points, names=names, sizes=sizes))
+    least, most = (f"{end(map(_gflops, rows)):,.3g}" for end in (min, max))
     note = (
-        f"{_basis(rows)}. The area of a point grows with the logarithm of its GFLOPs. Named, where there is room: the "
-        "best of each year. No line is fitted."
+        f"{_basis(rows)}. The area of a point grows with the logarithm of its GFLOPs, {least} to {most}. Named, where "
+        "there is room: the best of each year. No line is fitted."
     )
     return Chart("accuracy-date", "Vision: accuracy over the years", DATE, TOP1, tuple(series), note)
 

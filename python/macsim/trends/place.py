@@ -84,14 +84,19 @@ class Placement:
 
 
 def short(value: float, digits: int = 3) -> str:
-    """Write a number in so many digits, those from a thousand on in whole ones.
+    """Write a number in so many digits, from a thousand on in whole ones unless two digits are all that is wanted.
 
     Examples
     --------
     >>> short(3343.6), short(0.00412), short(22.1234, 4)
     ('3,344', '0.00412', '22.12')
+    >>> short(156.2, 2), short(343361956, 2)
+    ('160', '340,000,000')
     """
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.{digits}g}"
+    if value >= 1000 and digits > 2:
+        return f"{value:,.0f}"
+    text = f"{value:.{digits}g}"
+    return f"{float(text):,.0f}" if "e+" in text else text
 
 
 def _against(what: str, value: float, line: float, best: float, unit: str) -> str:

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from macsim.errors import RequestError
+from macsim.estimate_show import si
 from macsim.trends.charts import Chart, charts
 from macsim.trends.fits import LogLine, bootstrap
 from macsim.trends.method import efficiency_line, energy_of, forecast, lines
@@ -183,8 +184,8 @@ def _use(data: Data) -> list[str]:
                         f"{found.date:.1f}",
                         f"{each:,}",
                         f"{short(found.joules)} ({short(found.low, 2)} to {short(found.high, 2)})",
-                        f"{found.per_person:.3g}",
-                        f"{found.of_internal:.2g}",
+                        si(found.per_person, "W"),
+                        f"{short(found.of_internal, 2)} x" if found.of_internal >= 1e-4 else "less than 0.0001 x",
                     ]
                 )
     head = (
@@ -192,8 +193,8 @@ def _use(data: Data) -> list[str]:
         "date",
         "inferences of a person in a day",
         "J each (95 % of models)",
-        "W of a person",
-        "of a body's 100 W",
+        "power for a person",
+        "a body's 100 W",
     )
     text = "One inference says little: what it is multiplied by decides. 86,400 in a day are one each second."
     return ["## What use multiplies", "", text, "", *_table(head, rows)]
@@ -334,7 +335,7 @@ def markdown(data: Data, drawn: Sequence[Chart] = (), *, pictures: bool = False,
         "",
         f"Of {len(data.models)} models, {len(transcribed)} rows are transcribed from the paper's table. The others are "
         "recalled, from their own publications or counted, and no figure of the paper: `models.csv` has the basis of "
-        "each. Lines go through rows of high and medium confidence.",
+        "each. Lines and charts have rows of high and medium confidence.",
         "",
         *([] if mine is None else _mine(data, mine)),
         *_fits(data),
