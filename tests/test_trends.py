@@ -257,6 +257,13 @@ def test_rows_of_ones_own() -> None:
     assert len(more.models) == len(DATA.models) + 1
     assert more.model("AlexNet").gflops == 1.5
     assert more.model("Mine").origin == "<table>:3"
+    assert [row.name for row in more.models if row.given] == ["AlexNet", "Mine"]
+    notes = {chart.key: chart.note for chart in charts(more)}
+    assert (
+        "; 2 given in a table of the user's. Lines through the 96 of the study and the 1 given" in notes["gflops-date"]
+    )
+    assert more.model("Mine").is_later  # in none of the lines
+    assert not more.model("AlexNet").is_later
     chips = io.StringIO("gpu,precision,tflops,watts,launch_date\nNew,FP32,100,500,2025-01-01\n")
     assert trends.efficiency_line(DATA.extended(chips=chips), "vision").points == LINES["vision"].points + 1
 

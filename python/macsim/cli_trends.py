@@ -192,7 +192,7 @@ def give_lines(data: Data) -> None:
         table.add_row(name, str(line.points), *ends, f"x{line.per_year:.2f}", years, f"{line.r2:.2f}")
 
     for domain in ("vision", "language"):
-        rows = [row for row in data.of(domain) if not row.is_counted]
+        rows = [row for row in data.of(domain) if not row.is_later]
         best = "best of the year" if domain == "vision" else "most of the year"
         for unit, value in (("GFLOPs", None), ("J", trends.energy_of(data, domain))):
             three = trends.lines(rows, value)

@@ -101,9 +101,20 @@ def short(value: float, digits: int = 3) -> str:
 
 def _against(what: str, value: float, line: float, best: float, unit: str) -> str:
     return (
-        f"{what}: {value / line:.2g} x the line of all models ({short(line)} {unit}), "
-        f"{value / best:.2g} x that of the best of each year ({short(best)} {unit})"
+        f"{what}: {_times(value / line)} the line of all models ({short(line)} {unit}), "
+        f"{_times(value / best)} that of the best of each year ({short(best)} {unit})"
     )
+
+
+def _times(ratio: float) -> str:
+    """Say how often: where it is little, how little.
+
+    Examples
+    --------
+    >>> _times(1.24), _times(0.0000243)
+    ('1.2 x', '1/41,000 of')
+    """
+    return f"{short(ratio, 2)} x" if ratio >= 0.001 else f"1/{short(1 / ratio, 2)} of"
 
 
 def place(
@@ -142,7 +153,7 @@ def place(
     """
     when = year_of(datetime.date.today() if date is None else date)
     rows = data.of(domain)
-    study = [row for row in rows if not row.is_counted]
+    study = [row for row in rows if not row.is_later]
     compute, joules = lines(study), lines(study, energy_of(data, domain))
     near = [row for row in rows if abs(year_of(row.date) - when) <= 1]
     if not near:

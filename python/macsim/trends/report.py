@@ -129,7 +129,7 @@ def _fitted(name: str, line: LogLine, start: float, end: float) -> list[str]:
 def _fits(data: Data) -> list[str]:
     rows = []
     for domain, start, end in (("vision", 2012.415, 2021.5), ("language", 2017.5, 2020.5)):
-        study = [row for row in data.of(domain) if not row.is_counted]
+        study = [row for row in data.of(domain) if not row.is_later]
         best = "best of the year" if domain == "vision" else "most of the year"
         for what, value in (("GFLOPs", None), ("joules", energy_of(data, domain))):
             three = lines(study, value)
@@ -147,7 +147,7 @@ def _fits(data: Data) -> list[str]:
 def _sensitivity(data: Data) -> list[str]:
     rows = []
     for domain in ("vision", "language"):
-        study = [row for row in data.of(domain) if not row.is_counted]
+        study = [row for row in data.of(domain) if not row.is_later]
         dates = [row.date for row in study]
         for what, value in (
             ("GFLOPs", [row.gflops for row in study]),
@@ -173,7 +173,7 @@ def _sensitivity(data: Data) -> list[str]:
 def _use(data: Data) -> list[str]:
     rows = []
     for domain in ("vision", "language"):
-        study = [row for row in data.of(domain) if not row.is_counted]
+        study = [row for row in data.of(domain) if not row.is_later]
         three = lines(study, energy_of(data, domain))
         for name, line in (("all", three.all), ("best" if domain == "vision" else "most", three.best)):
             for each in (10, 1000, 86_400):
@@ -325,7 +325,9 @@ def markdown(data: Data, drawn: Sequence[Chart] = (), *, pictures: bool = False,
     >>> markdown(trends.load()).splitlines()[0]
     '# Compute and energy of inference over the years'
     """
-    transcribed = [row for row in data.models if row.is_of_paper]
+    transcribed = [row for row in data.models if row.is_of_paper and not row.given]
+    given = sum(row.given for row in data.models)
+    others = f"{'given by the user, ' if given else ''}recalled, from their own publications or counted"
     text = [
         "# Compute and energy of inference over the years",
         "",
@@ -334,7 +336,7 @@ def markdown(data: Data, drawn: Sequence[Chart] = (), *, pictures: bool = False,
         "chips at the release date. Thermal design power and full use of the chip are assumed.",
         "",
         f"Of {len(data.models)} models, {len(transcribed)} rows are transcribed from the paper's table. The others are "
-        "recalled, from their own publications or counted, and no figure of the paper: `models.csv` has the basis of "
+        f"{others}, and no figure of the paper: `models.csv` has the basis of "
         "each. Lines and charts have rows of high and medium confidence.",
         "",
         *([] if mine is None else _mine(data, mine)),
