@@ -280,7 +280,7 @@ def _later(data: Data) -> list[str]:
                 row.name,
                 f"{row.date:%Y-%m}",
                 size,
-                f"{row.params or 0:,.0f}",
+                short(row.params or 0, 4),
                 short(row.gflops, 4),
                 short(joules[row.domain](row)),
                 f"{short(energy.joules)} ({short(energy.low, 2)} to {short(energy.high, 2)})" if energy else "",

@@ -204,7 +204,7 @@ LATER_VISION = {
     "DINOv2 ViT-g/14": _at(224, seen.vit, 1536, 40, 24, 14, 224, 4096, gated=True),
     "AIM-7B": _at(224, seen.vit, 4096, 32, 32, 14, 224),
     "AIMv2-3B 448": _at(448, seen.vit, 3072, 24, 24, 14, 448, 8192, gated=True),
-    "DINOv3 ViT-7B/16": _at(224, seen.vit, 4096, 40, 32, 16, 224, 8192, gated=True, registers=4),
+    "DINOv3 ViT-7B/16": _at(512, seen.vit, 4096, 40, 32, 16, 512, 8192, gated=True, registers=4),
 }
 
 _LLAMA_3 = {"keys": 8, "vocabulary": 128256}
