@@ -56,10 +56,10 @@ def test_coatnet_6_has_its_parameters_by_a_wider_last_stage(last: int, parameter
 
 
 @pytest.mark.parametrize(
-    ("name", "documented", "normalised"), [("EfficientNet-B4", 4.394, 0.099), ("EfficientNet-B5", 10.266, 0.198)]
+    ("name", "stated", "normalised"), [("EfficientNet-B4", 4.394, 0.099), ("EfficientNet-B5", 10.266, 0.198)]
 )
-def test_others_count_efficientnets_alike(name: str, documented: float, normalised: float) -> None:
-    """What torchvision documents; and the second source, with 2 for each element that is normalised."""
+def test_others_count_efficientnets_alike(name: str, stated: float, normalised: float) -> None:
+    """What torchvision states; and the second source, with 2 for each element that is normalised."""
     definition = DEFINITIONS[name]
     elements = 0
 
@@ -75,7 +75,7 @@ def test_others_count_efficientnets_alike(name: str, documented: float, normalis
             if isinstance(module, nn.BatchNorm2d):
                 module.register_forward_hook(add)
         model(torch.zeros(1, 3, size, size))
-    assert gmacs == pytest.approx(documented, abs=0.0005)
+    assert gmacs == pytest.approx(stated, abs=0.0005)
     assert 2 * elements / 1e9 == pytest.approx(normalised, abs=0.0005)
     assert 2 * (gmacs + 2 * elements / 1e9) == pytest.approx(DATA.model(name).independent, rel=0.002)
 
