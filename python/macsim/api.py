@@ -16,7 +16,8 @@ from macsim.sources.torch_files import INSTALL, is_torch_file, read_program
 from macsim.training import Training, trained
 
 if TYPE_CHECKING:
-    from macsim._core import Expr, Model
+    from macsim._core import CalledModules, Expr, Model
+    from macsim.modules import Called
 
 __all__ = ["analyze", "count", "load"]
 
@@ -329,6 +330,7 @@ def _count_torch(
         raise RequestError("values= is for ONNX models; give a torch program tensors as inputs")
     table = rules if registry is None else registry
     met: dict[str, int] = {}
+    modules: Mapping[str, Called] | CalledModules
     if not (inputs and callable(getattr(model, "forward", None))) and _is_graph(model):
         from macsim.sources.torch_graphs import walk
 

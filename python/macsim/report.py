@@ -78,7 +78,8 @@ class Report(Found):
         elif not isinstance(self._found_modules, Mapping):
             from macsim.modules import Called
 
-            self._found_modules = {path: Called(*said) for path, *said in self._found_modules.told()}
+            told = self._found_modules.told()
+            self._found_modules = {path: Called(kind, calls, own) for path, kind, calls, own in told}
         return self._found_modules
 
     # Parts ------------------------------------------------------------------------------------------------------------
