@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -59,12 +60,17 @@ def trace(
         inputs = _stated(model)
     symbolic = has_symbols((inputs, kwargs, _as_shapes(shapes)))
     given = (model, inputs, kwargs, shapes, dtypes, method, registry, hints, training)
+    compiler = "torch._dynamo" in sys.modules
     try:
-        return _traced(symbolic, *given)
+        found = _traced(symbolic, *given)
     except DataSizeError:
         if is_script(unwrapped(model)):  # whose sizes are numbers
             raise
-        return _traced(True, *given)  # a symbol stands for what depends on data
+        symbolic = True  # a symbol stands for what depends on data
+        found = _traced(symbolic, *given)
+    if not compiler and "torch._dynamo" in sys.modules:
+        return _traced(symbolic, *given)  # the program had it imported, which with torch 2.6 computes: 77 rows
+    return found
 
 
 def _stated(graph: torch.fx.GraphModule) -> list[Any]:
