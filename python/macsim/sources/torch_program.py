@@ -27,17 +27,7 @@ from macsim.sources.torch_modules import class_name, is_script, left_as_found, n
 from macsim.sources.torch_requests import check_arguments, check_names, check_shape, has_symbols, why_it_failed
 from macsim.sources.torch_trace import Recorder, ScriptRecorder, small, torch_facts
 
-__all__ = ["is_program", "may_be_graph", "trace"]
-
-
-def is_program(model: Any) -> bool:
-    """Whether it is something that torch runs."""
-    return isinstance(model, nn.Module | torch.jit.ScriptFunction) or (callable(model) and not isinstance(model, type))
-
-
-def may_be_graph(model: Any) -> bool:
-    """Whether it is of a class whose objects hold a graph."""
-    return isinstance(model, torch.fx.GraphModule | torch.export.ExportedProgram)
+__all__ = ["trace"]
 
 
 def trace(
