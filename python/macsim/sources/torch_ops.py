@@ -262,7 +262,7 @@ def _reading(func: Any) -> _Reading:
 
 def operator_of(func: Any, tape: _core.Tape) -> Operator:
     """Return how calls of ``func``, an ``OpOverload``, are read."""
-    said = _reading(func)
+    said = _reading(SAME.get(func, func))
     return Operator(func, _plan(said, tape), said)
 
 
@@ -294,6 +294,8 @@ def plain_plan(tape: _core.Tape, target: Any) -> tuple[_core.Plan, bool] | None:
 
 
 _PLAIN: dict[int, tuple[OpOverload, _Reading]] = {}  # by identity: to hash an operator is work
-SAME: dict[OpOverload, OpOverload] = {  # calls in graphs that are read as those of another operator
+SAME: dict[OpOverload, OpOverload] = {  # calls that are read as those of another operator
     torch.ops.aten.lift_fresh_copy.default: torch.ops.aten.clone.default,
+    torch.ops.aten.max.other: torch.ops.aten.maximum.default,
+    torch.ops.aten.min.other: torch.ops.aten.minimum.default,
 }

@@ -59,12 +59,20 @@ def trace(
         inputs = _stated(model)
     symbolic = has_symbols((inputs, kwargs, _as_shapes(shapes)))
     given = (model, inputs, kwargs, shapes, dtypes, method, registry, hints, training)
+    if not symbolic:
+        try:
+            return _traced(False, False, *given)
+        except DataSizeError:
+            if is_script(unwrapped(model)):  # whose sizes are numbers
+                raise
     try:
-        return _traced(symbolic, *given)
-    except DataSizeError:
-        if is_script(unwrapped(model)):  # whose sizes are numbers
+        return _traced(True, False, *given)  # a symbol also stands for what depends on data
+    except TraceError as error:
+        from macsim.sources.torch_symbol_calls import was_refused
+
+        if not was_refused(error):
             raise
-        return _traced(True, *given)  # a symbol stands for what depends on data
+    return _traced(True, True, *given)
 
 
 def _stated(graph: torch.fx.GraphModule) -> list[Any]:
@@ -83,6 +91,7 @@ def _stated(graph: torch.fx.GraphModule) -> list[Any]:
 
 def _traced(
     symbolic: bool,
+    refused: bool,
     model: Any,
     inputs: Sequence[Any],
     kwargs: Mapping[str, Any] | None,
@@ -119,6 +128,10 @@ def _traced(
         keywords = {name: examples.of(name, one) for name, one in named.items()}
         check_names(dtypes, hints, examples.used, recorder.named)
         stack.enter_context(recorder)
+        if refused:
+            from macsim.sources.torch_symbol_calls import SizedCalls
+
+            stack.enter_context(SizedCalls(recorder))
         results = placed(_run(recorder, call, names, args, keywords), object)
         _refuse_postponed([one for _, one in results])
     made = [(place, one) for place, one in results if isinstance(one, torch.Tensor)]
