@@ -31,7 +31,7 @@ from macsim.sources.torch_graph_values import (
     user_inputs,
     values,
 )
-from macsim.sources.torch_ops import Operator, operator_of, plain_plan, read_as
+from macsim.sources.torch_ops import Operator, operator_of, plain_plan
 from macsim.sources.torch_sizes import Sizes
 
 __all__ = ["is_graph", "walk"]
@@ -323,7 +323,7 @@ class Walker:
         """Return how calls of an operator are read."""
         found = self._operators.get(target)
         if found is None:
-            found = self._operators[target] = operator_of(read_as(target), self.tape)
+            found = self._operators[target] = operator_of(target, self.tape)
         return found
 
     # Scopes. ----------------------------------------------------------------------------------------------------------

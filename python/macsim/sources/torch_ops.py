@@ -12,7 +12,7 @@ from torch._ops import OpOverload
 
 from macsim import _core
 
-__all__ = ["DTYPES", "Operator", "method_of", "operator_of", "plain_plan", "read_as"]
+__all__ = ["DTYPES", "Operator", "method_of", "operator_of", "plain_plan"]
 
 DTYPES: dict[torch.dtype, str] = {
     torch.float64: "f64",
@@ -250,7 +250,9 @@ class _Reading:
         return parameters
 
 
-_reading = cache(_Reading)
+@cache
+def _reading(func: Any) -> _Reading:
+    return _Reading(_read_as(func))
 
 
 def operator_of(func: Any, tape: _core.Tape) -> Operator:
@@ -269,9 +271,10 @@ def _plan(said: _Reading, tape: _core.Tape) -> _core.Plan:
     return tape.plan(said.dialect, said.name, said.signature, said.outputs, said.stores)
 
 
-def read_as(target: OpOverload) -> OpOverload:
-    """Return the operator as whose calls those in graphs are read."""
-    return torch.ops.aten.clone.default if target._schema.name == "aten::lift_fresh_copy" else target
+def _read_as(target: OpOverload) -> OpOverload:
+    """Return the operator as whose calls those of this one are read."""
+    other = _SAME.get((target._schema.name, target._schema.overload_name))
+    return target if other is None else getattr(torch.ops.aten, other).default
 
 
 def plain_plan(tape: _core.Tape, target: Any) -> tuple[_core.Plan, bool] | None:
@@ -283,7 +286,7 @@ def plain_plan(tape: _core.Tape, target: Any) -> tuple[_core.Plan, bool] | None:
         return None
     known = _PLAIN.get(id(target))
     if known is None:
-        known = _PLAIN[id(target)] = (target, _reading(read_as(target)))
+        known = _PLAIN[id(target)] = (target, _reading(target))
     said = known[1]
     if not said.plain:
         return None
@@ -292,3 +295,9 @@ def plain_plan(tape: _core.Tape, target: Any) -> tuple[_core.Plan, bool] | None:
 
 
 _PLAIN: dict[int, tuple[OpOverload, _Reading]] = {}  # by identity: to hash an operator is work
+# Calls that are read as those of another operator.
+_SAME = {
+    ("aten::lift_fresh_copy", ""): "clone",
+    ("aten::max", "other"): "maximum",
+    ("aten::min", "other"): "minimum",
+}

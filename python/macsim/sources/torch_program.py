@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -49,12 +50,29 @@ def trace(
         inputs = _stated(model)
     symbolic = has_symbols((inputs, kwargs, _as_shapes(shapes)))
     given = (model, inputs, kwargs, shapes, dtypes, method, registry, hints, training)
+    compiler = "torch._dynamo" in sys.modules
+    found = _attempted(symbolic, *given)
+    if not compiler and "torch._dynamo" in sys.modules:
+        return _attempted(symbolic, *given)  # the program had it imported, which with torch 2.6 computes: 77 rows
+    return found
+
+
+def _attempted(symbolic: bool, model: Any, *given: Any) -> tuple[_core.Ledger, dict[str, Called], list[str]]:
+    """Run with numbers where it can be, then with symbols for what depends on data, then for what torch wants known."""
+    if not symbolic:
+        try:
+            return _traced(False, False, model, *given)
+        except DataSizeError:
+            if is_script(unwrapped(model)):  # whose sizes are numbers
+                raise
     try:
-        return _traced(symbolic, *given)
-    except DataSizeError:
-        if is_script(unwrapped(model)):  # whose sizes are numbers
+        return _traced(True, False, model, *given)
+    except TraceError as error:
+        from macsim.sources.torch_symbol_calls import was_refused
+
+        if not was_refused(error):
             raise
-        return _traced(True, *given)  # a symbol stands for what depends on data
+    return _traced(True, True, model, *given)
 
 
 def _stated(graph: torch.fx.GraphModule) -> list[Any]:
@@ -73,6 +91,7 @@ def _stated(graph: torch.fx.GraphModule) -> list[Any]:
 
 def _traced(
     symbolic: bool,
+    refused: bool,
     model: Any,
     inputs: Sequence[Any],
     kwargs: Mapping[str, Any] | None,
@@ -109,6 +128,10 @@ def _traced(
         keywords = {name: examples.of(name, one) for name, one in named.items()}
         check_names(dtypes, hints, examples.used, recorder.named)
         stack.enter_context(recorder)
+        if refused:
+            from macsim.sources.torch_symbol_calls import SizedCalls
+
+            stack.enter_context(SizedCalls(recorder))
         results = placed(_run(recorder, call, names, args, keywords), object)
         _refuse_postponed([one for _, one in results])
     made = [(place, one) for place, one in results if isinstance(one, torch.Tensor)]
