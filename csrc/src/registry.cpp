@@ -20,6 +20,7 @@ struct Slot {
 
 std::vector<Slot> split_slots(std::string_view text) {
   std::vector<Slot> out;
+  out.reserve(8);  // most have fewer
   while (!text.empty()) {
     const std::size_t end = std::min(text.find(' '), text.size());
     std::string_view word = text.substr(0, end);
@@ -49,7 +50,11 @@ Match match_for(std::shared_ptr<const Rule> rule, const Binding& binding, std::i
   match.since = since;
   match.until = until;
   const std::vector<Slot> canonical = split_slots(rule->slots);
-  const std::vector<Slot> spelled = split_slots(binding.slots.empty() ? rule->slots : binding.slots);
+  const std::vector<Slot> others = binding.slots.empty() ? std::vector<Slot>() : split_slots(binding.slots);
+  const std::vector<Slot>& spelled = binding.slots.empty() ? canonical : others;
+  match.position.reserve(canonical.size());
+  match.host.reserve(spelled.size());
+  match.names.reserve(spelled.size());
   for (const Slot& slot : canonical) {
     const auto at = std::find_if(spelled.begin(), spelled.end(), [&](const Slot& s) { return s.name == slot.name; });
     match.position.push_back(at == spelled.end() ? -1 : static_cast<std::int32_t>(at - spelled.begin()));
