@@ -124,3 +124,13 @@ def test_a_histogram_of_several_dimensions() -> None:
     report = macsim.count(lambda x: torch.histogramdd(x, [2, 3]), (7, 2))
     assert [one.shape for one in report.outputs] == [(2, 3), (3,), (4,)]
     assert report.trust == "exact"
+
+
+def test_a_product_of_three_with_axes_that_they_lack() -> None:
+    """The parts of a bilinear layer's gradient: 3 x 5 x 4 x 6 products, then 3 x 5 x 6."""
+
+    def product(a: Any, b: Any, c: Any) -> Any:
+        return torch.ops.aten._trilinear(a, b, c, [1, 3], [0], [1, 2], [2, 3])
+
+    report = macsim.count(product, (3, 4), (5, 4, 6), (3, 6))
+    assert (report.macs, report.outputs[0].shape) == (360 + 90, (3, 5))

@@ -49,6 +49,11 @@ std::vector<Exact> exact_functions() {
        "mul = add = exp = |y|",
        {{mul, 1}, {add, 1}, {exp, 1}},
        aten({"logspace"}, {}, "a? b")},
+      {"shrink_backward",
+       "A gradient where what it belongs to was not shrunk to 0",
+       "compare = 2|y|; logic = |y|",
+       {{compare, 2}, {logic, 1}},
+       aten({"hardshrink_backward", "softshrink_backward"}, {}, "a b")},
       {"cbrt", "Cube root", "exp = |y|", {{exp, 1}}, aten({"prims::cbrt"}, {}, "a")},
   };
 }
@@ -187,6 +192,7 @@ std::vector<Rule> with_their_gradients(std::vector<Rule> rules) {
                          {"log_add_exp", gradient_log_add_exp},
                          {"logspace", NoGradient{"of numbers that are given on the host"}},
                          {"cbrt", gradient_each({{Work::mul, 2}, {Work::div, 1}}, Keeps::output)},  // dy / (3 y^2)
+                         {"shrink_backward", gradient_each({{Work::compare, 2}, {Work::logic, 1}}, Keeps::input)},
                          {"angle", gradient_angle},
                          {"divisor", NoGradient{"its results are no real numbers"}},
                          {"special_function", gradient_special}},

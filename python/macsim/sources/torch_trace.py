@@ -528,8 +528,16 @@ def made_of(func: Any, args: Any, kwargs: Any) -> Any:
         return out
     if func._can_decompose():
         return func.decompose(*args, **kwargs)
-    recipe = recipes().get(func)
+    recipe = recipes().get(func) if func.namespace != "torch_nn" else _written_in_python(func)
     return NotImplemented if recipe is None else recipe(*args, **kwargs)
+
+
+def _written_in_python(func: Any) -> Any:
+    """Return the function that torch's own operators outside of ATen are made of, if they are."""
+    from torch._library.custom_ops import OPDEFS
+
+    made = OPDEFS.get(func._schema.name)
+    return None if made is None else made._init_fn
 
 
 def _gather(values: Any, into: list[torch.Tensor]) -> list[torch.Tensor]:
