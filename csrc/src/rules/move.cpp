@@ -379,8 +379,9 @@ std::vector<Rule> move_family() {
   const std::string docs = "https://onnx.ai/onnx/operators/onnx__";
   std::vector<Rule> rules = {
       {"concat", "xs...", "Tensors joined along one axis", "none: moves data only", docs + "Concat.html", infer_concat,
-       moves, onnx({"Concat"}) + aten({"cat", "concat", "stack", "hstack", "vstack", "dstack"}, aten_cat), nullptr,
-       gradient_view()},
+       moves,
+       onnx({"Concat"}) + aten({"cat", "concat", "stack", "hstack", "vstack", "dstack"}, aten_cat) + aten({"_stack"}),
+       nullptr, gradient_view()},
       {"pad", "x #pads #value #axes", "A tensor with margins added, or cropped", "none: moves data only",
        docs + "Pad.html", infer_pad, cost_pad,
        onnx({"Pad"}) + aten({"pad", "constant_pad_nd"}, aten_pad, "x", {}, moves) +

@@ -396,8 +396,9 @@ std::vector<Rule> pool_family() {
       {"max_pool", "x", "Largest element of each window", "compare = |y| * (|k| - 1), padding counted",
        docs + "MaxPool.html", infer_pool, cost_max,
        layouts("MaxPool", {kNhwc, kNchwc}) + microsoft({"NhwcMaxPool"}) +
-           aten({"max_pool1d", "max_pool2d", "max_pool3d", "quantized::max_pool1d", "quantized::max_pool2d"}, aten_pool,
-                {}, {}, cost_aten_max) +
+           aten({"max_pool1d", "max_pool2d", "max_pool3d", "quantized::max_pool1d", "quantized::max_pool2d",
+                 "quantized_max_pool1d", "quantized_max_pool2d", "quantized_max_pool3d"},
+                aten_pool, {}, {}, cost_aten_max) +
            aten({"max_pool1d_with_indices", "max_pool2d_with_indices", "max_pool3d_with_indices",
                  "fractional_max_pool2d", "fractional_max_pool3d"},
                 {}, "x", {}, cost_aten_max),

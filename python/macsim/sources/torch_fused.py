@@ -126,6 +126,12 @@ def _kronecker(a: Any, b: Any) -> Any:
     return (a.view(m, 1, n, 1) * b.view(1, p, 1, q)).reshape(m * p, n * q)
 
 
+def _heads(qkv: Any, bias: Any, heads: int) -> tuple[Any, Any, Any]:
+    """Split the projections that a layer of attention makes at once, with their bias, queries scaled."""
+    q, k, v = (one.unflatten(-1, (heads, -1)).transpose(1, 2) for one in (qkv + bias).chunk(3, -1))
+    return q * q.shape[-1] ** -0.5, k, v
+
+
 def _trilinear(
     a: Any, b: Any, c: Any, expand1: Any, expand2: Any, expand3: Any, sumdim: Any, unroll_dim: int = 1
 ) -> Any:
@@ -147,6 +153,9 @@ FUSED: dict[Any, Any] = {
     torch.ops.aten.corrcoef.default: _correlation,
     torch.ops.aten.kron.default: _kronecker,
     torch.ops.aten._trilinear.default: _trilinear,
+    torch.ops.aten._transform_bias_rescale_qkv.default: _heads,
+    torch.ops.aten._aminmax.default: lambda x: (x.amin(), x.amax()),
+    torch.ops.aten._aminmax.dim: lambda x, dim, keepdim=False: (x.amin(dim, keepdim), x.amax(dim, keepdim)),
     torch.ops.aten._histogramdd_bin_edges.default: _bin_edges,
     torch.ops.aten._native_multi_head_attention.default: _attention,
     torch.ops.aten._transformer_encoder_layer_fwd.default: _encoder_layer,

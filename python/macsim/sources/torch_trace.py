@@ -294,6 +294,14 @@ class Recorder(TorchDispatchMode):
         for one in changed if isinstance(changed, list | tuple) else [changed]:
             self._forget(one)
         back = changed if func._schema.returns else None
+        if isinstance(operator.writes, str) and isinstance(changed, torch.Tensor) and changed.numel() == 0:
+            plain = _without_writing(func)
+            if plain is not None:  # torch makes it as large as it has to be
+                with self:
+                    made = plain(*args, **{name: one for name, one in kwargs.items() if name != operator.writes})
+                changed.resize_(made.shape)
+                self.tape.same(changed, made)
+                return back
         if not operator.known:
             plain = _without_writing(func)
             if plain is not None:  # counted by what it computes
