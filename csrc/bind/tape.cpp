@@ -80,7 +80,7 @@ void Tape::record(const Plan* plan, const py::tuple& args, const py::object& kwa
 py::object Tape::in_order(const Plan* plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope) {
   PyObject* from = PyTuple_GET_ITEM(args.ptr(), 0);
   const auto layout = py::reinterpret_steal<py::object>(PyObject_GetAttr(from, torch_.layout.ptr()));
-  const auto dtype = py::reinterpret_steal<py::object>(PyObject_GetAttr(from, torch_.dtype.ptr()));
+  const py::object dtype = torch_.dtype.of(from);
   if (!layout || !dtype) throw py::error_already_set();
   note_released();
   Type type = builder_.type(id_of(from));
@@ -108,11 +108,11 @@ void Tape::note_released(bool all) {
   }
 }
 
-ValueId Tape::stored(const py::object& tensor, std::string_view as, std::string_view owner, bool buffer, bool used) {
+ValueId Tape::stored(const py::object& tensor, std::string_view as, std::uint32_t owner, bool buffer, bool used) {
   const ValueId id = builder_.stored(as, type_of(tensor.ptr()), buffer, !is_trained(tensor.ptr()));
   note_stored(tensor);
   name(tensor, id);
-  stored_[id] = owner;
+  own(id, owner);
   if (used) builder_.use(id);
   return id;
 }
@@ -122,7 +122,7 @@ py::tuple Tape::announce(const py::dict& modules, const py::object& unusual) {
   std::string as;
   for (const auto& [module, path] : modules) {
     const auto prefix = py::cast<std::string_view>(path);
-    const std::string_view owner = builder_.keep(prefix);
+    const std::uint32_t owner = scope(prefix);
     std::int64_t own = 0;
     for (const bool buffer : {false, true}) {
       const auto held = py::reinterpret_borrow<py::object>(module).attr(buffer ? buffers_name_ : parameters_name_);
@@ -163,15 +163,18 @@ void Tape::within(const py::object& times, const std::string& floor, const std::
                   because, of_weights);
 }
 
-std::int64_t Tape::stored_node(const py::object& node, PyObject* val, std::string_view as, bool buffer, bool frozen) {
+std::pair<std::int64_t, std::uint32_t> Tape::stored_node(const py::object& node, PyObject* val, std::string_view as,
+                                                         bool buffer, bool frozen) {
   Type type = type_of(val);
   Dim elements = 1;
   for (const Dim& dim : type.shape) elements *= dim;
   const ValueId id = builder_.stored(as, std::move(type), buffer, frozen);
   name(node, id);
   builder_.use(id);
-  stored_[id] = owner_of(as);
-  return elements.constant().value_or(0);
+  const std::string_view owner = owner_of(as);  // mostly that of the one before
+  if (owner_ == kNone || builder_.path(owner_) != owner) owner_ = scope(owner);
+  own(id, owner_);
+  return {elements.constant().value_or(0), owner_};
 }
 
 Report Tape::finish(const py::object& results) {
@@ -180,8 +183,8 @@ Report Tape::finish(const py::object& results) {
   note_released(true);
   std::vector<ValueId> outputs;
   for (const py::object& tensor : tensors) {
-    const auto at = ids_.find(tensor.ptr());
-    if (at != ids_.end()) outputs.push_back(at->second);
+    const ValueId id = ids_.find(tensor.ptr());
+    if (id != kNone) outputs.push_back(id);
   }
   return builder_.finish(outputs);
 }
@@ -229,9 +232,9 @@ Dim Tape::dim_of(PyObject* size) const {
 }
 
 Type Tape::type_of(PyObject* tensor) const {
-  const auto shape = py::reinterpret_steal<py::object>(PyObject_GetAttr(tensor, torch_.shape.ptr()));
+  const py::object shape = torch_.shape.of(tensor);
   if (!shape) throw py::error_already_set();
-  const auto dtype = py::reinterpret_steal<py::object>(PyObject_GetAttr(tensor, torch_.dtype.ptr()));
+  const py::object dtype = torch_.dtype.of(tensor);
   if (!dtype) throw py::error_already_set();
   Type type;
   type.ranked = true;

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -26,17 +27,7 @@ from macsim.sources.torch_modules import class_name, is_script, left_as_found, n
 from macsim.sources.torch_requests import check_arguments, check_names, check_shape, has_symbols, why_it_failed
 from macsim.sources.torch_trace import Recorder, ScriptRecorder, small, torch_facts
 
-__all__ = ["is_program", "may_be_graph", "trace"]
-
-
-def is_program(model: Any) -> bool:
-    """Whether it is something that torch runs."""
-    return isinstance(model, nn.Module | torch.jit.ScriptFunction) or (callable(model) and not isinstance(model, type))
-
-
-def may_be_graph(model: Any) -> bool:
-    """Whether it is of a class whose objects hold a graph."""
-    return isinstance(model, torch.fx.GraphModule | torch.export.ExportedProgram)
+__all__ = ["trace"]
 
 
 def trace(
@@ -59,20 +50,29 @@ def trace(
         inputs = _stated(model)
     symbolic = has_symbols((inputs, kwargs, _as_shapes(shapes)))
     given = (model, inputs, kwargs, shapes, dtypes, method, registry, hints, training)
+    compiler = "torch._dynamo" in sys.modules
+    found = _attempted(symbolic, *given)
+    if not compiler and "torch._dynamo" in sys.modules:
+        return _attempted(symbolic, *given)  # the program had it imported, which with torch 2.6 computes: 77 rows
+    return found
+
+
+def _attempted(symbolic: bool, model: Any, *given: Any) -> tuple[_core.Ledger, dict[str, Called], list[str]]:
+    """Run with numbers where it can be, then with symbols for what depends on data, then for what torch wants known."""
     if not symbolic:
         try:
-            return _traced(False, False, *given)
+            return _traced(False, False, model, *given)
         except DataSizeError:
             if is_script(unwrapped(model)):  # whose sizes are numbers
                 raise
     try:
-        return _traced(True, False, *given)  # a symbol also stands for what depends on data
+        return _traced(True, False, model, *given)
     except TraceError as error:
         from macsim.sources.torch_symbol_calls import was_refused
 
         if not was_refused(error):
             raise
-    return _traced(True, True, *given)
+    return _traced(True, True, model, *given)
 
 
 def _stated(graph: torch.fx.GraphModule) -> list[Any]:
