@@ -231,7 +231,86 @@ def bags() -> Iterator[Program]:
     )
 
 
-ROWS = [*pools(), *resized(), *sampled(), *others(), *bags()]
+def attended() -> Iterator[Program]:
+    # 2 batches of 3 heads, 5 queries of 8 elements on 7 keys: S = 210 scores, again; y dy for 30 rows; p (dp - sum); a
+    # scale; five products.
+    q, k, sums, seed = f32(2, 3, 5, 8), f32(2, 3, 7, 8), f32(2, 3, 5), t("i64")
+    work = {"mac": 5 * 210 * 8, "mul": 3 * 210 + 30 * 8, "add": 2 * 210 + 30 * 7, "exp": 210}
+    yield program(
+        "_scaled_dot_product_flash_attention_for_cpu_backward",
+        lambda d, q, k, v, y, s: A._scaled_dot_product_flash_attention_for_cpu_backward(d, q, k, v, y, s, 0.0, False),
+        [q, q, k, k, q, sums],
+        [q, k, k],
+        **work,
+    )
+    masked = {**work, "add": 3 * 210 + 30 * 7}
+    yield program(
+        "_scaled_dot_product_flash_attention_for_cpu_backward",
+        lambda d, q, k, v, y, s, m: A._scaled_dot_product_flash_attention_for_cpu_backward(
+            d, q, k, v, y, s, 0.0, False, attn_mask=m
+        ),
+        [q, q, k, k, q, sums, f32(5, 7)],
+        [q, k, k],
+        **masked,
+    )
+    causal = {**work, "logic": 210}
+    yield program(
+        "_scaled_dot_product_flash_attention_backward",
+        lambda d, q, k, v, y, s, z: A._scaled_dot_product_flash_attention_backward(
+            d, q, k, v, y, s, z, z, 5, 7, 0.0, True, z, z
+        ),
+        [q, q, k, k, q, sums, seed],
+        [q, k, k],
+        **causal,
+    )
+    yield program(
+        "_scaled_dot_product_cudnn_attention_backward",
+        lambda d, q, k, v, y, s, z, m: A._scaled_dot_product_cudnn_attention_backward(
+            d, q, k, v, y, s, z, z, m, z, z, 5, 7, 0.0, False
+        ),
+        [q, q, k, k, q, sums, seed, f32(2, 3, 5, 7)],
+        [q, k, k],
+        **masked,
+    )
+    yield program(
+        "_scaled_dot_product_efficient_attention_backward",
+        lambda d, q, k, v, m, y, s, z: A._scaled_dot_product_efficient_attention_backward(
+            d, q, k, v, m, y, s, z, z, 0.0, [True, True, True, False]
+        )[:3],
+        [q, q, k, k, f32(2, 3, 5, 7), q, sums, seed],
+        [q, k, k],
+        **masked,
+    )
+    yield program(
+        "_scaled_dot_product_fused_attention_overrideable_backward",
+        lambda d, q, k, v, m, y, s, z: A._scaled_dot_product_fused_attention_overrideable_backward(
+            d, q, k, v, m, [True, True, True, False], y, s, z, z, 5, 7, 0.0, False, z, z
+        )[:3],
+        [q, q, k, k, f32(2, 3, 5, 7), q, sums, seed],
+        [q, k, k],
+        **masked,
+    )
+    # The kernels below have heads after steps.
+    q, k = f32(2, 5, 3, 8), f32(2, 7, 3, 8)
+    yield program(
+        "_flash_attention_backward",
+        lambda d, q, k, v, y, s, z: A._flash_attention_backward(d, q, k, v, y, s, z, z, 5, 7, 0.0, False, z, z),
+        [q, q, k, k, q, sums, seed],
+        [q, k, k],
+        **work,
+    )
+    yield program(
+        "_efficient_attention_backward",
+        lambda d, q, k, v, y, s, z: A._efficient_attention_backward(
+            d, q, k, v, None, y, None, None, 5, 7, s, 0.0, z, z, 0, False
+        )[:3],
+        [q, q, k, k, q, sums, seed],
+        [q, k, k],
+        **work,
+    )
+
+
+ROWS = [*attended(), *pools(), *resized(), *sampled(), *others(), *bags()]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
