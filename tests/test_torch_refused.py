@@ -143,6 +143,32 @@ def test_in_place_forms_are_counted_by_what_they_compute() -> None:
     assert report.trust == "exact"
 
 
+def test_magnitudes_of_complex_numbers_are_real() -> None:
+    """17 frames of 9 bins, twice, times a matrix of real numbers; whether complex numbers are finite their parts tell."""
+
+    def bands(x: Any, w: Any) -> Any:
+        return torch.stft(x, 16, 4, return_complex=True).abs().transpose(1, 2) @ w
+
+    report = macsim.count(bands, (2, 64), (9, 3))
+    assert (report.macs, report.outputs[0].dtype) == (2 * 17 * 9 * 3, "f32")
+    given = torch.empty(4, dtype=torch.complex64, device="meta")
+    assert macsim.count(torch.isfinite, given).trust == "exact"
+    wide = macsim.count(torch.mul, given, torch.empty(4, dtype=torch.float64, device="meta"))
+    assert wide.outputs[0].dtype == "c128"
+
+
+def test_in_place_forms_on_known_contents() -> None:
+    """2 products and a sum each; what was written is known."""
+
+    def chosen(x: Any, i: Any) -> Any:
+        j = i.clone().addcmul_(i, i)
+        return x[j.tolist()]
+
+    report = macsim.count(chosen, (9, 2), torch.tensor([1, 2]))
+    assert report.trust == "exact"
+    assert report.outputs[0].shape == (2, 2)
+
+
 def test_results_that_are_written_to_empty_tensors() -> None:
     """Torch makes them as large as they have to be."""
 

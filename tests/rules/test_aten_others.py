@@ -243,6 +243,9 @@ def parts_of_others() -> Iterator[Program]:
 def seldom() -> Iterator[Program]:
     yield program("_is_all_true", A._is_all_true, [t("bool", 4, 8)], t("bool"), compare=31)
     yield program("_is_any_true", A._is_any_true, [t("bool", 4, 8)], t("bool"), compare=31)
+    # Two squares, their sum and its root.
+    yield program("abs", torch.abs, [C], X, mul=64, add=32, sqrt=32)
+    yield program("abs", torch.abs, [X], X, logic=32)
     yield program("_stack", lambda x, y: torch._stack([x, y]), [X, X], f32(2, 4, 8))
     yield program("_add_relu", A._add_relu, [X, X], X, add=32, compare=32)
     yield program("_conj_copy", torch._conj_copy, [C], C, logic=32)

@@ -385,11 +385,15 @@ class Recorder(TorchDispatchMode):
                     return out
             if self._too_large(func, args, kwargs):
                 return NotImplemented
+        plain = _without_writing(func) if changed is not None and not operator.known else None
+        if plain is not None:  # counted by what it computes, before it is written
+            with self:
+                plain(*args, **{name: one for name, one in kwargs.items() if name != operator.writes})
         out = self._on_cpu(func, args, kwargs, takes)
         results = _gather([out], [])
         if any(one.is_meta for one in results):
             return NotImplemented
-        if takes or _is_factory(func):  # of numbers alone it is the program's own arithmetic
+        if plain is None and (takes or _is_factory(func)):  # of numbers alone it is the program's own arithmetic
             self.tape.record(operator.plan, args, kwargs, self.scope, changed if changed is not None else out)
         for one in results:
             self.know(one)
@@ -452,9 +456,10 @@ class Recorder(TorchDispatchMode):
 
     # Operators without a row are counted by what they are made of.
     def _expanded(self, func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if func in self._expanding:
+        first = args[0].dtype if args and isinstance(args[0], torch.Tensor) else None
+        if (func, first) in self._expanding:  # of complex numbers it may be made of itself, of their parts
             return NotImplemented
-        self._expanding.append(func)
+        self._expanding.append((func, first))
         before = self.tape.calls
         try:
             with self:
