@@ -144,7 +144,7 @@ def test_in_place_forms_are_counted_by_what_they_compute() -> None:
 
 
 def test_magnitudes_of_complex_numbers_are_real() -> None:
-    """17 frames of 9 bins, twice, times a matrix of real numbers; whether complex numbers are finite their parts tell."""
+    """17 frames of 9 bins, twice, times a real matrix; whether complex numbers are finite their parts tell."""
 
     def bands(x: Any, w: Any) -> Any:
         return torch.stft(x, 16, 4, return_complex=True).abs().transpose(1, 2) @ w
