@@ -62,8 +62,8 @@ DType promoted(const Type& a, const Type& b) {
   if (x == 0 || y == 0) return DType::unknown;
   const bool a_yields = a.ranked && a.shape.empty() && !(b.ranked && b.shape.empty());
   const bool b_yields = b.ranked && b.shape.empty() && !(a.ranked && a.shape.empty());
-  if (x == 4 && y == 3) return a.dtype;
-  if (y == 4 && x == 3) return b.dtype;
+  if (x == 4 && y == 3) return b.dtype == DType::f64 && !b_yields ? DType::c128 : a.dtype;
+  if (y == 4 && x == 3) return a.dtype == DType::f64 && !a_yields ? DType::c128 : b.dtype;
   if (x != y) return x > y ? a.dtype : b.dtype;
   if (a_yields) return b.dtype;
   if (b_yields) return a.dtype;

@@ -34,29 +34,33 @@ void attend(Cost& cost, const Attend& a) {
 }
 
 void attend_gradient_work(Gradient& g, const Attend& a, const Needed& needed) {
+  attend_gradient_work(g.cost, g.again, a, needed);
+}
+
+void attend_gradient_work(Cost& cost, Cost& again, const Attend& a, const Needed& needed) {
   const Count scores = a.scores(), rows = a.batch * a.heads * a.queries;
   const Count hidden = a.visible ? a.batch * a.heads * (a.queries * a.keys - *a.visible) : Count(0);
-  const auto products = [&](Cost& cost, const Dim& width) {
-    cost[Work::mac] += scores * width;
-    cost.masked += hidden * width;
+  const auto products = [&](Cost& to, const Dim& width) {
+    to[Work::mac] += scores * width;
+    to.masked += hidden * width;
   };
-  products(g.again, a.size);  // the scores, and from them the probabilities
-  g.again[Work::mul] += scores;
-  g.again[Work::add] += (1 + a.masks) * scores;
-  g.again[Work::exp] += scores;
-  if (a.selected) g.again[Work::logic] += scores;
-  if (needed.v) products(g.cost, a.value_size);
+  products(again, a.size);  // the scores, and from them the probabilities
+  again[Work::mul] += scores;
+  again[Work::add] += (1 + a.masks) * scores;
+  again[Work::exp] += scores;
+  if (a.selected) again[Work::logic] += scores;
+  if (needed.v) products(cost, a.value_size);
   if (needed.q || needed.k || needed.mask) {
-    products(g.cost, a.value_size);                    // of the probabilities
-    g[Work::mul] += rows * a.value_size + 2 * scores;  // y dy, p (dp - its sum), the scale
-    g[Work::add] += rows * a.value_size - rows + scores;
+    products(cost, a.value_size);                         // of the probabilities
+    cost[Work::mul] += rows * a.value_size + 2 * scores;  // y dy, p (dp - its sum), the scale
+    cost[Work::add] += rows * a.value_size - rows + scores;
     if (a.softcap) {
-      g[Work::mul] += 2 * scores;
-      g[Work::add] += scores;
+      cost[Work::mul] += 2 * scores;
+      cost[Work::add] += scores;
     }
   }
-  if (needed.q) products(g.cost, a.size);
-  if (needed.k) products(g.cost, a.size);
+  if (needed.q) products(cost, a.size);
+  if (needed.k) products(cost, a.size);
 }
 
 void attend_gradient(const Call& c, Gradient& g, const Attend& a) {
@@ -367,15 +371,30 @@ Status cost_flash(const Call& c, Cost& cost) {
 
 /// The same with masks by their number: 1 hides what lies right of the diagonal from the top left, 2 from the bottom
 /// right; the window is around the diagonal.
-Status cost_efficient(const Call& c, Cost& cost) {
-  Attend a;
-  if (Status s = read_kernel(c, a); !s) return s;
+void see_efficient(const Call& c, Attend& a) {
   const std::int64_t hides = c.integer("custom_mask_type", 0);
   std::optional<std::int64_t> left;
   if (const std::int64_t window = c.integer("window_size", 0); window > 0) left = window - 1;
   a.selected = hides != 0;
   if (a.selected) a.visible = visible_pairs(a.queries, a.keys, hides == 2 ? a.keys - a.queries : Dim(0), left, 0);
+}
+
+Status cost_efficient(const Call& c, Cost& cost) {
+  Attend a;
+  if (Status s = read_kernel(c, a); !s) return s;
+  see_efficient(c, a);
   attend(cost, a);
+  return {};
+}
+
+/// The gradients of queries, keys and values, the probabilities made again.
+Status cost_attention_backward(const Call& c, Cost& cost) {
+  Attend a;
+  const bool flash = c.op() == "_flash_attention_backward", efficient = c.op() == "_efficient_attention_backward";
+  if (Status s = flash || efficient ? read_kernel(c, a) : read_aten_attention(c, a); !s) return s;
+  if (flash) see_flash(c, a);
+  if (efficient) see_efficient(c, a);
+  attend_gradient_work(cost, cost, a, {true, true, true, false});
   return {};
 }
 
@@ -400,6 +419,23 @@ std::vector<Rule> attention_family() {
             aten({"_flash_attention_forward"}, {}, "q k v", {}, cost_flash) +
             aten({"_efficient_attention_forward"}, {}, "q k v mask", {}, cost_efficient),
         nullptr, gradient_torch_attention},
+       {"attention_backward",
+        "q k v mask dy",
+        "The gradients of scaled dot-product attention, by the kernels that make its probabilities again",
+        "with S = batch * heads * queries * keys, r rows of v values: mac = S (3 size + 2 value size); mul = 3S + r v; "
+        "add "
+        "= 2S, and S for a mask, + r (v - 1); exp = S; logic = S for a causal mask",
+        "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.scaled_dot_product_attention.html",
+        {},
+        cost_attention_backward,
+        aten({"_scaled_dot_product_flash_attention_backward", "_flash_attention_backward"}, {}, "dy q k v") +
+            aten({"_scaled_dot_product_efficient_attention_backward", "_efficient_attention_backward",
+                  "_scaled_dot_product_fused_attention_overrideable_backward"},
+                 {}, "dy q k v mask") +
+            aten({"_scaled_dot_product_flash_attention_for_cpu_backward"}, {}, "dy q k v y sums mask") +
+            aten({"_scaled_dot_product_cudnn_attention_backward"}, {}, "dy q k v y sums seed offset mask"),
+        nullptr,
+        NoGradient{"torch has none of it"}},
        {"flex_attention",
         "q k v",
         "Scaled dot-product attention with bodies that change scores and probabilities",

@@ -36,6 +36,7 @@ struct Needed {
   bool q = false, k = false, v = false, mask = false;
 };
 void attend_gradient_work(Gradient& g, const Attend& a, const Needed& needed);
+void attend_gradient_work(Cost& cost, Cost& again, const Attend& a, const Needed& needed);
 inline const char* const kAttendFormula =
     "with S = batch * heads * queries * keys, in full also under a causal mask: mac = S (size + value size), of which "
     "those of hidden pairs are masked; mul = S (scale); "

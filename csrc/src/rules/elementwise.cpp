@@ -128,7 +128,13 @@ std::vector<Unary> plain_functions() {
   const GradientFn no_slope = gradient_zero();
   constexpr DType kBool = DType::boolean;
   return {
-      {"abs", "Abs", "Absolute value", "logic = |x|", {{logic, 1}}, by_input({{logic, 1}, {mul, 1}}), magnitude},
+      {"abs",
+       "Abs",
+       "Absolute value",
+       "logic = |x|; complex: mul = 2|x|, add = sqrt = |x|",
+       {{logic, 1}},
+       by_input({{logic, 1}, {mul, 1}}),
+       magnitude},
       {"neg", "Neg", "Negation", "logic = |x|", {{logic, 1}}, by_none({{logic, 1}}), negative},
       {"sign", "Sign", "Sign", "logic = |x|", {{logic, 1}}, no_slope, sign_of},
       {"not", "Not", "Logical negation", "logic = |x|", {{logic, 1}}, {}, opposite, kBool, "logical_not"},
@@ -345,6 +351,23 @@ Status aten_boolean(const Call& c, Outputs& out) {
   return {};
 }
 
+/// Of complex numbers the root of the sum of two squares, which is real.
+Status aten_magnitude(const Call& c, Outputs& out) {
+  const DType x = c.dtype(0);
+  out.set(0, x == DType::c64 ? DType::f32 : x == DType::c128 ? DType::f64 : x, c.shape(0));
+  return {};
+}
+
+Status cost_magnitude(const Call& c, Cost& cost) {
+  const Count n = numel(c.shape(0));
+  if (class_of(c.dtype(0)) != DTypeClass::complex) {
+    cost[Work::logic] = n;
+  } else {
+    add_each(cost, {{Work::mul, 2}, {Work::add, 1}, {Work::sqrt, 1}}, n);
+  }
+  return {};
+}
+
 std::string torch_page(std::string_view name) {
   return "https://docs.pytorch.org/docs/stable/generated/torch." + std::string(name) + ".html";
 }
@@ -353,10 +376,15 @@ Rule unary_rule(const Unary& u) {
   const std::string_view torch = u.torch != nullptr ? u.torch : u.name;
   const InferFn infer = u.dtype == DType::boolean ? aten_boolean : keeps_integers(u.name) ? aten_same : aten_real;
   std::vector<Binding> spelled = u.op != nullptr ? onnx({u.op}) : std::vector<Binding>();
-  if (!torch.empty()) spelled = spelled + aten({torch}, infer);
+  if (torch == "abs") {
+    spelled = spelled + aten({torch}, aten_magnitude, {}, {}, cost_magnitude);
+  } else if (!torch.empty()) {
+    spelled = spelled + aten({torch}, infer);
+  }
   const std::string primitive = "prims::" + std::string(torch);
   if (is_primitive(torch)) spelled = spelled + aten({primitive});
   const std::string page = u.op != nullptr ? onnx_page(u.op) : torch_page(torch);
+  if (torch == "neg") spelled = spelled + aten({"_neg_view_copy"}, aten_same);
   if (torch == "relu6") spelled = spelled + aten({"quantized::relu6"}, aten_same);
   if (torch == "leaky_relu") spelled = spelled + aten({"rrelu", "rrelu_with_noise"}, aten_same);
   return {u.name,  "x",     u.summary, u.formula, page, infer_unary(u.function, u.dtype), cost_each(u.work),

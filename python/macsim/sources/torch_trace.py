@@ -294,6 +294,14 @@ class Recorder(TorchDispatchMode):
         for one in changed if isinstance(changed, list | tuple) else [changed]:
             self._forget(one)
         back = changed if func._schema.returns else None
+        if isinstance(operator.writes, str) and isinstance(changed, torch.Tensor) and changed.numel() == 0:
+            plain = _without_writing(func)
+            if plain is not None:  # torch makes it as large as it has to be
+                with self:
+                    made = plain(*args, **{name: one for name, one in kwargs.items() if name != operator.writes})
+                changed.resize_(made.shape)
+                self.tape.same(changed, made)
+                return back
         if not operator.known:
             plain = _without_writing(func)
             if plain is not None:  # counted by what it computes
@@ -377,11 +385,15 @@ class Recorder(TorchDispatchMode):
                     return out
             if self._too_large(func, args, kwargs):
                 return NotImplemented
+        plain = _without_writing(func) if changed is not None and not operator.known else None
+        if plain is not None:  # counted by what it computes, before it is written
+            with self:
+                plain(*args, **{name: one for name, one in kwargs.items() if name != operator.writes})
         out = self._on_cpu(func, args, kwargs, takes)
         results = _gather([out], [])
         if any(one.is_meta for one in results):
             return NotImplemented
-        if takes or _is_factory(func):  # of numbers alone it is the program's own arithmetic
+        if plain is None and (takes or _is_factory(func)):  # of numbers alone it is the program's own arithmetic
             self.tape.record(operator.plan, args, kwargs, self.scope, changed if changed is not None else out)
         for one in results:
             self.know(one)
@@ -444,9 +456,10 @@ class Recorder(TorchDispatchMode):
 
     # Operators without a row are counted by what they are made of.
     def _expanded(self, func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if func in self._expanding:
+        first = args[0].dtype if args and isinstance(args[0], torch.Tensor) else None
+        if (func, first) in self._expanding:  # of complex numbers it may be made of itself, of their parts
             return NotImplemented
-        self._expanding.append(func)
+        self._expanding.append((func, first))
         before = self.tape.calls
         try:
             with self:
@@ -528,8 +541,16 @@ def made_of(func: Any, args: Any, kwargs: Any) -> Any:
         return out
     if func._can_decompose():
         return func.decompose(*args, **kwargs)
-    recipe = recipes().get(func)
+    recipe = recipes().get(func) if func.namespace != "torch_nn" else _written_in_python(func)
     return NotImplemented if recipe is None else recipe(*args, **kwargs)
+
+
+def _written_in_python(func: Any) -> Any:
+    """Return the function that torch's own operators outside of ATen are made of, if they are."""
+    from torch._library.custom_ops import OPDEFS
+
+    made = OPDEFS.get(func._schema.name)
+    return None if made is None else made._init_fn
 
 
 def _gather(values: Any, into: list[torch.Tensor]) -> list[torch.Tensor]:
