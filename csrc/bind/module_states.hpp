@@ -39,7 +39,7 @@ class ModuleStates {
     std::size_t counts = 0;
   };
 
-  void note(py::object module, State& state, bool evaluate) const;
+  void note(py::object module, State& state, bool evaluate, bool own) const;
   void put_back(const State& state) const;
   void trained_back(const State& state) const;
   void hooks_back(const py::dict& now, const State& state) const;
@@ -50,7 +50,7 @@ class ModuleStates {
   };
   PyObject* item(const py::dict& dict, const Items& items, const Common& of) const;
   bool is_container(PyObject* one) const;
-  static bool is_of_torch(PyObject* module);
+  static bool is_of_torch(PyTypeObject* kind);
   static void hold(PyObject* one, State& state);
   static void fill_again(const Held& held);
 

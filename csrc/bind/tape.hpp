@@ -100,6 +100,20 @@ struct Like {
   Order order = Order::rows;
   Shape shape;
   py::object tensor;
+  bool whole = true;  ///< it has all that its storage holds, each element once
+};
+
+std::size_t hash_of(const Type& type, Order order);
+
+/// What a view gives of a tensor that was made like another one: the same of all that are.
+struct View {
+  enum class Form : std::uint8_t { one, tuple, list, itself };
+  const Like* from = nullptr;
+  const Plan* plan = nullptr;
+  std::vector<std::int64_t> arguments;
+  std::vector<const Like*> made;
+  Form form = Form::one;
+  bool copies = false;
 };
 
 class Tape {
@@ -138,6 +152,16 @@ class Tape {
   /// Records a call whose result is like its first argument, but in order, and has no storage; nothing: torch must say
   /// what it is.
   py::object in_order(const Plan* plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope);
+  /// What a view with these arguments gives, if that was noted; null: it was not. The next note_view() is of this call.
+  const View* view_of(const Plan* plan, const py::tuple& args);
+  /// Records a call that gives what was noted, and makes it.
+  py::object viewed(const View& view, const Plan* plan, const py::tuple& args, const py::object& kwargs,
+                    std::uint32_t scope);
+  /// Notes what the last view gave of `from`, which was recorded.
+  void note_view(const py::object& from, const py::object& results, bool copies);
+  /// Records a call that changes the elements of its first argument, and nothing else of it.
+  void changed(const Plan* plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope,
+               const py::object& tensor);
   /// Whether the tensor's contents are known.
   bool follows(PyObject* tensor) const { return !known_.empty() && known_.contains(tensor); }
 
@@ -169,15 +193,15 @@ class Tape {
     }
   }
   /// The tensor is this value from now on.
-  void name(py::object tensor, ValueId id) {
-    const auto [at, added] = ids_.insert_or_assign(tensor.ptr(), id);
+  void name(py::object tensor, ValueId id, const Like* like = nullptr) {
+    const auto [at, added] = ids_.insert_or_assign(tensor.ptr(), Named{id, like});
     if (added) alive_.push_back(std::move(tensor));  // so that its address stays its own
   }
   /// The same of the last call's result, perhaps written to a tensor that was there.
-  void rename(py::object tensor, ValueId id) {
+  void rename(py::object tensor, ValueId id, const Like* like = nullptr) {
     const auto at = ids_.find(tensor.ptr());
-    if (at != ids_.end() && at->second != id) builder_.rewritten(at->second, id);
-    name(std::move(tensor), id);
+    if (at != ids_.end() && at->second.id != id) builder_.rewritten(at->second.id, id);
+    name(std::move(tensor), id, like);
   }
   /// Whether it requires a gradient. What stands for a tensor in a graph does not say.
   bool is_trained(PyObject* tensor) const {
@@ -188,7 +212,7 @@ class Tape {
     }
     return flag.ptr() == Py_True;
   }
-  std::uint32_t scope(const std::string& path) { return builder_.scope(path); }
+  std::uint32_t scope(std::string_view path) { return builder_.scope(path); }
   bool knows(const py::object& tensor) const { return ids_.contains(tensor.ptr()); }
   /// `to` is the same value as `from` from now on.
   void same(const py::object& to, const py::object& from) { rename(to, id_of(from.ptr())); }
@@ -235,13 +259,13 @@ class Tape {
   /// The module that a tensor of the model's belongs to; nullopt: it is none.
   std::optional<std::string_view> owner(PyObject* one) const {
     const auto at = ids_.find(one);
-    const auto held = at == ids_.end() ? stored_.end() : stored_.find(at->second);
+    const auto held = at == ids_.end() ? stored_.end() : stored_.find(at->second.id);
     return held == stored_.end() ? std::nullopt : std::optional(held->second);
   }
   bool is_known(PyObject* one) const { return ids_.contains(one); }
   bool is_stored(PyObject* one) const {
     const auto at = ids_.find(one);
-    return at != ids_.end() && stored_.contains(at->second);
+    return at != ids_.end() && stored_.contains(at->second.id);
   }
 
   Report finish(const py::object& results);
@@ -272,7 +296,7 @@ class Tape {
   // A tensor that nobody announced is a buffer, or a constant that the program made.
   ValueId id_of(PyObject* tensor) {
     const auto at = ids_.find(tensor);
-    if (at != ids_.end()) return at->second;
+    if (at != ids_.end()) return at->second.id;
     const ValueId id = builder_.stored({}, type_of(tensor), true, !is_trained(tensor));
     note_stored(py::reinterpret_borrow<py::object>(tensor));
     name(py::reinterpret_borrow<py::object>(tensor), id);
@@ -294,8 +318,10 @@ class Tape {
   // A tensor without storage for a value. Layers repeat: a tensor like an earlier one is a view of that one, which
   // takes torch a quarter of the time.
   py::object made(ValueId id, Order order);
-
+  py::object made(ValueId id, const Like& like);
   py::object first_made(const Type& type, Order order) const;
+  Like* like(const Type& type, Order order, std::size_t hash);
+  const Like* like_of(PyObject* tensor, const View& view);
 
   /// How a call is read.
   enum class Read : std::uint8_t { whole, first_met, all_known };
@@ -318,11 +344,20 @@ class Tape {
   std::string_view nonzeros_;
   std::unordered_map<PyObject*, std::int64_t> sparse_;  ///< how many elements are stored
   std::deque<Plan> plans_;
-  std::unordered_map<PyObject*, ValueId> ids_;
+  /// A value, and what its tensor was made like, as long as nothing but its elements may have changed.
+  struct Named {
+    ValueId id = kNone;
+    const Like* like = nullptr;
+  };
+  std::unordered_map<PyObject*, Named> ids_;
   std::vector<py::object> alive_;
+  std::vector<py::object> owners_;                        ///< paths of modules, in stored_
   std::vector<std::pair<PyObject*, ValueId>> held_;       ///< results that the program had when it was looked last
   std::size_t turn_ = 0;                                  ///< of the older ones
-  std::unordered_map<std::size_t, Like> like_;            ///< by a hash of shape and dtype
+  std::unordered_multimap<std::size_t, Like> like_;       ///< by a hash of shape, dtype and order
+  std::deque<Like> other_likes_;                          ///< whose elements lie in another way
+  std::unordered_multimap<std::size_t, View> views_;      ///< by a hash of what they are asked
+  View asked_;                                            ///< what the last view was asked
   std::unordered_set<PyObject*> known_;                   ///< tensors whose contents are known
   std::unordered_map<ValueId, std::string_view> stored_;  ///< tensors of the model: the path of the module of each
   std::vector<PyObject*> values_;                         // of the call that is read

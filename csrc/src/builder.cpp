@@ -105,10 +105,13 @@ std::uint32_t Builder::op(std::string_view dialect, std::string_view name, std::
 const Match* Builder::match(std::uint32_t op) const { return parts_->walk.match_of(op); }
 
 std::uint32_t Builder::scope(std::string_view path) {
-  const std::string_view kept = keep(path);
-  const auto [at, added] = parts_->scopes.try_emplace(kept, static_cast<std::uint32_t>(parts_->scopes.size()));
-  if (added) parts_->model->scopes.push_back({kept, Model::Scope::Form::path});
-  return at->second;
+  const auto known = parts_->scopes.find(path);
+  if (known != parts_->scopes.end()) return known->second;
+  const std::string_view kept = path.empty() ? path : parts_->model->keep(std::string(path));
+  const auto number = static_cast<std::uint32_t>(parts_->scopes.size());
+  parts_->scopes.emplace(kept, number);
+  parts_->model->scopes.push_back({kept, Model::Scope::Form::path});
+  return number;
 }
 
 ValueId Builder::input(std::string_view name, Type type, ContentsPtr contents) {
@@ -126,7 +129,8 @@ ValueId Builder::stored(std::string_view name, Type type, bool buffer, bool froz
   stored.buffer = buffer;
   stored.frozen = frozen;
   parts_->graph().stored.push_back(std::move(stored));
-  return parts_->value(keep(name), std::move(type), Role::weight);
+  const std::string_view kept = name.empty() ? name : parts_->model->keep(std::string(name));  // no two are the same
+  return parts_->value(kept, std::move(type), Role::weight);
 }
 
 void Builder::use(ValueId stored) { parts_->walk.use(parts_->graph().values[stored].stored); }

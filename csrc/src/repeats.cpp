@@ -93,14 +93,21 @@ bool Walk::repeat() {
   Repeats& repeats = repeats_[node.op];
   sources_.fill(0);
   for (std::size_t i = 0; i < node.inputs; ++i) sources_[i] = source_of(i);
-  const auto found =
-      std::find_if(repeats.known.begin(), repeats.known.end(), [this](const Repeat& known) { return is_like(known); });
+  // Layers repeat in one order: the one after the latest is tried first.
+  const auto like = [this](const Repeat& known) { return is_like(known); };
+  const auto next = repeats.known.begin() + static_cast<std::ptrdiff_t>(std::min(repeats.next, repeats.known.size()));
+  auto found = std::find_if(next, repeats.known.end(), like);
+  if (found == repeats.known.end()) {
+    found = std::find_if(repeats.known.begin(), next, like);
+    if (found == next) found = repeats.known.end();
+  }
   if (found == repeats.known.end()) {
     ++repeats.misses;
     repeats.on = repeats.misses < kTries || repeats.hits > repeats.misses;
     return false;
   }
   ++repeats.hits;
+  repeats.next = static_cast<std::size_t>(found - repeats.known.begin()) + 1;
   Frame& in = frame();
   for (std::size_t i = node.inputs; i < found->types.size() && !here_.typed; ++i) {
     if (here_.edges[i] != kNone) in.types[here_.edges[i]] = found->types[i];

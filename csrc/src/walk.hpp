@@ -88,7 +88,7 @@ struct Repeat {
 /// Those of one operator.
 struct Repeats {
   bool on = false;
-  std::size_t hits = 0, misses = 0, oldest = 0;
+  std::size_t hits = 0, misses = 0, oldest = 0, next = 0;
   std::vector<Repeat> known;
 };
 

@@ -65,6 +65,7 @@ class SymbolicRecorder(Recorder):
     def __init__(self, tape: _core.Tape, paths: dict[Any, str], sizes: Sizes) -> None:
         super().__init__(tape, paths)
         self.sizes = sizes
+        sizes.calls = self.calls
         self._kinds: dict[Any, int] = {}  # shape, strides and dtype: a number for each
         self._kind: dict[int, int] = {}  # of tensors that the tape keeps alive, by identity
         self._told: dict[Any, Any] = {}  # what torch gave for a call; layers repeat
@@ -75,21 +76,10 @@ class SymbolicRecorder(Recorder):
         self.named.update(Expr(given).symbols)
         return made
 
-    def __call__(self, module: Any) -> tuple[str, int]:
-        """Enter a module."""
-        before = super().__call__(module)
-        self.sizes.where = self._path
-        return before
-
-    def back(self, before: tuple[str, int], failed: bool) -> None:
-        """Leave a module."""
-        super().back(before, failed)
-        self.sizes.where = self._path
-
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         operator = self._operators.get(id(func)) or self._operator(func)
-        if self.follower is not None:
-            self.follower.look()
+        if self._short.follower is not None:
+            self._short.follower.look()
         name = func._schema.name.partition("::")[2]
         shown = (args, kwargs or {})
         plain = True

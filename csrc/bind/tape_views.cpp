@@ -1,0 +1,167 @@
+// Views on the tape: what torch once told of a view is so for all tensors that lie like the one that it was asked of.
+// Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#include "tape.hpp"
+
+namespace macsim::bind {
+namespace {
+
+constexpr std::int64_t kNumber = -1, kFlag = -2, kNothing = -3, kList = -4, kDType = -5;
+
+bool append_number(PyObject* value, std::vector<std::int64_t>& to) {
+  if (PyLong_Check(value) == 0) return false;
+  int overflow = 0;
+  to.push_back(PyLong_AsLongLongAndOverflow(value, &overflow));
+  return overflow == 0;
+}
+
+// Numbers, lists of numbers and None, so that no two lists of arguments look alike.
+bool append(PyObject* value, std::vector<std::int64_t>& to) {
+  if (value == Py_None) {
+    to.push_back(kNothing);
+    return true;
+  }
+  if (PyList_Check(value) != 0 || PyTuple_Check(value) != 0) {
+    const Py_ssize_t count = PySequence_Fast_GET_SIZE(value);
+    to.push_back(kList);
+    to.push_back(count);
+    for (Py_ssize_t i = 0; i < count; ++i) {
+      if (!append_number(PySequence_Fast_GET_ITEM(value, i), to)) return false;
+    }
+    return true;
+  }
+  to.push_back(PyBool_Check(value) != 0 ? kFlag : kNumber);
+  return append_number(value, to);
+}
+
+bool is_complex(DType dtype) { return class_of(dtype) == DTypeClass::complex; }  // they may be conjugated, unseen
+
+std::size_t hash_of(const View& asked) {
+  std::size_t hash = std::hash<const void*>()(asked.from) * 31 + std::hash<const void*>()(asked.plan);
+  for (const std::int64_t one : asked.arguments) hash = hash * 1'000'003 + static_cast<std::size_t>(one);
+  return hash;
+}
+
+std::optional<std::int64_t> elements_of(const Shape& shape) {
+  std::int64_t elements = 1;
+  for (const Dim& dim : shape) {
+    const auto size = dim.constant();
+    if (!size) return std::nullopt;
+    elements *= *size;
+  }
+  return elements;
+}
+
+bool lies_in_rows(PyObject* tensor, const Shape& shape) {
+  const py::tuple strides = py::handle(tensor).attr("stride")();
+  std::int64_t stride = 1;
+  for (std::size_t at = shape.size(); at-- > 0;) {
+    if (PyLong_AsLongLong(PyTuple_GET_ITEM(strides.ptr(), static_cast<Py_ssize_t>(at))) != stride) return false;
+    stride *= std::max<std::int64_t>(*shape[at].constant(), 1);
+  }
+  return true;
+}
+
+}  // namespace
+
+const View* Tape::view_of(const Plan* plan, const py::tuple& args) {
+  asked_.from = nullptr;
+  if (!sparse_.empty()) return nullptr;
+  const auto from = ids_.find(PyTuple_GET_ITEM(args.ptr(), 0));
+  if (from == ids_.end() || from->second.like == nullptr || is_complex(from->second.like->dtype)) return nullptr;
+  asked_.arguments.clear();
+  const Py_ssize_t count = PyTuple_GET_SIZE(args.ptr());
+  for (Py_ssize_t i = 1; i < count; ++i) {
+    PyObject* const value = PyTuple_GET_ITEM(args.ptr(), i);
+    if (const auto dtype = torch_.dtypes.find(value); dtype != torch_.dtypes.end()) {
+      asked_.arguments.push_back(kDType);
+      asked_.arguments.push_back(static_cast<std::int64_t>(dtype->second));
+    } else if (!append(value, asked_.arguments)) {
+      return nullptr;
+    }
+  }
+  asked_.from = from->second.like;
+  asked_.plan = plan;
+  for (auto [at, end] = views_.equal_range(hash_of(asked_)); at != end; ++at) {
+    const View& view = at->second;
+    if (view.from == asked_.from && view.plan == plan && view.arguments == asked_.arguments) return &view;
+  }
+  return nullptr;
+}
+
+py::object Tape::viewed(const View& view, const Plan* plan, const py::tuple& args, const py::object& kwargs,
+                        std::uint32_t scope) {
+  note_released();
+  std::vector<Type> types;
+  types.reserve(view.made.size());
+  for (const Like* like : view.made) types.push_back(Type::of(like->dtype, like->shape));
+  (void)fill(*plan, args, kwargs, scope, false);
+  ValueId id = builder_.given(std::move(types));
+  if (view.form == View::Form::itself) {
+    auto from = py::reinterpret_borrow<py::object>(PyTuple_GET_ITEM(args.ptr(), 0));
+    held_.emplace_back(from.ptr(), id);
+    rename(from, id, view.from);
+    return from;
+  }
+  if (view.form == View::Form::one) return made(id, *view.made.front());
+  py::list out(view.made.size());
+  for (std::size_t i = 0; i < view.made.size(); ++i) out[i] = made(id++, *view.made[i]);
+  return view.form == View::Form::list ? py::object(std::move(out)) : py::object(py::tuple(out));
+}
+
+void Tape::note_view(const py::object& from, const py::object& results, bool copies) {
+  if (asked_.from == nullptr || !sparse_.empty()) return;
+  View view = std::move(asked_);
+  asked_ = View();
+  view.copies = copies;
+  std::vector<py::object> tensors;
+  collect(results, tensors);
+  if (results.is(from)) {
+    view.form = View::Form::itself;
+    ids_.at(from.ptr()).like = view.from;
+  } else if (is_tensor(results.ptr())) {
+    view.form = View::Form::one;
+  } else {
+    view.form = py::isinstance<py::tuple>(results) ? View::Form::tuple : View::Form::list;
+    if (static_cast<std::size_t>(PySequence_Size(results.ptr())) != tensors.size()) return;
+  }
+  for (const py::object& tensor : tensors) {
+    Named& named = ids_.at(tensor.ptr());
+    if (named.like == nullptr) named.like = like_of(tensor.ptr(), view);
+    if (named.like == nullptr) return;
+    view.made.push_back(named.like);
+  }
+  const std::size_t hash = hash_of(view);
+  views_.emplace(hash, std::move(view));
+}
+
+// Of what a view gave, where sizes are numbers; null: it is of another kind than its shape and dtype say.
+const Like* Tape::like_of(PyObject* tensor, const View& view) {
+  const Type& type = builder_.type(id_of(tensor));
+  const auto elements = elements_of(type.shape);
+  if (!elements || is_complex(type.dtype)) return nullptr;
+  const bool same = type.dtype == view.from->dtype;
+  if (!same) {
+    const py::object dtype = py::handle(tensor).attr(torch_.dtype);
+    if (!dtype.is(torch_.named[static_cast<std::size_t>(type.dtype)])) return nullptr;
+  }
+  const bool whole = view.from->whole && same && elements == elements_of(view.from->shape);
+  const std::size_t hash = hash_of(type, Order::rows);
+  const bool in_rows = whole && lies_in_rows(tensor, type.shape);
+  if (in_rows) {
+    if (const Like* known = like(type, Order::rows, hash)) return known;
+  }
+  auto alone = py::reinterpret_steal<py::object>(PyObject_CallMethodNoArgs(tensor, torch_.detach.ptr()));
+  if (!alone) throw py::error_already_set();
+  Like one{type.dtype, Order::rows, type.shape, std::move(alone), whole};
+  return in_rows ? &like_.emplace(hash, std::move(one))->second : &other_likes_.emplace_back(std::move(one));
+}
+
+void Tape::changed(const Plan* plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope,
+                   const py::object& tensor) {
+  const auto at = ids_.find(tensor.ptr());
+  const Like* like = at == ids_.end() ? nullptr : at->second.like;
+  record(plan, args, kwargs, scope, tensor);
+  ids_.at(tensor.ptr()).like = like;
+}
+
+}  // namespace macsim::bind
