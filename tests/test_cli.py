@@ -328,6 +328,9 @@ class Net(nn.Module):
     def forward(self, x):
         return self.fc(x)
 
+    def twice_if_many(self, x):
+        return self.fc(x) + self.fc(x) if x.shape[0] > 4 else self.fc(x)
+
 def build():
     return Net()
 
@@ -364,6 +367,15 @@ def test_programs_by_name(run, programs: str, attribute: str, shape: str) -> Non
     found = json.loads(out)
     assert found["total"]["macs"] == 24
     assert found["inputs"][0]["dtype"] == "f16"
+
+
+def test_methods_and_hints_of_programs(run, programs: str) -> None:
+    given = ("count", f"{programs}:net", "--shape", "n,3", "--format", "json")
+    status, out, err = run(*given, "--method", "twice_if_many", "--hint", "n=9")
+    assert (status, err) == (0, "")
+    assert json.loads(out)["total"]["macs"] == "24*n"
+    assert json.loads(run(*given, "--method", "twice_if_many", "--hint", "n=2")[1])["total"]["macs"] == "12*n"
+    assert "did you mean twice_if_many?" in run(*given, "--method", "twice_if_man")[2]
 
 
 def test_the_tree(run, programs: str, tmp_path: Path) -> None:
@@ -407,7 +419,9 @@ def test_exported_programs(run, tmp_path: Path) -> None:
         ("nowhere_at_all:net", (), "there is no module 'nowhere_at_all', neither installed nor in"),
         ("broken:net", (), "importing broken failed: No module named 'nothing_of_that_name'"),
         ("missing.pt2", (), "missing.pt2: there is no such file"),
+        ("PROGRAMS:net", ("--shape", "n,3", "--hint", "n"), "--hint n: write NAME=SIZE"),
         (RESNET, ("--dtype", "x=f16"), "--dtype is for torch programs"),
+        (RESNET, ("--method", "encode"), "--method is for torch programs"),
     ],
 )
 def test_programs_that_cannot_be_counted(run, programs: str, model: str, arguments: tuple, says: str) -> None:

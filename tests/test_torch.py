@@ -8,6 +8,7 @@ import random
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy
 import pytest
 
 import macsim
@@ -370,6 +371,8 @@ class Restless(nn.Module):
         self.fc.requires_grad_(False)
         torch.manual_seed(0)
         random.seed(0)
+        numpy.random.seed(0)  # noqa: NPY002 - programs share this one
+        numpy.random.standard_normal()  # noqa: NPY002
         y = self.drop(self.bn(self.fc(x))) + torch.rand(4)
         if self.raises:
             raise ValueError("stop")
@@ -384,6 +387,7 @@ def state_of(model: nn.Module) -> Any:
         [(name, id(value)) for name, value in vars(model).items() if not name.startswith("_")],
         torch.get_rng_state().numpy().tobytes(),
         random.getstate(),
+        [str(one) for one in numpy.random.get_state()],  # noqa: NPY002
         (torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.get_default_dtype()),
         nn.Module.__call__,
         torch.utils._python_dispatch._len_torch_dispatch_stack(),

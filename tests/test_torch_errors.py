@@ -132,6 +132,7 @@ def refused() -> Iterator[Any]:
 
     later = "does its work only when it is gone through"
     yield case("generator", lambda: count(lambda x: (x @ one for one in [x]), (4, 4)), trace, "generator", later)
+    yield case("map-inside", lambda: count(lambda x: {"all": [map(torch.relu, [x])]}, (4, 4)), trace, "a map", later)
     yield case("coroutine", lambda: count(awaited, (4, 4)), trace, "coroutine", later)
     for hint in (-1, "x", 2.0, True):
         yield case(

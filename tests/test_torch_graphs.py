@@ -91,7 +91,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int]] = {
 def exported(model: nn.Module, shape: tuple[int, ...], dynamic: Any = None) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return torch.export.export(model.eval(), (torch.randn(shape),), dynamic_shapes=dynamic)
+        return torch.export.export(model.eval(), (torch.randn(shape),), dynamic_shapes=dynamic, strict=False)
 
 
 def scopes(report: macsim.Report) -> dict[str, Any]:

@@ -257,6 +257,13 @@ def test_rows_of_ones_own() -> None:
     assert len(more.models) == len(DATA.models) + 1
     assert more.model("AlexNet").gflops == 1.5
     assert more.model("Mine").origin == "<table>:3"
+    assert [row.name for row in more.models if row.given] == ["AlexNet", "Mine"]
+    notes = {chart.key: chart.note for chart in charts(more)}
+    assert (
+        "; 2 given in a table of the user's. Lines through the 96 of the study and the 1 given" in notes["gflops-date"]
+    )
+    assert more.model("Mine").is_later  # in none of the lines
+    assert not more.model("AlexNet").is_later
     chips = io.StringIO("gpu,precision,tflops,watts,launch_date\nNew,FP32,100,500,2025-01-01\n")
     assert trends.efficiency_line(DATA.extended(chips=chips), "vision").points == LINES["vision"].points + 1
 
@@ -284,7 +291,7 @@ def test_vision_agrees_with_the_second_source() -> None:
 def test_vision_agrees_with_what_is_published() -> None:
     vision = [one for one in BESIDE if one.row.domain == "vision"]
     assert len(vision) == 115
-    assert sum(abs(one.ratio - 1) <= 0.03 for one in vision) >= 98
+    assert sum(abs(one.ratio - 1) <= 0.03 for one in vision) >= 99
 
 
 def test_language_agrees_but_where_lookups_are_counted_as_products() -> None:
@@ -305,7 +312,7 @@ def test_language_agrees_but_where_lookups_are_counted_as_products() -> None:
 def test_a_difference_has_its_cause(one: Comparison) -> None:
     far = any(abs(ratio - 1) > 0.03 for ratio in (one.ratio, one.independent) if ratio)
     assert far == bool(one.cause)
-    assert one.cause != "not explained"  # what is not says what was tried, and what is left
+    assert "not explained" not in one.cause
 
 
 def test_what_is_not_counted_says_why() -> None:
@@ -325,8 +332,7 @@ def test_models_after_the_study_agree_with_what_is_published() -> None:
 def test_parameters_are_those_that_are_published() -> None:
     """The definitions are the networks of their names: 3 % of parameters where these are stated to that."""
     rows = {row.name: row for row in trends.load(later=True).models}
-    loose = {"Inception V1 / GoogLeNet", "MobileNetV2", "MobileNetV2 1.4", "CoAtNet-4 512 (I21k)"}
-    loose |= {"CoAtNet-6 (JFT)"}  # whose layout is not all published
+    loose = {"Inception V1 / GoogLeNet", "MobileNetV2", "MobileNetV2 1.4"}
     loose |= {"DeiT-Ti", "ALBERT-xxl", "GPT-2", "MobileBERT", "BERT-Small", "ELECTRA-Small"}  # one digit; heads
     for count in DATA.counts:
         row = rows[count.name]
@@ -528,8 +534,8 @@ def test_what_is_not_installed_is_left_out(tmp_path, monkeypatch: pytest.MonkeyP
 def test_the_report_in_words() -> None:
     text = markdown(LATER, CHARTS)
     assert "| vision, GFLOPs, best of the year | 10 |" in text
-    assert "112 of 134 models agree with the published value within 3 %, 65 of 82 models agree with a second" in text
-    assert "not explained" in text
+    assert "113 of 134 models agree with the published value within 3 %, 65 of 82 models agree with a second" in text
+    assert "not explained" not in text
     assert "| DeepSeek-V3 | 2024-12 | 2048 tokens |" in text
 
 

@@ -40,6 +40,46 @@ def test_two_networks_have_no_reduction_cells_between_their_stages(
     assert found == pytest.approx((gmacs, parameters), rel=0.006)
 
 
+@pytest.mark.parametrize(
+    ("last", "parameters", "gmacs"), [(2048, 1344, 1465), (3072, 1461, 1495)], ids=["printed", "taken"]
+)
+def test_coatnet_6_has_its_parameters_by_a_wider_last_stage(last: int, parameters: float, gmacs: float) -> None:
+    """1470 M and 1521 GMACs are published; the last stage of -0 to -4 is twice as wide as the one before it, too."""
+    row = DATA.model("CoAtNet-6 (JFT)")
+    assert row.params is not None
+    widths, *rest = DEFINITIONS[row.name].arguments
+    with torch.device("meta"):
+        found = counted(seen.coatnet((*widths[:-1], last), *rest), 512)
+    assert found == pytest.approx((gmacs, parameters), rel=0.001)
+    near = (abs(found[1] / row.params - 1) < 0.01, abs(2 * found[0] / row.gflops - 1) < 0.03)
+    assert near == (last == 3072,) * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "stated", "normalised"), [("EfficientNet-B4", 4.394, 0.099), ("EfficientNet-B5", 10.266, 0.198)]
+)
+def test_others_count_efficientnets_alike(name: str, stated: float, normalised: float) -> None:
+    """What torchvision states; and the second source, with 2 for each element that is normalised."""
+    definition = DEFINITIONS[name]
+    elements = 0
+
+    def add(module: nn.Module, given: tuple[torch.Tensor, ...], result: torch.Tensor) -> None:
+        nonlocal elements
+        elements += result.numel()
+
+    with torch.device("meta"), torch.no_grad():
+        model = definition.make().eval()
+        size = DATA.model(name).size
+        gmacs, _ = counted(model, size)
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.register_forward_hook(add)
+        model(torch.zeros(1, 3, size, size))
+    assert gmacs == pytest.approx(stated, abs=0.0005)
+    assert 2 * elements / 1e9 == pytest.approx(normalised, abs=0.0005)
+    assert 2 * (gmacs + 2 * elements / 1e9) == pytest.approx(DATA.model(name).independent, rel=0.002)
+
+
 class Halved:
     """The second source's rule: half of the operations of each layer, of which a sum of n has n - 1."""
 

@@ -155,6 +155,14 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     given.add_argument(
         "--dtype", action="append", default=[], metavar="INPUT=DTYPE", help="of a torch program: dtype of an input"
     )
+    given.add_argument(
+        "--hint",
+        action="append",
+        default=[],
+        metavar="NAME=SIZE",
+        help="of a torch program: what stands in for a symbol where the program decides by its size",
+    )
+    given.add_argument("--method", metavar="NAME", help="of a torch module: the method to call; default: the module")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -231,11 +239,14 @@ def counted(arguments: argparse.Namespace) -> Report:
             dims=dims,
             values=values,
             dtypes=dict(dtype_of(text) for text in arguments.dtype),
+            hints=dict(dim_of(text, "--hint") for text in arguments.hint),
+            method=arguments.method,
             cache=arguments.cache,
             training=training,
         )
-    if arguments.dtype:
-        raise UsageError("--dtype is for torch programs: an ONNX model states its dtypes")
+    for option in ("dtype", "hint", "method"):
+        if getattr(arguments, option):
+            raise UsageError(f"--{option} is for torch programs, and {arguments.model} is an ONNX model")
     model = load(arguments.model)
     shapes = dict(shape_of(text, [tensor.name for tensor in model.inputs]) for text in arguments.shape)
     return analyze(model, shapes=shapes, dims=dims, values=values, cache=arguments.cache, training=training)
@@ -333,11 +344,11 @@ def _split(text: str) -> list[str]:
     return parts
 
 
-def dim_of(text: str) -> tuple[str, int]:
+def dim_of(text: str, option: str = "--dim") -> tuple[str, int]:
     """Read ``batch=8``."""
     name, equals, size = text.rpartition("=")
     if not equals or not name or not size.strip().lstrip("-").isdecimal():
-        raise UsageError(f"--dim {text}: write NAME=SIZE, as in batch=8")
+        raise UsageError(f"{option} {text}: write NAME=SIZE, as in batch=8")
     return name, int(size)
 
 

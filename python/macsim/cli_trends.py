@@ -98,7 +98,9 @@ def count_again(path: str) -> list[Count]:
     from macsim.trends.recount import everything, recount, write_counts
 
     with bar("counting") as progress:
-        counts = list(recount(everything(), progress))
+        rows = everything()
+        progress("torch is loaded", 0, len(rows))
+        counts = list(recount(rows, progress))
     write_counts(counts, path)
     sys.stdout.write(f"{path}: {len(counts)} models\n")
     return counts
@@ -185,12 +187,12 @@ def give_lines(data: Data) -> None:
         table.add_column(head, justify="left" if head == "line" else "right")
 
     def add(name: str, line: trends.LogLine, unit: str) -> None:
-        ends = [f"{short(line.at(date))} {unit} ({date:.0f})" for date in (line.first, line.last)]
+        ends = [f"{short(line.at(date))} {unit} ({date:.1f})" for date in (line.first, line.last)]
         years = f"{line.doubling:.1f} years" if 0 < line.doubling < 100 else "-"
         table.add_row(name, str(line.points), *ends, f"x{line.per_year:.2f}", years, f"{line.r2:.2f}")
 
     for domain in ("vision", "language"):
-        rows = [row for row in data.of(domain) if not row.is_counted]
+        rows = [row for row in data.of(domain) if not row.is_later]
         best = "best of the year" if domain == "vision" else "most of the year"
         for unit, value in (("GFLOPs", None), ("J", trends.energy_of(data, domain))):
             three = trends.lines(rows, value)

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -41,7 +42,7 @@ def is_script(program: Any) -> bool:
 _states = _core.ModuleStates(vars(nn.Module()))
 _states_lock = threading.Lock()
 _under_way = 0
-_drawn: tuple[list[tuple[Any, torch.Tensor]], Any] = ([], None)
+_drawn: list[Callable[[], None]] = []  # what puts the random numbers back
 
 
 @contextmanager
@@ -49,7 +50,7 @@ def left_as_found(modules: list[nn.Module], evaluate: bool = True) -> Iterator[N
     """Run in evaluation mode, or in the mode that each module is in, and put back all that they hold.
 
     Where several threads count the same modules, the last of them puts back what the first one found; so it is with
-    the random numbers of torch and of Python, which programs may seed.
+    the random numbers of torch, of numpy and of Python, which programs may draw and seed.
     """
     global _drawn, _under_way
     classes = {kind for kind in set(map(type, modules)) if issubclass(kind, torch.jit.ScriptModule)}
@@ -57,7 +58,7 @@ def left_as_found(modules: list[nn.Module], evaluate: bool = True) -> Iterator[N
     plain = [m for m in modules if type(m) not in classes] if classes else modules
     with _states_lock:
         if _under_way == 0:
-            _drawn = ([(one, one.get_state()) for one in _generators()], random.getstate())
+            _drawn = [partial(put, state) for put, state in _random_states()]
         _under_way += 1
         _states.enter(plain, evaluate)
     try:
@@ -68,20 +69,22 @@ def left_as_found(modules: list[nn.Module], evaluate: bool = True) -> Iterator[N
             _states.leave(plain)
             _under_way -= 1
             if _under_way == 0:
-                _random_as_found()
+                for put_back in _drawn:
+                    put_back()
 
 
-def _generators() -> list[Any]:
-    """Return torch's own generators of random numbers, of the devices that are in use."""
-    cuda = list(torch.cuda.default_generators) if torch.cuda.is_initialized() else []
-    return [torch.default_generator, *cuda]
+def _random_states() -> Iterator[tuple[Callable[[Any], Any], Any]]:
+    """Yield the states of the generators that programs draw from unasked, each with what sets it.
 
-
-def _random_as_found() -> None:
-    for generator, state in _drawn[0]:
-        generator.set_state(state)
-    if random.getstate() != _drawn[1]:
-        random.setstate(_drawn[1])
+    That is torch's of the devices in use, Python's, and numpy's where it was ever imported.
+    """
+    yield random.setstate, random.getstate()
+    cuda = torch.cuda.default_generators if torch.cuda.is_initialized() else ()
+    for one in (torch.default_generator, *cuda):
+        yield one.set_state, one.get_state()
+    numpys = sys.modules.get("numpy.random")
+    if numpys is not None:
+        yield numpys.set_state, numpys.get_state()
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -66,12 +67,17 @@ def trace(
         inputs = _stated(model)
     symbolic = has_symbols((inputs, kwargs, _as_shapes(shapes)))
     given = (model, inputs, kwargs, shapes, dtypes, method, registry, hints, training)
+    compiler = "torch._dynamo" in sys.modules
     try:
-        return _traced(symbolic, *given)
+        found = _traced(symbolic, *given)
     except DataSizeError:
         if is_script(unwrapped(model)):  # whose sizes are numbers
             raise
-        return _traced(True, *given)  # a symbol stands for what depends on data
+        symbolic = True  # a symbol stands for what depends on data
+        found = _traced(symbolic, *given)
+    if not compiler and "torch._dynamo" in sys.modules:
+        return _traced(symbolic, *given)  # the program had it imported, which with torch 2.6 computes: 77 rows
+    return found
 
 
 def _stated(graph: torch.fx.GraphModule) -> list[Any]:
@@ -128,8 +134,9 @@ def _traced(
         keywords = {name: examples.of(name, one) for name, one in named.items()}
         check_names(dtypes, hints, examples.used, recorder.named)
         stack.enter_context(recorder)
-        results = _run(recorder, call, names, args, keywords)
-    made = placed(results, torch.Tensor)
+        results = placed(_run(recorder, call, names, args, keywords), object)
+        _refuse_postponed([one for _, one in results])
+    made = [(place, one) for place, one in results if isinstance(one, torch.Tensor)]
     outputs = [place for place, one in made if recorder.tape.knows(one)]
     return recorder.tape.finish([one for _, one in made]), noted(recorder.calls.called(Called), modules), outputs
 
@@ -171,7 +178,7 @@ def _run(
     recorder: Recorder, call: Callable[..., Any], names: Sequence[str], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     try:
-        results = call(*args, **kwargs)
+        return call(*args, **kwargs)
     except MacsimError:
         raise
     except Exception as error:
@@ -180,15 +187,20 @@ def _run(
             raise inside from error
         given = dict(zip(names, args, strict=True)) | kwargs
         raise TraceError(why_it_failed(error, given), recorder.calls.failed_in) from error
-    if isinstance(results, Iterator | Coroutine | AsyncIterator):
-        close = getattr(results, "close", None)
+
+
+def _refuse_postponed(results: list[Any]) -> None:
+    """Refuse results that hold work which is not done yet: generators, coroutines."""
+    waiting = [one for one in results if isinstance(one, Iterator | Coroutine | AsyncIterator)]
+    for one in waiting:
+        close = getattr(one, "close", None)
         if close is not None:
             close()  # a coroutine that is never awaited warns
+    if waiting:
         raise TraceError(
-            f"the program gives back a {type(results).__name__}, which does its work only when it is gone through: "
+            f"the program gives back a {type(waiting[0]).__name__}, which does its work only when it is gone through: "
             "count a function that does so and gives back what it finds, such as lambda *inputs: list(model(*inputs))"
         )
-    return results
 
 
 def _entry(program: Any, method: str | None) -> Callable[..., Any]:

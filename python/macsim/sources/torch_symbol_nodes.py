@@ -178,6 +178,7 @@ class Whole(_Number):
 
     __slots__ = ("size",)
     pytype = int
+    may_be_constant = True  # of some torch; others take only a yes or no for a constant
 
     def __init__(self, sizes: Sizes, size: Number) -> None:
         super().__init__(sizes)
@@ -201,7 +202,7 @@ class Whole(_Number):
         return self.sizes.hint(self.size)
 
     def is_constant(self) -> bool:
-        return isinstance(self.size, int)
+        return self.may_be_constant and isinstance(self.size, int)
 
     def maybe_as_int(self) -> int | None:
         return self.size if isinstance(self.size, int) else None

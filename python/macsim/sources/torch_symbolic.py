@@ -365,7 +365,7 @@ def _run(sizes: Sizes, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
     lenient, sizes.lenient = sizes.lenient, False
     try:
         return func(*args, **kwargs)
-    except (NeedsNumberError, NotImplementedError, RuntimeError):
+    except (NeedsNumberError, NotImplementedError, RuntimeError, SystemError):  # 2.6 loses what was raised inside
         from torch._dispatch.python import enable_python_dispatcher
 
         sizes.lenient = lenient

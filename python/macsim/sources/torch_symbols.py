@@ -307,3 +307,14 @@ def expr_of(size: Any) -> Number:
     if known is None:
         raise TraceError(f"a size is neither a number nor a symbol of ours: {size!r}")
     return int(known)
+
+
+def _constants_are_taken() -> bool:
+    """Whether torch makes a number of a size that is constant. That of 2.6 raises."""
+    try:
+        return type(torch.SymInt(Whole(Sizes(), 1)) + 1) is int
+    except AssertionError:
+        return False
+
+
+Whole.may_be_constant = _constants_are_taken()

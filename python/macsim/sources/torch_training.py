@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.utils.checkpoint
 
 from macsim import _core
 
@@ -55,6 +56,9 @@ _lock = threading.Lock()
 _counts = 0
 _originals: tuple[Any, Callable[..., Any]] | None = None
 _thread = threading.local()
+# What a checkpoint runs through, by its name in torch of up to 2.13, and later.
+_GENERATORS = ("_checkpoint_without_reentrant_generator", "_checkpoint_without_reentrant_generator_impl")
+_GENERATOR = next(name for name in reversed(_GENERATORS) if hasattr(torch.utils.checkpoint, name))
 
 
 def _apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
@@ -87,15 +91,13 @@ def _generator(function: Any, *args: Any, **kwargs: Any) -> Iterator[None]:
 @contextmanager
 def following(follower: Follower) -> Iterator[None]:
     """Run with gradients on, as far as the program does not turn them off, and tell the follower."""
-    import torch.utils.checkpoint as module
-
     global _counts, _originals
     with _lock:
         if _counts == 0:
             function: Any = torch.autograd.Function
-            _originals = (vars(function)["apply"], module._checkpoint_without_reentrant_generator)
+            _originals = (vars(function)["apply"], getattr(torch.utils.checkpoint, _GENERATOR))
             function.apply = classmethod(_apply)
-            module._checkpoint_without_reentrant_generator = _generator
+            setattr(torch.utils.checkpoint, _GENERATOR, _generator)
         _counts += 1
     outer = getattr(_thread, "follower", None)
     _thread.follower = follower
@@ -108,5 +110,5 @@ def following(follower: Follower) -> Iterator[None]:
             _counts -= 1
             if _counts == 0 and _originals is not None:
                 function.apply = _originals[0]
-                module._checkpoint_without_reentrant_generator = _originals[1]
+                setattr(torch.utils.checkpoint, _GENERATOR, _originals[1])
                 _originals = None

@@ -13,13 +13,14 @@ import numpy as np
 from macsim.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED, SKY
 from macsim.trends.fits import LogLine, fit, year_of
 from macsim.trends.method import HUMAN_POWER, efficiencies, efficiency_line, energy_of, lines, theoretical_efficiency
+from macsim.trends.place import short
 from macsim.trends.recount import compare
 from macsim.trends.rows import ModelRow
 from macsim.trends.tables import Data
 
 __all__ = ["Axis", "Chart", "Series", "charts"]
 
-STUDY = 2021.5  # the study ends in the middle of 2021
+FEW = 300  # a logarithmic axis that does not span more has numbers between the powers of ten
 
 
 @dataclass(frozen=True)
@@ -164,25 +165,41 @@ def _reach(line: LogLine, end: float) -> float:
 
 def _basis(rows: Sequence[ModelRow]) -> str:
     """Say how many rows there are and what they rest on."""
-    transcribed = sum(row.is_of_paper for row in rows)
-    counted = sum(row.is_counted for row in rows)
-    parts = [f"{len(rows)} models"]
+    given = sum(row.given for row in rows)
+    transcribed = sum(row.is_of_paper for row in rows if not row.given)
+    counted = sum(row.is_counted for row in rows if not row.given)
+    parts = [f"{len(rows)} models of high or medium confidence"]
     if transcribed:
         parts.append(f"{transcribed} transcribed from the paper's table")
     if counted:
         parts.append(f"{counted} after the study, counted by macsim")
-    rest = len(rows) - transcribed - counted
+    rest = len(rows) - transcribed - counted - given
     if rest:
         parts.append(f"{rest} recalled or from their own publications, not re-read in the paper")
+    if given:
+        parts.append(f"{given} given in a table of the user's")
     return "; ".join(parts)
+
+
+def _after(rows: Sequence[ModelRow], at: str = "") -> str:
+    """Label the models after the study."""
+    if any(row.given for row in rows):
+        return "after the study (counted by macsim, or given)"
+    return f"after the study{at} (counted by macsim)"
+
+
+def _through(rows: Sequence[ModelRow]) -> str:
+    """Say which rows a line goes through."""
+    given = sum(row.given for row in rows)
+    return f"the {len(rows) - given} of the study" + (f" and the {given} given" if given else "")
 
 
 def _three(
     rows: Sequence[ModelRow], value: Value, kinds: Sequence[tuple[str, str, str]], best: str, *, band: bool
 ) -> tuple[list[Series], str]:
     """Return points by architecture and the three lines, and what is said of them."""
-    study = [row for row in rows if not row.is_counted]
-    later = [row for row in rows if row.is_counted]
+    study = [row for row in rows if not row.is_later]
+    later = [row for row in rows if row.is_later]
     three = lines(study, value)
     told = [row.name for row in three.winners]
     series: list[Series] = []
@@ -193,11 +210,11 @@ def _three(
     end = _reach(three.all, max((_when(row) for row in later), default=0.0))
     if later:
         top = {max(later, key=value).name, max(later, key=_when).name}
-        series.append(_points("after the study (counted by macsim)", later, _when, value, PURPLE, "D", told=tuple(top)))
+        series.append(_points(_after(later), later, _when, value, PURPLE, "D", told=tuple(top)))
     series += _line("all", three.all, BLACK, end=end, band=band)
     series += _line(best, three.best, RED, end=end)
     series += _line("mean of the year", three.mean, GREEN, end=end)
-    note = f"{_basis(rows)}. Lines through the {len(study)} of the study; R²: all {three.all.r2:.2f}, {best} "
+    note = f"{_basis(rows)}. Lines through {_through(study)}; R²: all {three.all.r2:.2f}, {best} "
     return series, note + f"{three.best.r2:.2f}, mean {three.mean.r2:.2f}.{DASHED if later else ''}{WEAK}{MEAN}"
 
 
@@ -285,7 +302,7 @@ def _parameters(rows: Sequence[ModelRow]) -> Chart:
         }
         named = edge | ({"AlexNet", "VGG-16", "ResNet-50"} if kind == "CNN" else set())
         series.append(_points(kind, some, lambda row: row.params or 0.0, _gflops, colour, marker, told=tuple(named)))
-        some = [row for row in some if not row.is_counted]
+        some = [row for row in some if not row.is_later]
         if kind == "Hybrid" or len(some) < 5:
             continue
         line = fit([math.log10(row.params or 1.0) for row in some], [row.gflops for row in some])
@@ -296,8 +313,8 @@ def _parameters(rows: Sequence[ModelRow]) -> Chart:
             Series(f"{kind}: GFLOPs ~ parameters^{line.slope:.2f}, R² {line.r2:.2f}", xs, ys, "line", colour=colour)
         )
         said.append(f"{kind} {line.r2:.2f}")
-    study = sum(not row.is_counted for row in rows)
-    note = f"{_basis(rows)}. Lines through those of the {study} of the study; R²: {', '.join(said)}."
+    study = [row for row in rows if not row.is_later]
+    note = f"{_basis(rows)}. Lines through those of {_through(study)}; R²: {', '.join(said)}."
     x = Axis("Parameters (millions)", log=True)
     return Chart("parameters", "Vision: parameters against compute", x, GFLOPS, tuple(series), note)
 
@@ -317,9 +334,10 @@ def _accuracy_over_time(rows: Sequence[ModelRow]) -> Chart:
         sizes = tuple(12 + 14 * max(0.0, math.log10(row.gflops) + 1) ** 1.6 for row in some)
         names = tuple(f"{name}: {row.gflops:.3g} GFLOPs" for name, row in zip(points.names, some, strict=True))
         series.append(replace(points, names=names, sizes=sizes))
+    least, most = (short(end(map(_gflops, rows))) for end in (min, max))
     note = (
-        f"{_basis(rows)}. The area of a point grows with the logarithm of its GFLOPs. Named, where there is room: the "
-        "best of each year. No line is fitted."
+        f"{_basis(rows)}. The area of a point grows with the logarithm of its GFLOPs, {least} to {most}. Named, where "
+        "there is room: the best of each year. No line is fitted."
     )
     return Chart("accuracy-date", "Vision: accuracy over the years", DATE, TOP1, tuple(series), note)
 
@@ -344,8 +362,8 @@ def _shaded(key: str, title: str, rows: Sequence[ModelRow], value: Value, x: Axi
 
 
 def _tokens(key: str, title: str, rows: Sequence[ModelRow], value: Value, y: Axis) -> Chart:
-    study = [row for row in rows if not row.is_counted]
-    later = [row for row in rows if row.is_counted]
+    study = [row for row in rows if not row.is_later]
+    later = [row for row in rows if row.is_later]
     named = ("ELMo", "BERT-Large", "GPT-2", "Megatron", "GPT-3", "ELECTRA-Small", "Transformer (Vaswani 2017)")
     series = []
     for tokens, colour, marker in TOKENS:
@@ -356,13 +374,12 @@ def _tokens(key: str, title: str, rows: Sequence[ModelRow], value: Value, y: Axi
     if later:
         end = max(map(_when, later))
         told = (max(later, key=value).name, "LLaMA 7B", "Llama 3.1 405B", "DeepSeek-V3", "gpt-oss-20b")
-        label = "after the study, 2048 tokens (counted by macsim)"
-        series.append(_points(label, later, _when, value, GREEN, "X", told=told))
+        series.append(_points(_after(later, ", 2048 tokens"), later, _when, value, GREEN, "X", told=told))
     three = lines(study, value)
     end = _reach(three.all, end)
     series += _line("all", three.all, BLACK, end=end, band=True)
     series += _line("most of the year", three.best, RED, end=end)
-    note = f"{_basis(rows)}. Lines through the {len(study)} of the study; R²: all {three.all.r2:.2f}, most of the year "
+    note = f"{_basis(rows)}. Lines through {_through(study)}; R²: all {three.all.r2:.2f}, most of the year "
     note += f"{three.best.r2:.2f}.{DASHED if later else ''} Compute grows with the tokens given.{WEAK}."
     return Chart(key, title, DATE, y, tuple(series), note)
 
@@ -440,7 +457,7 @@ def _two_methods(data: Data, domain: str, value: Value) -> Chart:
     """Set the study's energy beside that of macsim's estimator, for the models that have both."""
     estimated = {count.name: count.energy for count in data.counts if count.energy}
     rows = [row for row in data.of(domain) if row.name in estimated]
-    study, later = [row for row in rows if not row.is_counted], [row for row in rows if row.is_counted]
+    study, later = [row for row in rows if not row.is_later], [row for row in rows if row.is_later]
     series = []
     for label, some, colour, marker in (
         ("efficiency line, models of the study", study, BLUE, "o"),

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import html
 import json
+import math
 from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
 from macsim.errors import RequestError
-from macsim.trends.charts import Axis, Chart, Series
+from macsim.trends.charts import FEW, Axis, Chart, Series
 
 __all__ = ["page"]
 
@@ -70,7 +71,8 @@ def _figure(chart: Chart) -> dict[str, Any]:
     limits = (min(shades), max(shades)) if shades else (0.0, 1.0)
     traces = [_trace(series, limits, chart.shade) for series in chart.series if series.kind != "band"]
     bands = [_band(series) for series in chart.series if series.kind == "band"]
-    layout = {"xaxis": _axis(chart.x), "yaxis": _axis(chart.y)}
+    xs, ys = ([one for series in chart.series for one in getattr(series, name)] for name in ("x", "y"))
+    layout = {"xaxis": _axis(chart.x, xs), "yaxis": _axis(chart.y, ys)}
     return {
         "key": chart.key,
         "title": chart.title,
@@ -82,7 +84,7 @@ def _figure(chart: Chart) -> dict[str, Any]:
     }
 
 
-def _axis(axis: Axis) -> dict[str, Any]:
+def _axis(axis: Axis, values: Sequence[float]) -> dict[str, Any]:
     found: dict[str, Any] = {
         "title": {"text": axis.label},
         "gridcolor": "#e6e6e6",
@@ -91,6 +93,9 @@ def _axis(axis: Axis) -> dict[str, Any]:
     }
     if axis.log:
         found |= {"type": "log", "dtick": 1, "exponentformat": "power"}
+        if max(values) <= FEW * min(values):
+            powers = range(math.floor(math.log10(min(values))), math.ceil(math.log10(max(values))) + 1)
+            found["tickvals"] = [float(f"{one}e{power}") for power in powers for one in (1, 2, 5)]
     return found
 
 

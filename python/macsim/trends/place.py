@@ -84,21 +84,37 @@ class Placement:
 
 
 def short(value: float, digits: int = 3) -> str:
-    """Write a number in so many digits, those from a thousand on in whole ones.
+    """Write a number in so many digits, from a thousand on in whole ones unless two digits are all that is wanted.
 
     Examples
     --------
     >>> short(3343.6), short(0.00412), short(22.1234, 4)
     ('3,344', '0.00412', '22.12')
+    >>> short(156.2, 2), short(343361956, 2)
+    ('160', '340,000,000')
     """
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.{digits}g}"
+    if value >= 1000 and digits > 2:
+        return f"{value:,.0f}"
+    text = f"{value:.{digits}g}"
+    return f"{float(text):,.0f}" if "e+" in text else text
 
 
 def _against(what: str, value: float, line: float, best: float, unit: str) -> str:
     return (
-        f"{what}: {value / line:.2g} x the line of all models ({short(line)} {unit}), "
-        f"{value / best:.2g} x that of the best of each year ({short(best)} {unit})"
+        f"{what}: {_times(value / line)} the line of all models ({short(line)} {unit}), "
+        f"{_times(value / best)} that of the best of each year ({short(best)} {unit})"
     )
+
+
+def _times(ratio: float) -> str:
+    """Say how often: where it is little, how little.
+
+    Examples
+    --------
+    >>> _times(1.24), _times(0.0000243)
+    ('1.2 x', '1/41,000 of')
+    """
+    return f"{short(ratio, 2)} x" if ratio >= 0.001 else f"1/{short(1 / ratio, 2)} of"
 
 
 def place(
@@ -137,7 +153,7 @@ def place(
     """
     when = year_of(datetime.date.today() if date is None else date)
     rows = data.of(domain)
-    study = [row for row in rows if not row.is_counted]
+    study = [row for row in rows if not row.is_later]
     compute, joules = lines(study), lines(study, energy_of(data, domain))
     near = [row for row in rows if abs(year_of(row.date) - when) <= 1]
     if not near:

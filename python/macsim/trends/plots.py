@@ -13,14 +13,13 @@ from typing import Any
 
 from macsim.figures import dress, new_figure, write_names
 from macsim.figures import save as save_figure
-from macsim.trends.charts import Chart, Series
+from macsim.trends.charts import FEW, Chart, Series
 
 __all__ = ["draw", "save"]
 
 SIZE = (9.6, 7.0)  # inches
 LINE, ENTRY = 0.020, 0.0265  # of the height, that a line of the note and one of the legend take
 LETTERS = 150  # of the legend beside each other
-FEW = 300  # an axis that does not span more has numbers between the powers of ten
 AREA = 34.0  # of a point
 TENS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -120,7 +119,6 @@ def _scale(axes: Any, axis: Any, *, log: bool, name: str) -> None:
         low, high = axis.get_view_interval()
         wide = high > FEW * low
         axis.set_minor_formatter(NullFormatter() if wide else FuncFormatter(power_of_ten))
-        axis.set_tick_params(which="minor", labelsize=8)
     else:
         axis.set_major_locator(MaxNLocator(integer=name == "x", nbins=12))
 

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from macsim.errors import RequestError
+from macsim.estimate_show import si
 from macsim.trends.charts import Chart, charts
 from macsim.trends.fits import LogLine, bootstrap
 from macsim.trends.method import efficiency_line, energy_of, forecast, lines
@@ -128,7 +129,7 @@ def _fitted(name: str, line: LogLine, start: float, end: float) -> list[str]:
 def _fits(data: Data) -> list[str]:
     rows = []
     for domain, start, end in (("vision", 2012.415, 2021.5), ("language", 2017.5, 2020.5)):
-        study = [row for row in data.of(domain) if not row.is_counted]
+        study = [row for row in data.of(domain) if not row.is_later]
         best = "best of the year" if domain == "vision" else "most of the year"
         for what, value in (("GFLOPs", None), ("joules", energy_of(data, domain))):
             three = lines(study, value)
@@ -146,7 +147,7 @@ def _fits(data: Data) -> list[str]:
 def _sensitivity(data: Data) -> list[str]:
     rows = []
     for domain in ("vision", "language"):
-        study = [row for row in data.of(domain) if not row.is_counted]
+        study = [row for row in data.of(domain) if not row.is_later]
         dates = [row.date for row in study]
         for what, value in (
             ("GFLOPs", [row.gflops for row in study]),
@@ -172,7 +173,7 @@ def _sensitivity(data: Data) -> list[str]:
 def _use(data: Data) -> list[str]:
     rows = []
     for domain in ("vision", "language"):
-        study = [row for row in data.of(domain) if not row.is_counted]
+        study = [row for row in data.of(domain) if not row.is_later]
         three = lines(study, energy_of(data, domain))
         for name, line in (("all", three.all), ("best" if domain == "vision" else "most", three.best)):
             for each in (10, 1000, 86_400):
@@ -183,8 +184,8 @@ def _use(data: Data) -> list[str]:
                         f"{found.date:.1f}",
                         f"{each:,}",
                         f"{short(found.joules)} ({short(found.low, 2)} to {short(found.high, 2)})",
-                        f"{found.per_person:.3g}",
-                        f"{found.of_internal:.2g}",
+                        si(found.per_person, "W"),
+                        f"{short(found.of_internal, 2)} x" if found.of_internal >= 1e-4 else "less than 0.0001 x",
                     ]
                 )
     head = (
@@ -192,8 +193,8 @@ def _use(data: Data) -> list[str]:
         "date",
         "inferences of a person in a day",
         "J each (95 % of models)",
-        "W of a person",
-        "of a body's 100 W",
+        "power for a person",
+        "a body's 100 W",
     )
     text = "One inference says little: what it is multiplied by decides. 86,400 in a day are one each second."
     return ["## What use multiplies", "", text, "", *_table(head, rows)]
@@ -279,7 +280,7 @@ def _later(data: Data) -> list[str]:
                 row.name,
                 f"{row.date:%Y-%m}",
                 size,
-                f"{row.params or 0:,.0f}",
+                short(row.params or 0, 4),
                 short(row.gflops, 4),
                 short(joules[row.domain](row)),
                 f"{short(energy.joules)} ({short(energy.low, 2)} to {short(energy.high, 2)})" if energy else "",
@@ -324,7 +325,9 @@ def markdown(data: Data, drawn: Sequence[Chart] = (), *, pictures: bool = False,
     >>> markdown(trends.load()).splitlines()[0]
     '# Compute and energy of inference over the years'
     """
-    transcribed = [row for row in data.models if row.is_of_paper]
+    transcribed = [row for row in data.models if row.is_of_paper and not row.given]
+    given = sum(row.given for row in data.models)
+    others = f"{'given by the user, ' if given else ''}recalled, from their own publications or counted"
     text = [
         "# Compute and energy of inference over the years",
         "",
@@ -333,8 +336,8 @@ def markdown(data: Data, drawn: Sequence[Chart] = (), *, pictures: bool = False,
         "chips at the release date. Thermal design power and full use of the chip are assumed.",
         "",
         f"Of {len(data.models)} models, {len(transcribed)} rows are transcribed from the paper's table. The others are "
-        "recalled, from their own publications or counted, and no figure of the paper: `models.csv` has the basis of "
-        "each. Lines go through rows of high and medium confidence.",
+        f"{others}, and no figure of the paper: `models.csv` has the basis of "
+        "each. Lines and charts have rows of high and medium confidence.",
         "",
         *([] if mine is None else _mine(data, mine)),
         *_fits(data),

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 __all__ = ["Chip", "Count", "Energy", "ModelRow", "Sourced", "Throughput"]
 
+AFTER = datetime.date(2021, 7, 1)  # the study's models are of before
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sourced:
@@ -22,12 +24,15 @@ class Sourced:
     note : str
     origin : str
         The file and line of the row.
+    given : bool
+        Whether it is a user's.
     """
 
     confidence: str
     basis: str
     note: str
     origin: str
+    given: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +82,11 @@ class ModelRow(Sourced):
     def is_counted(self) -> bool:
         """Whether its compute is macsim's count: a model after the study."""
         return self.basis.startswith("counted by macsim")
+
+    @property
+    def is_later(self) -> bool:
+        """Whether it is a model after the study, in none of its lines."""
+        return self.is_counted or (self.given and self.date >= AFTER)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -293,8 +293,8 @@ class Data:
         models = list(self.models)
         for table, schema, make in ((vision, VISION, _vision), (language, LANGUAGE, _language)):
             if table is not None:
-                models = _joined(models, [make(*row) for row in read_rows(table, schema)])
-        more = [] if chips is None else [_chip(*row) for row in read_rows(chips, CHIPS)]
+                models = _joined(models, [replace(make(*row), given=True) for row in read_rows(table, schema)])
+        more = [] if chips is None else [replace(_chip(*row), given=True) for row in read_rows(chips, CHIPS)]
         return replace(self, models=tuple(models), chips=tuple(_joined(list(self.chips), more)))
 
 

@@ -153,7 +153,9 @@ TRANSFORMERS = {
     "CoAtNet-3 384": _at(384, seen.coatnet, WIDE, (2, 6, 14, 2), (192, 192)),
     "CoAtNet-4 512 (I21k)": _at(512, seen.coatnet, WIDE, (2, 12, 28, 2), (192, 192)),
     "CoAtNet-5 (JFT)": _at(512, seen.coatnet, (256, 512, 1280, 2048), (2, 12, 28, 2), (192, 192)),
-    "CoAtNet-6 (JFT)": _at(512, seen.coatnet, (192, 384, 768, 1536, 2048), (2, 4, 8, 42, 2), (192, 192)),
+    # its publication prints 2048 for the last width, but 1470 M parameters and 1521 GMACs, which are those of 3072:
+    # twice the width before it, as in -0 to -4
+    "CoAtNet-6 (JFT)": _at(512, seen.coatnet, (192, 384, 768, 1536, 3072), (2, 4, 8, 42, 2), (192, 192)),
     "CoAtNet-7 (JFT)": _at(512, seen.coatnet, (256, 512, 1024, 2048, 3072), (2, 4, 8, 42, 2), (192, 192)),
     "BoTNet-T5": _at(256, seen.botnet, (3, 4, 23, 12), 256),
     "BoTNet-T7": _at(384, seen.botnet, (3, 4, 23, 12), 384),
@@ -202,7 +204,7 @@ LATER_VISION = {
     "DINOv2 ViT-g/14": _at(224, seen.vit, 1536, 40, 24, 14, 224, 4096, gated=True),
     "AIM-7B": _at(224, seen.vit, 4096, 32, 32, 14, 224),
     "AIMv2-3B 448": _at(448, seen.vit, 3072, 24, 24, 14, 448, 8192, gated=True),
-    "DINOv3 ViT-7B/16": _at(224, seen.vit, 4096, 40, 32, 16, 224, 8192, gated=True, registers=4),
+    "DINOv3 ViT-7B/16": _at(512, seen.vit, 4096, 40, 32, 16, 512, 8192, gated=True, registers=4),
 }
 
 _LLAMA_3 = {"keys": 8, "vocabulary": 128256}
