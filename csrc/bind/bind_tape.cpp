@@ -90,6 +90,9 @@ void bind_tape(py::module_& m) {
       .def("add", &Dispatcher::add, py::arg("operation"), py::arg("plan"), py::arg("way"), py::arg("method"),
            py::arg("copying"), py::arg("most"), "Say how calls of an operator are taken.")
       .def_readwrite("follower", &Dispatcher::follower, "Whose look() is called before each call; or None.")
+      .def("note_view", &Dispatcher::note_view, py::arg("from_"), py::arg("results"), py::arg("copies"),
+           py::arg("times"), py::arg("bound"), py::arg("because"),
+           "Note what the last view gave, which was not taken, for others of tensors like this one.")
       .def_readwrite("expanding", &Dispatcher::expanding, "Calls are what an operator without a row is made of.")
       .def(
           "dispatch", &Dispatcher::dispatch, py::arg("operation"), py::arg("args"), py::arg("kwargs"),

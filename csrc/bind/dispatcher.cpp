@@ -18,7 +18,7 @@ PyObject* given(const py::object& kwargs) {
 }
 
 struct Names {
-  py::str shortly = "_short", otherwise = "_otherwise", look = "look";
+  py::str shortly = "_short", otherwise = "_otherwise", look = "look", compare = "_compare";
 };
 const Names& names() {
   static const Names* const kept = new Names();  // never freed: Python may be gone before
@@ -35,7 +35,13 @@ py::object dispatched(PyObject* const* arguments) {
   py::object out =
       dispatcher.dispatch(py::reinterpret_borrow<py::object>(operation), py::reinterpret_borrow<py::tuple>(args),
                           py::reinterpret_borrow<py::object>(kwargs));
-  if (!out.is_none() && out.ptr() != Py_NotImplemented) return out;
+  if (!out.is_none() && out.ptr() != Py_NotImplemented) {
+    if (dispatcher.is_unchecked()) {
+      PyObject* told[] = {recorder, operation, args};
+      (void)owned(PyObject_VectorcallMethod(names().compare.ptr(), told, 3, nullptr));
+    }
+    return out;
+  }
   PyObject* all[] = {recorder, operation, args, kwargs, out.ptr()};
   return owned(PyObject_VectorcallMethod(names().otherwise.ptr(), all, 5, nullptr));
 }
@@ -85,9 +91,11 @@ void Dispatcher::add(py::object operation, const Plan* plan, std::string_view wa
 
 py::object Dispatcher::dispatch(const py::object& operation, const py::tuple& args, const py::object& kwargs) {
   const std::uint32_t scope = calls_.scope();
+  tape_.ask_nothing();
   const auto at = entries_.find(operation.ptr());
   if (at == entries_.end()) return py::none();
   const Entry& entry = at->second;
+  if (tape_.is_symbolic()) return symbolic(entry, args, kwargs, scope);
   switch (entry.way) {
     case Way::call: {
       py::object out = tape_.call(entry.plan, args, kwargs, scope, true);
@@ -112,6 +120,48 @@ py::object Dispatcher::dispatch(const py::object& operation, const py::tuple& ar
       break;
   }
   return py::none();
+}
+
+// What needs no look at sizes: rows work on expressions as they are, and views that were looked at once.
+py::object Dispatcher::symbolic(const Entry& entry, const py::tuple& args, const py::object& kwargs,
+                                std::uint32_t scope) {
+  viewed_ = false;
+  if (entry.way == Way::orders) tape_.refresh(PyTuple_GET_ITEM(args.ptr(), 0));  // torch asked whether it is in order
+  if (entry.way == Way::view || entry.way == Way::reshape || entry.way == Way::orders) {
+    py::object out = given(kwargs) != nullptr ? py::object() : seen(entry, args, kwargs, scope);
+    viewed_ = bool(out);
+    return out ? out : py::object(py::none());
+  }
+  if (entry.way != Way::call && entry.way != Way::turned) return py::none();
+  if (tape_.has_symbols(args.ptr())) return py::none();
+  if (PyObject* named = given(kwargs)) {
+    Py_ssize_t at = 0;
+    PyObject *key = nullptr, *value = nullptr;
+    while (PyDict_Next(named, &at, &key, &value) != 0) {
+      if (tape_.has_symbols(value)) return py::none();
+    }
+  }
+  return tape_.call(entry.plan, args, kwargs, scope, true, entry.way == Way::turned ? Order::turned : Order::rows);
+}
+
+void Dispatcher::note_view(const py::object& from, const py::object& results, bool copies, const py::object& times,
+                           bool bound, const std::string& because) {
+  Expr count;
+  if (!to_expr(times, count)) throw py::type_error("times is neither an int nor an Expr");
+  View* const view = tape_.note_view(from, results, copies);
+  if (view == nullptr) return;
+  view->times = std::move(count);
+  view->bound = bound;
+  view->because = because;
+}
+
+// What a view of a tensor like this one gave; nothing: nobody asked.
+py::object Dispatcher::seen(const Entry& entry, const py::tuple& args, const py::object& kwargs, std::uint32_t scope) {
+  const View* view = tape_.view_of(entry.plan, args);
+  if (view == nullptr) return {};
+  if (!view->copies) return tape_.viewed(*view, entry.plan, args, kwargs, scope);
+  const auto from = py::reinterpret_borrow<py::object>(PyTuple_GET_ITEM(args.ptr(), 0));
+  return tape_.viewed(*view, entry.copying, py::make_tuple(from), py::none(), scope);
 }
 
 // Known contents make known contents.
@@ -146,10 +196,8 @@ py::object Dispatcher::view(const Entry& entry, const py::tuple& args, const py:
   PyObject* named = given(kwargs);
   const bool known = tape_.follows(from.ptr());
   if (!known && named == nullptr) {
-    if (const View* view = tape_.view_of(entry.plan, args)) {
-      if (!view->copies) return tape_.viewed(*view, entry.plan, args, kwargs, scope);
-      return tape_.viewed(*view, entry.copying, py::make_tuple(from), py::none(), scope);
-    }
+    py::object out = seen(entry, args, kwargs, scope);
+    if (out) return out;
   }
   if (known ? is_copied(args.ptr()) : !owned(PyObject_GetAttr(from.ptr(), is_meta_.ptr())).is(py::handle(Py_True))) {
     return py::none();
@@ -158,7 +206,7 @@ py::object Dispatcher::view(const Entry& entry, const py::tuple& args, const py:
       owned(PyObject_CallMethodNoArgs(from.ptr(), is_in_order_.ptr())).is(py::handle(Py_False))) {
     py::object out = tape_.in_order(entry.plan, args, kwargs, scope);
     if (out) {
-      tape_.note_view(from, out, false);
+      (void)tape_.note_view(from, out, false);
       return out;
     }
   }
@@ -173,7 +221,7 @@ py::object Dispatcher::view(const Entry& entry, const py::tuple& args, const py:
   if (known) {
     know(out);
   } else if (named == nullptr) {
-    tape_.note_view(from, out, copies);
+    (void)tape_.note_view(from, out, copies);
   }
   return out;
 }

@@ -30,6 +30,12 @@ class Dispatcher {
   /// The results; None: the call is not taken; NotImplemented: nor is it, and the contents of all tensors are known.
   py::object dispatch(const py::object& operation, const py::tuple& args, const py::object& kwargs);
 
+  /// Notes what a view gave that was not taken. `times`: how often it is carried out; `because`: why, if not always.
+  void note_view(const py::object& from, const py::object& results, bool copies, const py::object& times, bool bound,
+                 const std::string& because);
+  /// Whether sizes are symbolic, and the last call was the first of its kind: then they have not been compared.
+  bool is_unchecked() const { return tape_.is_symbolic() && !tape_.repeated() && !viewed_; }
+
   /// Its `look` is called before each call; or none.
   py::object follower = py::none();
   /// Calls are what an operator without a row is made of: those that make a tensor of numbers are not taken.
@@ -48,11 +54,14 @@ class Dispatcher {
 
   py::object at_hand(const Entry& entry, const py::tuple& args, const py::object& kwargs, std::uint32_t scope);
   py::object maker(const Entry& entry, const py::tuple& args, const py::object& kwargs, std::uint32_t scope);
+  py::object symbolic(const Entry& entry, const py::tuple& args, const py::object& kwargs, std::uint32_t scope);
+  py::object seen(const Entry& entry, const py::tuple& args, const py::object& kwargs, std::uint32_t scope);
   py::object view(const Entry& entry, const py::tuple& args, const py::object& kwargs, std::uint32_t scope);
   py::object storage_of(const py::object& tensor) const;
   bool is_copied(PyObject* value) const;
   void know(const py::object& result);
 
+  bool viewed_ = false;  ///< the last call was a view that gave what one before gave
   Tape& tape_;
   const ModuleCalls& calls_;
   py::dict known_, copies_;
@@ -63,7 +72,7 @@ class Dispatcher {
 };
 
 /// The method `__torch_dispatch__` of a recorder, whose `_short` is a Dispatcher: what that does not take is for the
-/// recorder's `_otherwise`.
+/// recorder's `_otherwise`, and sizes that are symbolic for its `_compare`.
 py::object dispatch_method();
 
 }  // namespace macsim::bind

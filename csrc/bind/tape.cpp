@@ -292,14 +292,15 @@ py::object Tape::made(ValueId id, Order order) {
   const Type& type = builder_.type(id);
   if (type.shape.size() != 4) order = Order::rows;
   const std::size_t hash = hash_of(type, order);
-  const Like* found = like(type, order, hash);
+  Like* found = like(type, order, hash);
   if (found == nullptr) {
-    found = &like_.emplace(hash, Like{type.dtype, order, type.shape, first_made(type, order)})->second;
+    Like made_first{type.dtype, order, type.shape, first_made(type, order)};
+    found = &like_.emplace(hash, std::move(made_first))->second;
   }
   return made(id, *found);
 }
 
-py::object Tape::made(ValueId id, const Like& like) {
+py::object Tape::made(ValueId id, Like& like) {
   auto out = py::reinterpret_steal<py::object>(PyObject_CallMethodNoArgs(like.tensor.ptr(), torch_.detach.ptr()));
   if (!out) throw py::error_already_set();
   held_.emplace_back(out.ptr(), id);

@@ -69,6 +69,7 @@ struct Torch {
     }
     if (from.contains("node")) node = from["node"];
     if (from.contains("parameter")) parameter = from["parameter"];
+    if (from.contains("symbols")) symbols = from["symbols"];
     if (from.contains("strided")) {
       nonzeros = from["nonzeros"];
       strided = from["strided"];
@@ -81,6 +82,7 @@ struct Torch {
   py::object strided;    ///< the layout of a tensor that is not sparse
   py::object expr_of;    ///< of a symbolic size
   py::object size_of;    ///< of an expression
+  py::tuple symbols;     ///< the classes of symbolic numbers, that of whole ones first; empty: there are none
   py::object node;       ///< the class of graphs' nodes, which stand for the tensors that they make; or none
   std::unordered_map<PyObject*, DType> dtypes;
   std::array<py::object, static_cast<std::size_t>(DType::count_)> named;
@@ -100,7 +102,8 @@ struct Like {
   Order order = Order::rows;
   Shape shape;
   py::object tensor;
-  bool whole = true;  ///< it has all that its storage holds, each element once
+  bool fresh = false;  ///< the tensor knows what torch worked out of its sizes
+  bool whole = true;   ///< it has all that its storage holds, each element once
 };
 
 std::size_t hash_of(const Type& type, Order order);
@@ -108,12 +111,16 @@ std::size_t hash_of(const Type& type, Order order);
 /// What a view gives of a tensor that was made like another one: the same of all that are.
 struct View {
   enum class Form : std::uint8_t { one, tuple, list, itself };
-  const Like* from = nullptr;
+  Like* from = nullptr;
   const Plan* plan = nullptr;
   std::vector<std::int64_t> arguments;
-  std::vector<const Like*> made;
+  std::vector<Expr> symbols;  ///< in their order
+  std::vector<Like*> made;
   Form form = Form::one;
   bool copies = false;
+  Expr times = 1;  ///< how often it is carried out: not for all sizes
+  std::string because;
+  bool bound = false;
 };
 
 class Tape {
@@ -157,8 +164,17 @@ class Tape {
   /// Records a call that gives what was noted, and makes it.
   py::object viewed(const View& view, const Plan* plan, const py::tuple& args, const py::object& kwargs,
                     std::uint32_t scope);
-  /// Notes what the last view gave of `from`, which was recorded.
-  void note_view(const py::object& from, const py::object& results, bool copies);
+  /// A call begins: what the one before asked is over.
+  void ask_nothing() { asked_.from = nullptr; }
+  /// Notes what the last view gave of `from`, which was recorded; null: it is not noted.
+  View* note_view(const py::object& from, const py::object& results, bool copies);
+  /// What is made like the tensor knows what torch worked out of its sizes.
+  void refresh(PyObject* tensor);
+  /// Whether sizes may be symbolic; whether there are symbolic numbers among arguments.
+  bool is_symbolic() const { return !torch_.symbols.empty(); }
+  bool has_symbols(PyObject* value) const;
+  /// Whether the last call was like an earlier one.
+  bool repeated() const { return builder_.repeated(); }
   /// Records a call that changes the elements of its first argument, and nothing else of it.
   void changed(const Plan* plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope,
                const py::object& tensor);
@@ -193,12 +209,12 @@ class Tape {
     }
   }
   /// The tensor is this value from now on.
-  void name(py::object tensor, ValueId id, const Like* like = nullptr) {
+  void name(py::object tensor, ValueId id, Like* like = nullptr) {
     const auto [at, added] = ids_.insert_or_assign(tensor.ptr(), Named{id, like});
     if (added) alive_.push_back(std::move(tensor));  // so that its address stays its own
   }
   /// The same of the last call's result, perhaps written to a tensor that was there.
-  void rename(py::object tensor, ValueId id, const Like* like = nullptr) {
+  void rename(py::object tensor, ValueId id, Like* like = nullptr) {
     const auto at = ids_.find(tensor.ptr());
     if (at != ids_.end() && at->second.id != id) builder_.rewritten(at->second.id, id);
     name(std::move(tensor), id, like);
@@ -318,10 +334,12 @@ class Tape {
   // A tensor without storage for a value. Layers repeat: a tensor like an earlier one is a view of that one, which
   // takes torch a quarter of the time.
   py::object made(ValueId id, Order order);
-  py::object made(ValueId id, const Like& like);
+  py::object made(ValueId id, Like& like);
   py::object first_made(const Type& type, Order order) const;
   Like* like(const Type& type, Order order, std::size_t hash);
-  const Like* like_of(PyObject* tensor, const View& view);
+  Like* like_of(PyObject* tensor, const View& view);
+  bool ask(PyObject* value);
+  bool ask_number(PyObject* value);
 
   /// How a call is read.
   enum class Read : std::uint8_t { whole, first_met, all_known };
@@ -347,7 +365,7 @@ class Tape {
   /// A value, and what its tensor was made like, as long as nothing but its elements may have changed.
   struct Named {
     ValueId id = kNone;
-    const Like* like = nullptr;
+    Like* like = nullptr;
   };
   std::unordered_map<PyObject*, Named> ids_;
   std::vector<py::object> alive_;

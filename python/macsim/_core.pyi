@@ -549,7 +549,8 @@ def watched_call(original: Callable[..., Any]) -> Any:
 def torch_dispatch(self: Any, func: Any, types: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     """Take a call as the method ``__torch_dispatch__`` of a recorder, whose ``_short`` is a ``Dispatcher``.
 
-    What that does not take goes to the recorder's ``_otherwise``, with what the dispatcher said of it.
+    What that does not take goes to the recorder's ``_otherwise``, with what the dispatcher said of it; where sizes are
+    symbolic, a call of a new kind goes to its ``_compare`` afterwards.
     """
 
 @final
@@ -570,6 +571,11 @@ class Dispatcher:
         which is recorded by the plan ``copying``; "orders", it is the first argument where that is in order; "makes",
         the row tells the result, which follows from numbers. Of known
         contents an operator is run where the result has no more than ``most`` elements.
+        """
+    def note_view(self, from_: Any, results: Any, copies: bool, times: Any, bound: bool, because: str) -> None:
+        """Note what the last view gave, which was not taken and is recorded, for others of tensors like this one.
+
+        ``times`` and ``bound`` are what ``Tape.within`` was told of it; ``because`` is empty where it was told nothing.
         """
     def dispatch(self, operation: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
         """Record a call and return its results.

@@ -565,6 +565,7 @@ def torch_facts(expr_of: Any = None, size_of: Any = None) -> dict[str, Any]:
         "dtypes": DTYPES,
         "expr_of": expr_of or _no_symbol,
         "size_of": size_of or _no_symbol,
+        "symbols": (torch.SymInt, torch.SymFloat, torch.SymBool) if size_of is not None else (),
     }
 
 
