@@ -7,6 +7,56 @@
 #include "tape.hpp"
 
 namespace macsim::bind {
+namespace {
+
+void bind_graph_walk(py::module_& m) {
+  py::class_<CalledModules>(m, "CalledModules", "What a graph says of the modules that it came from.")
+      .def("__len__", [](const CalledModules& of) { return of.modules.size(); })
+      .def(
+          "told",
+          [](const CalledModules& of) {
+            py::list out;
+            for (const auto& [path, kind, calls, parameters] : of.modules) {
+              out.append(py::make_tuple(text(path), text(kind), calls, parameters));
+            }
+            return out;
+          },
+          "Of each its path, the name of its class, how often it is called, and elements of its own parameters.");
+  py::class_<GraphWalk>(m, "GraphWalk", "Records the plain calls of a graph of torch.fx.")
+      .def(py::init<Tape&, const py::dict&>(), py::arg("tape"), py::arg("torch"), py::keep_alive<1, 2>())
+      .def("stored", &GraphWalk::stored, py::arg("inputs"), py::arg("specs"), py::arg("kinds"), py::arg("state"),
+           "Announce the tensors of an exported program's model.")
+      .def("walk", &GraphWalk::walk, py::arg("module"), py::arg("nodes"), py::arg("start"), py::arg("outer"),
+           py::arg("announced"), "Record nodes from ``start`` on; the position of the first that is no plain call.")
+      .def("attribute", &GraphWalk::attribute, py::arg("module"), py::arg("node"),
+           "Let a node stand for the tensor of a module's that it names; whether it is one.")
+      .def("tensor", &GraphWalk::tensor, py::arg("node"), "That tensor, or None.")
+      .def("part", &GraphWalk::part, py::arg("to"), py::arg("node"), py::arg("number"),
+           "Let a tensor be the value that is a part of a node's results.")
+      .def(
+          "enter",
+          [](GraphWalk& walk, const py::object& key, const py::object& said) {
+            return walk.path(walk.modules().enter(key.ptr(), said.ptr()));
+          },
+          py::arg("key"), py::arg("said"), "Note a call of a module as a stack says it; its path, or None.")
+      .def(
+          "call",
+          [](GraphWalk& walk, std::string_view path, const py::object& kind, bool again) {
+            walk.modules().call(walk.scope(path), kind.ptr(), again);
+          },
+          py::arg("path"), py::arg("kind"), py::arg("again"), "Note a call of a module.")
+      .def(
+          "own",
+          [](GraphWalk& walk, std::string_view path, std::int64_t elements) {
+            walk.modules().own(walk.scope(path), elements);
+          },
+          py::arg("path"), py::arg("elements"), "Note elements of a module's own parameters.")
+      .def(
+          "called", [](GraphWalk& walk, const Report& ledger) { return walk.modules().found(ledger); },
+          py::arg("ledger"), "What was noted of modules, for the ledger.");
+}
+
+}  // namespace
 
 void bind_tape(py::module_& m) {
   py::class_<Signature>(m, "Signature", "What a schema says of an operator's parameters.")
@@ -34,12 +84,6 @@ void bind_tape(py::module_& m) {
            py::arg("results"), "Record a call with its results.")
       .def("input_node", &Tape::input_node, py::arg("node"), py::arg("val"), py::arg("name"),
            "Announce an input of a graph.")
-      .def(
-          "stored_node",
-          [](Tape& tape, const py::object& node, const py::object& val, std::string_view name, bool buffer,
-             bool frozen) { return tape.stored_node(node, val.ptr(), name, buffer, frozen); },
-          py::arg("node"), py::arg("val"), py::arg("name"), py::arg("buffer"), py::arg("frozen") = false,
-          "Announce a tensor of the model that a node of a graph stands for; how many elements it has.")
       .def("input", &Tape::input, py::arg("tensor"), py::arg("name"), "Announce an input.")
       .def(
           "stored",
@@ -55,7 +99,11 @@ void bind_tape(py::module_& m) {
       .def("scope", &Tape::scope, py::arg("path"), "The number of a scope.")
       .def("knows", &Tape::knows, py::arg("tensor"), "Whether the tensor is a value of the model.")
       .def(
-          "owner", [](const Tape& tape, const py::object& tensor) { return tape.owner(tensor.ptr()); },
+          "owner",
+          [](const Tape& tape, const py::object& tensor) {
+            const std::uint32_t owner = tape.owner(tensor.ptr());
+            return owner == kNone ? std::nullopt : std::optional(tape.path(owner));
+          },
           py::arg("tensor"), "The path of the module that a tensor of the model belongs to, or None.")
       .def("same", &Tape::same, py::arg("to"), py::arg("from_"), "Let a tensor be the value that another is.")
       .def("symbol", &Tape::symbol, py::arg("name"), py::arg("why"),
@@ -107,17 +155,9 @@ void bind_tape(py::module_& m) {
         "The first path of every module, in the order of the tree, and the classes of modules and of parameters.");
   m.def("is_graph", &is_graph, py::arg("nodes"), py::arg("node"), py::arg("sort"),
         "Whether nodes are calls of operators that say what their results are.");
-  py::class_<GraphWalk>(m, "GraphWalk", "Records the plain calls of a graph of torch.fx.")
-      .def(py::init<Tape&, const py::dict&>(), py::arg("tape"), py::arg("torch"), py::keep_alive<1, 2>())
-      .def("stored", &GraphWalk::stored, py::arg("inputs"), py::arg("specs"), py::arg("kinds"), py::arg("state"),
-           "Announce the tensors of an exported program's model.")
-      .def("walk", &GraphWalk::walk, py::arg("module"), py::arg("nodes"), py::arg("start"), py::arg("outer"),
-           py::arg("announced"), "Record nodes from ``start`` on; the position of the first that is no plain call.")
-      .def("attribute", &GraphWalk::attribute, py::arg("module"), py::arg("node"),
-           "Let a node stand for the tensor of a module's that it names; whether it is one.")
-      .def("tensor", &GraphWalk::tensor, py::arg("node"), "That tensor, or None.")
-      .def("part", &GraphWalk::part, py::arg("to"), py::arg("node"), py::arg("number"),
-           "Let a tensor be the value that is a part of a node's results.");
+  m.def("placeholders", &placeholders, py::arg("nodes"), py::arg("node"),
+        "The placeholders among nodes, and the first node that is none, or None.");
+  bind_graph_walk(m);
 }
 
 }  // namespace macsim::bind

@@ -2,8 +2,6 @@
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include "graph_walk.hpp"
 
-#include <structmember.h>
-
 #include <algorithm>
 
 namespace macsim::bind {
@@ -21,12 +19,7 @@ PyObject* item(PyObject* dict, PyObject* name) {
   return found;
 }
 
-bool is_same(PyObject* a, PyObject* b) {
-  const bool same = a == b || PyUnicode_Compare(a, b) == 0;
-  if (!same && PyErr_Occurred() != nullptr) throw py::error_already_set();
-  return same;
-}
-bool is_text(const py::object& text, const py::str& which) { return is_same(text.ptr(), which.ptr()); }
+bool is_text(const py::object& text, const py::str& which) { return is_same_text(text.ptr(), which.ptr()); }
 
 // Calls `act` on everything in tuples, lists and dicts, until it says no.
 template <class Do>
@@ -48,23 +41,6 @@ bool each(PyObject* one, const Do& act) {
 }
 
 }  // namespace
-
-Field::Field(const char* name, py::handle kind) : name_(interned(name)) {
-#ifndef Py_GIL_DISABLED
-  if (!kind || !PyType_Check(kind.ptr())) return;
-  const auto found = py::reinterpret_steal<py::object>(PyObject_GetAttr(kind.ptr(), name_.ptr()));
-  if (!found) PyErr_Clear();
-  if (!found || !Py_IS_TYPE(found.ptr(), &PyMemberDescr_Type)) return;
-  const PyMemberDef* member = reinterpret_cast<PyMemberDescrObject*>(found.ptr())->d_member;
-  if (member->type == T_OBJECT || member->type == T_OBJECT_EX) offset_ = member->offset;
-#endif
-}
-
-py::object Field::of(PyObject* from) const {
-  if (offset_ == 0) return get(from, name_);
-  auto* const held = *reinterpret_cast<PyObject**>(reinterpret_cast<char*>(from) + offset_);
-  return held == nullptr ? get(from, name_) : py::reinterpret_borrow<py::object>(held);
-}
 
 bool is_graph(const py::list& nodes, const py::object& node_class, const py::object& sort) {
   const Field op("op", node_class), target("target", node_class), meta("meta", node_class);
@@ -90,22 +66,63 @@ bool is_graph(const py::list& nodes, const py::object& node_class, const py::obj
   return called;
 }
 
+py::tuple placeholders(const py::list& nodes, const py::object& node_class) {
+  const Field op("op", node_class);
+  const py::str placeholder = interned("placeholder");
+  py::list found;
+  py::object first = py::none();
+  for (const py::handle node : nodes) {
+    if (is_text(op.of(node.ptr()), placeholder)) {
+      found.append(node);
+    } else if (first.is_none()) {
+      first = py::reinterpret_borrow<py::object>(node);
+    }
+  }
+  return py::make_tuple(std::move(found), std::move(first));
+}
+
 // What an exported program says of its inputs, which mostly stands in their order.
 class GraphWalk::Specs {
  public:
   Specs(const GraphWalk& walk, const py::list& specs) : walk_(walk), specs_(specs) {}
   py::object of(const py::object& name, std::size_t at) const {
-    if (at < specs_.size() && name_of(specs_[at]).equal(name)) return specs_[at];
-    for (const py::handle spec : specs_) {
-      if (name_of(spec).equal(name)) return py::reinterpret_borrow<py::object>(spec);
+    const std::size_t count = specs_.size();
+    for (std::size_t i = 0; i <= count; ++i) {
+      if (i == 0 && at >= count) continue;
+      PyObject* spec = PyList_GET_ITEM(specs_.ptr(), static_cast<Py_ssize_t>(i == 0 ? at : i - 1));
+      if (is_same_text(get(get(spec, walk_.arg_name_).ptr(), walk_.name_name_).ptr(), name.ptr())) {
+        return py::reinterpret_borrow<py::object>(spec);
+      }
     }
     return py::none();
   }
 
  private:
-  py::object name_of(py::handle spec) const { return get(get(spec.ptr(), walk_.arg_name_).ptr(), walk_.name_name_); }
   const GraphWalk& walk_;
   const py::list& specs_;
+};
+
+// Tensors by the place of their elements: views may share one.
+class GraphWalk::Places {
+ public:
+  /// The first at the place for which this holds; null: there is none.
+  template <class Is>
+  PyObject* find(std::size_t place, const Is& is) const {
+    for (std::uint32_t at = latest_.find(pointer(place)); at != kNone; at = held_[at].second) {
+      if (is(held_[at].first)) return held_[at].first;
+    }
+    return nullptr;
+  }
+  void add(std::size_t place, PyObject* node) {
+    std::uint32_t& latest = latest_[pointer(place)];
+    held_.emplace_back(node, latest);
+    latest = static_cast<std::uint32_t>(held_.size() - 1);
+  }
+
+ private:
+  static const void* pointer(std::size_t place) { return reinterpret_cast<const void*>(place); }
+  IdMap latest_;
+  std::vector<std::pair<PyObject*, std::uint32_t>> held_;  ///< and the one before at the same place
 };
 
 // Where the elements of a tensor are, or the tensor itself.
@@ -122,9 +139,8 @@ std::size_t GraphWalk::place_of(PyObject* tensor) const {
 py::tuple GraphWalk::stored(const py::list& inputs, const py::list& specs, const py::list& kinds,
                             const py::dict& state) {
   const Specs said(*this, specs);
+  Places places;
   py::list others, of_others;
-  std::unordered_map<std::string_view, std::int64_t> parameters;
-  std::unordered_multimap<std::size_t, PyObject*> placed;
   std::size_t at = 0;
   for (const py::handle node : inputs) {
     const py::object spec = said.of(name_.of(node.ptr()), at++);
@@ -139,22 +155,19 @@ py::tuple GraphWalk::stored(const py::list& inputs, const py::list& specs, const
     const py::object name = get(spec.ptr(), target_name_), self = py::reinterpret_borrow<py::object>(node);
     PyObject* held = item(state.ptr(), name.ptr());
     const std::size_t place = held == nullptr ? 0 : place_of(held);
-    const auto [from, to] = placed.equal_range(place);
-    const auto tied = std::find_if(from, to, [&](const auto& one) { return tape_.is_like(one.second, val); });
-    if (tied != to) {
-      tape_.same(self, py::reinterpret_borrow<py::object>(tied->second));
+    PyObject* tied = place == 0 ? nullptr : places.find(place, [&](PyObject* one) { return tape_.is_like(one, val); });
+    if (tied != nullptr) {
+      tape_.same(self, py::reinterpret_borrow<py::object>(tied));
       continue;
     }
     const bool buffer = number != kinds.begin();
     const bool frozen = buffer || (held != nullptr && !tape_.is_trained(held));
     PyObject* like = held != nullptr && is_tensor(held) ? held : val;  // what stands for it is slow to say its shape
-    const std::int64_t elements = tape_.stored_node(self, like, py::cast<std::string_view>(name), buffer, frozen);
-    if (held != nullptr) placed.emplace(place, node.ptr());
-    if (!buffer) parameters[*tape_.owner(node.ptr())] += elements;
+    const auto [elements, owner] = tape_.stored_node(self, like, utf8(name.ptr()), buffer, frozen);
+    if (held != nullptr) places.add(place, node.ptr());
+    if (!buffer) modules_.own(owner, elements);
   }
-  py::dict elements;
-  for (const auto& [path, own] : parameters) elements[py::str(path.data(), path.size())] = own;
-  return py::make_tuple(std::move(elements), std::move(others), std::move(of_others));
+  return py::make_tuple(std::move(others), std::move(of_others));
 }
 
 std::size_t GraphWalk::walk(const py::object& module, const py::list& nodes, std::size_t from, const std::string& outer,
@@ -193,10 +206,10 @@ bool GraphWalk::known(PyObject* one) const {
   });
 }
 
-void GraphWalk::owners(PyObject* one, std::vector<std::string_view>& found) const {
+void GraphWalk::owners(PyObject* one, std::vector<std::uint32_t>& found) const {
   (void)each(one, [&](PyObject* argument) {
-    const auto owner = tape_.owner(argument);
-    if (owner && std::find(found.begin(), found.end(), *owner) == found.end()) found.push_back(*owner);
+    const std::uint32_t owner = tape_.owner(argument);
+    if (owner != kNone && std::find(found.begin(), found.end(), owner) == found.end()) found.push_back(owner);
     return true;
   });
 }
@@ -204,74 +217,19 @@ void GraphWalk::owners(PyObject* one, std::vector<std::string_view>& found) cons
 // Where torch forgot the modules around a call, it is of the one whose own tensors it reads.
 std::uint32_t GraphWalk::scope(PyObject* meta, PyObject* args, const Outer& outer) {
   PyObject* stack = item(meta, stack_name_.ptr());
-  if (stack != nullptr && PyDict_Check(stack) && PyDict_GET_SIZE(stack) != 0) return scope_of_stack(stack, outer);
-  std::vector<std::string_view> found;
+  if (stack != nullptr && PyDict_Check(stack) && PyDict_GET_SIZE(stack) != 0) {
+    const std::uint32_t around = modules_.around(stack);
+    return around == kNone ? outer.number : around;
+  }
+  std::vector<std::uint32_t> found;
   owners(args, found);
-  const bool inside = found.size() == 1 && (outer.path.empty() || found.front().starts_with(outer.path + "."));
-  return inside ? tape_.scope(std::string(found.front())) : outer.number;
-}
-
-// Whether the same modules are around as around the call before: so they are for most.
-bool GraphWalk::is_latest(PyObject* stack) const {
-  if (static_cast<std::size_t>(PyDict_GET_SIZE(stack)) != latest_.size()) return false;
-  Py_ssize_t at = 0;
-  PyObject *key = nullptr, *value = nullptr;
-  for (std::size_t i = 0; PyDict_Next(stack, &at, &key, &value) != 0; ++i) {
-    if (key != latest_[i] && !is_same(key, latest_[i])) return false;
-  }
-  return true;
-}
-
-std::uint32_t GraphWalk::scope_of_stack(PyObject* stack, const Outer& outer) {
-  if (latest_scope_ != kNone && is_latest(stack)) return latest_scope_;
-  latest_.clear();
-  latest_scope_ = kNone;
-  PyObject* path = nullptr;
-  Py_ssize_t at = 0;
-  PyObject *key = nullptr, *value = nullptr;
-  while (PyDict_Next(stack, &at, &key, &value) != 0) {
-    PyObject* seen = item(paths_.ptr(), key);
-    if (seen == nullptr) seen = enter(key, value);
-    if (seen != Py_None) path = seen;
-    latest_.push_back(key);
-  }
-  if (path == nullptr) return outer.number;
-  const auto [number, added] = numbers_.try_emplace(path, 0);
-  if (added) number->second = tape_.scope(py::cast<std::string>(py::handle(path)));
-  return latest_scope_ = number->second;
-}
-
-// What is known of the module at a path. A new one is made without a call of its class, which takes longer than the
-// rest.
-py::object GraphWalk::called_at(const py::object& path) {
-  if (PyObject* known = item(modules_.ptr(), path.ptr())) return py::reinterpret_borrow<py::object>(known);
-  auto* const kind = reinterpret_cast<PyTypeObject*>(called_.ptr());
-  auto made = py::reinterpret_steal<py::object>(kind->tp_new(kind, py::tuple().ptr(), nullptr));
-  if (!made) throw py::error_already_set();
-  made.attr(kind_name_) = py::str();
-  made.attr(calls_name_) = py::int_(0);
-  made.attr(elements_name_) = py::int_(0);
-  modules_[path] = made;
-  return made;
-}
-
-// Notes a call of a module, and gives its path; None: that is no module.
-PyObject* GraphWalk::enter(PyObject* key, PyObject* said) {
-  py::object path = py::none();
-  const py::handle what(said);
-  if (!py::cast<std::string_view>(py::handle(key)).starts_with("_empty_nn_module_stack")) {
-    path = path_of_(what[py::int_(0)]);
-    const auto called = called_at(path);
-    if (py::len(get(called.ptr(), kind_name_)) == 0) called.attr(kind_name_) = class_name_(what[py::int_(1)]);
-    const auto calls = py::cast<std::int64_t>(get(called.ptr(), calls_name_));
-    if (calls == 0 || py::len(path) != 0) called.attr(calls_name_) = calls + 1;  // the whole model is called once
-  }
-  paths_[py::handle(key)] = path;
-  return path.ptr();
+  if (found.size() != 1) return outer.number;
+  return outer.path.empty() || tape_.path(found.front()).starts_with(outer.path + ".") ? found.front() : outer.number;
 }
 
 bool GraphWalk::step(PyObject* node, const Outer& outer) {
   const py::object op = op_.of(node);
+  if (op.is(placeholder_)) return outer.announced;
   if (is_text(op, call_function_)) return call(node, outer);
   if (is_text(op, get_attr_)) return attribute(outer.module, py::reinterpret_borrow<py::object>(node));
   return is_text(op, placeholder_) && outer.announced;

@@ -121,7 +121,7 @@ void ModuleStates::note(py::object module, State& state, bool evaluate, bool own
     if (PyObject* dict = item(attributes, state.before, inside_[i])) state.inside[i] = items_of(dict);
   }
   for (const auto& [name, parameter] : state.inside[kParameters]) {
-    state.trained.push_back(!parameter.is_none() && py::bool_(parameter.attr(requires_grad_)));
+    state.trained.push_back(!parameter.is_none() && is_trained(parameter.ptr()));
   }
   for (std::size_t i = common_; own && i < state.before.size(); ++i) {
     PyObject* value = state.before[i].second.ptr();
@@ -161,10 +161,16 @@ void ModuleStates::put_back(const State& state) const {
   for (const Held& held : state.held) fill_again(held);
 }
 
+bool ModuleStates::is_trained(PyObject* parameter) const {
+  const py::object flag = trained_.of(parameter);
+  if (!flag) throw py::error_already_set();
+  return py::bool_(flag);
+}
+
 void ModuleStates::trained_back(const State& state) const {
   for (std::size_t i = 0; i < state.trained.size(); ++i) {
     const py::object& parameter = state.inside[kParameters][i].second;
-    if (parameter.is_none() || py::bool_(parameter.attr(requires_grad_)) == state.trained[i]) continue;
+    if (parameter.is_none() || is_trained(parameter.ptr()) == state.trained[i]) continue;
     parameter.attr(requires_grad_) = py::bool_(state.trained[i]);
   }
 }

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "attributes.hpp"
 #include "bind.hpp"
 
 namespace macsim::bind {
@@ -57,7 +58,9 @@ class ModuleStates {
   static constexpr std::size_t kInside = 3, kParameters = 0;
   std::unordered_map<PyObject*, State> states_;
   std::array<Common, kInside> inside_;
+  bool is_trained(PyObject* parameter) const;
   py::str training_ = "training", requires_grad_ = "requires_grad";
+  Getter trained_{"requires_grad"};
   std::size_t common_;
   std::vector<Common> hooks_;
   py::object ordered_;  ///< the class of dicts that move their entries

@@ -20,7 +20,7 @@ struct CostInfo {
 /// A registry in Python's hands: changes make a new table, so that an analysis under way keeps the one it started with.
 class SharedRegistry {
  public:
-  SharedRegistry() : held_(std::make_shared<const Registry>(Registry::builtin())) {}
+  SharedRegistry() : held_(std::shared_ptr<const Registry>(), &Registry::builtin()) {}  // which nobody has to keep
   explicit SharedRegistry(std::shared_ptr<const Registry> from) : held_(std::move(from)) {}
   std::shared_ptr<const Registry> get() const {
     const std::lock_guard lock(mutex_);

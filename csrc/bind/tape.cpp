@@ -80,7 +80,7 @@ void Tape::record(const Plan* plan, const py::tuple& args, const py::object& kwa
 py::object Tape::in_order(const Plan* plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope) {
   PyObject* from = PyTuple_GET_ITEM(args.ptr(), 0);
   const auto layout = py::reinterpret_steal<py::object>(PyObject_GetAttr(from, torch_.layout.ptr()));
-  const auto dtype = py::reinterpret_steal<py::object>(PyObject_GetAttr(from, torch_.dtype.ptr()));
+  const py::object dtype = torch_.dtype.of(from);
   if (!layout || !dtype) throw py::error_already_set();
   note_released();
   Type type = builder_.type(id_of(from));
@@ -108,11 +108,11 @@ void Tape::note_released(bool all) {
   }
 }
 
-ValueId Tape::stored(const py::object& tensor, std::string_view as, std::string_view owner, bool buffer, bool used) {
+ValueId Tape::stored(const py::object& tensor, std::string_view as, std::uint32_t owner, bool buffer, bool used) {
   const ValueId id = builder_.stored(as, type_of(tensor.ptr()), buffer, !is_trained(tensor.ptr()));
   note_stored(tensor);
   name(tensor, id);
-  stored_[id] = owner;
+  own(id, owner);
   if (used) builder_.use(id);
   return id;
 }
@@ -122,7 +122,7 @@ py::tuple Tape::announce(const py::dict& modules, const py::object& unusual) {
   std::string as;
   for (const auto& [module, path] : modules) {
     const auto prefix = py::cast<std::string_view>(path);
-    owners_.push_back(py::reinterpret_borrow<py::object>(path));  // its text stays
+    const std::uint32_t owner = scope(prefix);
     std::int64_t own = 0;
     for (const bool buffer : {false, true}) {
       each_item(own_item(module.ptr(), buffer ? buffers_name_ : parameters_name_), [&](PyObject* key, PyObject* value) {
@@ -131,7 +131,7 @@ py::tuple Tape::announce(const py::dict& modules, const py::object& unusual) {
         const auto* kind = reinterpret_cast<PyObject*>(Py_TYPE(value));
         if (kind != torch_.parameter.ptr() && kind != torch_.tensor.ptr()) unusual(as, py::handle(value));
         const auto tensor = py::reinterpret_borrow<py::object>(value);
-        const ValueId id = stored(tensor, as, prefix, buffer, true);
+        const ValueId id = stored(tensor, as, owner, buffer, true);
         const Type& type = builder_.type(id);
         std::int64_t count = 1;
         for (const Dim& dim : type.shape) count *= dim.constant().value_or(0);
@@ -162,15 +162,18 @@ void Tape::within(const py::object& times, const std::string& floor, const std::
                   because, of_weights);
 }
 
-std::int64_t Tape::stored_node(const py::object& node, PyObject* val, std::string_view as, bool buffer, bool frozen) {
+std::pair<std::int64_t, std::uint32_t> Tape::stored_node(const py::object& node, PyObject* val, std::string_view as,
+                                                         bool buffer, bool frozen) {
   Type type = type_of(val);
   Dim elements = 1;
   for (const Dim& dim : type.shape) elements *= dim;
   const ValueId id = builder_.stored(as, std::move(type), buffer, frozen);
   name(node, id);
   builder_.use(id);
-  stored_[id] = owner_of(as);
-  return elements.constant().value_or(0);
+  const std::string_view owner = owner_of(as);  // mostly that of the one before
+  if (owner_ == kNone || builder_.path(owner_) != owner) owner_ = scope(owner);
+  own(id, owner_);
+  return {elements.constant().value_or(0), owner_};
 }
 
 Report Tape::finish(const py::object& results) {
@@ -179,8 +182,8 @@ Report Tape::finish(const py::object& results) {
   note_released(true);
   std::vector<ValueId> outputs;
   for (const py::object& tensor : tensors) {
-    const auto at = ids_.find(tensor.ptr());
-    if (at != ids_.end()) outputs.push_back(at->second.id);
+    const ValueId id = ids_.find(tensor.ptr());
+    if (id != kNone) outputs.push_back(id);
   }
   return builder_.finish(outputs);
 }
@@ -228,9 +231,9 @@ Dim Tape::dim_of(PyObject* size) const {
 }
 
 Type Tape::type_of(PyObject* tensor) const {
-  const auto shape = py::reinterpret_steal<py::object>(PyObject_GetAttr(tensor, torch_.shape.ptr()));
+  const py::object shape = torch_.shape.of(tensor);
   if (!shape) throw py::error_already_set();
-  const auto dtype = py::reinterpret_steal<py::object>(PyObject_GetAttr(tensor, torch_.dtype.ptr()));
+  const py::object dtype = torch_.dtype.of(tensor);
   if (!dtype) throw py::error_already_set();
   Type type;
   type.ranked = true;
@@ -295,7 +298,7 @@ py::object Tape::made(ValueId id, Order order) {
   Like* found = like(type, order, hash);
   if (found == nullptr) {
     Like made_first{type.dtype, order, type.shape, first_made(type, order)};
-    found = &like_.emplace(hash, std::move(made_first))->second;
+    found = &added(like_.emplace(hash, std::move(made_first))->second);
   }
   return made(id, *found);
 }

@@ -13,7 +13,9 @@
 #include <utility>
 #include <vector>
 
+#include "attributes.hpp"
 #include "bind.hpp"
+#include "id_map.hpp"
 #include "macsim/builder.hpp"
 #include "rule_bridge.hpp"
 
@@ -86,8 +88,8 @@ struct Torch {
   py::object node;       ///< the class of graphs' nodes, which stand for the tensors that they make; or none
   std::unordered_map<PyObject*, DType> dtypes;
   std::array<py::object, static_cast<std::size_t>(DType::count_)> named;
-  py::str layout = py::str("layout"), shape = py::str("shape"), dtype = py::str("dtype"), detach = py::str("detach"),
-          requires_grad = py::str("requires_grad");
+  py::str layout = py::str("layout"), detach = py::str("detach");
+  Getter shape{"shape"}, dtype{"dtype"}, requires_grad{"requires_grad"};
 };
 
 /// How the elements of a tensor lie.
@@ -103,7 +105,8 @@ struct Like {
   Shape shape;
   py::object tensor;
   bool fresh = false;  ///< the tensor knows what torch worked out of its sizes
-  bool whole = true;   ///< it has all that its storage holds, each element once
+  std::uint32_t number = 0;
+  bool whole = true;  ///< it has all that its storage holds, each element once
 };
 
 std::size_t hash_of(const Type& type, Order order);
@@ -193,7 +196,7 @@ class Tape {
     name(tensor, builder_.input(as, type_of(tensor.ptr())));
   }
   ValueId stored(const py::object& tensor, std::string_view as, bool buffer, bool used) {
-    return stored(tensor, as, owner_of(as), buffer, used);
+    return stored(tensor, as, scope(owner_of(as)), buffer, used);
   }
   /// The parameters and buffers of modules, each once. `modules`: paths by module; `unusual`: told the name and the
   /// tensor of those that are not of torch's two plain classes. The number of elements of each module's parameters, and
@@ -209,19 +212,22 @@ class Tape {
     }
   }
   /// The tensor is this value from now on.
-  void name(py::object tensor, ValueId id, Like* like = nullptr) {
-    const auto [at, added] = ids_.insert_or_assign(tensor.ptr(), Named{id, like});
-    if (added) alive_.push_back(std::move(tensor));  // so that its address stays its own
+  void name(py::object tensor, ValueId id, const Like* like = nullptr) {
+    PyObject* const one = tensor.ptr();
+    std::uint32_t& known = ids_[one];
+    if (known == kNone) alive_.push_back(std::move(tensor));  // so that its address stays its own
+    known = id;
+    if (like != nullptr || liked_.contains(one)) liked_[one] = like == nullptr ? 0 : like->number;
   }
   /// The same of the last call's result, perhaps written to a tensor that was there.
-  void rename(py::object tensor, ValueId id, Like* like = nullptr) {
-    const auto at = ids_.find(tensor.ptr());
-    if (at != ids_.end() && at->second.id != id) builder_.rewritten(at->second.id, id);
+  void rename(py::object tensor, ValueId id, const Like* like = nullptr) {
+    const ValueId before = ids_.find(tensor.ptr());
+    if (before != kNone && before != id) builder_.rewritten(before, id);
     name(std::move(tensor), id, like);
   }
   /// Whether it requires a gradient. What stands for a tensor in a graph does not say.
   bool is_trained(PyObject* tensor) const {
-    const auto flag = py::reinterpret_steal<py::object>(PyObject_GetAttr(tensor, torch_.requires_grad.ptr()));
+    const py::object flag = torch_.requires_grad.of(tensor);
     if (!flag) {
       if (PyErr_ExceptionMatches(PyExc_AttributeError) == 0) throw py::error_already_set();
       PyErr_Clear();
@@ -229,6 +235,8 @@ class Tape {
     return flag.ptr() == Py_True;
   }
   std::uint32_t scope(std::string_view path) { return builder_.scope(path); }
+  std::string_view path(std::uint32_t scope) const { return builder_.path(scope); }
+  std::string_view keep(std::string_view text) { return builder_.keep(text); }
   bool knows(const py::object& tensor) const { return ids_.contains(tensor.ptr()); }
   /// `to` is the same value as `from` from now on.
   void same(const py::object& to, const py::object& from) { rename(to, id_of(from.ptr())); }
@@ -246,6 +254,11 @@ class Tape {
   /// What the graph states holds: it knows more of symbols, and of casts that no argument shows.
   ValueId quick(const Plan& plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope,
                 const std::vector<PyObject*>& vals) {
+    if (vals.size() == 1) {
+      Type type = type_of(vals.front());
+      (void)fill(plan, args, kwargs, scope, false);
+      return builder_.given(std::move(type));
+    }
     std::vector<Type> types;
     types.reserve(vals.size());
     for (PyObject* val : vals) types.push_back(type_of(val));
@@ -265,24 +278,21 @@ class Tape {
   void input_node(const py::object& node, const py::object& val, const std::string& as) {
     name(node, builder_.input(as, type_of(val.ptr())));
   }
-  /// How many elements it has; 0: nobody knows.
-  std::int64_t stored_node(const py::object& node, PyObject* val, std::string_view as, bool buffer, bool frozen);
+  /// A tensor of the model that a node stands for. How many elements it has, 0: nobody knows; and the scope of the
+  /// module that it belongs to.
+  std::pair<std::int64_t, std::uint32_t> stored_node(const py::object& node, PyObject* val, std::string_view as,
+                                                     bool buffer, bool frozen);
   /// Whether a node stands for a tensor of this one's type.
   bool is_like(PyObject* node, PyObject* val) {
     const Type &ours = builder_.type(id_of(node)), theirs = type_of(val);
     return ours.dtype == theirs.dtype && ours.shape == theirs.shape;
   }
-  /// The module that a tensor of the model's belongs to; nullopt: it is none.
-  std::optional<std::string_view> owner(PyObject* one) const {
-    const auto at = ids_.find(one);
-    const auto held = at == ids_.end() ? stored_.end() : stored_.find(at->second.id);
-    return held == stored_.end() ? std::nullopt : std::optional(held->second);
+  /// The scope of the module that a tensor of the model's belongs to; kNone: it is none.
+  std::uint32_t owner(PyObject* one) const {
+    const ValueId id = ids_.find(one);
+    return id == kNone || id >= owners_.size() ? kNone : owners_[id];
   }
   bool is_known(PyObject* one) const { return ids_.contains(one); }
-  bool is_stored(PyObject* one) const {
-    const auto at = ids_.find(one);
-    return at != ids_.end() && stored_.contains(at->second.id);
-  }
 
   Report finish(const py::object& results);
 
@@ -303,16 +313,20 @@ class Tape {
   Type type_of(PyObject* tensor) const;
 
   // The path of the module that a tensor of the model's belongs to, by its name.
-  std::string_view owner_of(std::string_view name) {
+  static std::string_view owner_of(std::string_view name) {
     const std::size_t dot = name.rfind('.');
-    return builder_.keep(dot == std::string_view::npos ? std::string_view() : name.substr(0, dot));
+    return dot == std::string_view::npos ? std::string_view() : name.substr(0, dot);
   }
-  ValueId stored(const py::object& tensor, std::string_view as, std::string_view owner, bool buffer, bool used);
+  ValueId stored(const py::object& tensor, std::string_view as, std::uint32_t owner, bool buffer, bool used);
+  void own(ValueId id, std::uint32_t owner) {
+    if (owners_.size() <= id) owners_.resize(std::size_t{id} + 1, kNone);
+    owners_[id] = owner;
+  }
 
   // A tensor that nobody announced is a buffer, or a constant that the program made.
   ValueId id_of(PyObject* tensor) {
-    const auto at = ids_.find(tensor);
-    if (at != ids_.end()) return at->second.id;
+    const ValueId known = ids_.find(tensor);
+    if (known != kNone) return known;
     const ValueId id = builder_.stored({}, type_of(tensor), true, !is_trained(tensor));
     note_stored(py::reinterpret_borrow<py::object>(tensor));
     name(py::reinterpret_borrow<py::object>(tensor), id);
@@ -338,6 +352,15 @@ class Tape {
   py::object first_made(const Type& type, Order order) const;
   Like* like(const Type& type, Order order, std::size_t hash);
   Like* like_of(PyObject* tensor, const View& view);
+  Like& added(Like& one) {
+    one.number = static_cast<std::uint32_t>(likes_.size());
+    return *likes_.emplace_back(&one);
+  }
+  /// What the tensor was made like; null: it was not, or it may have changed.
+  Like* liked(PyObject* tensor) const {
+    const std::uint32_t number = liked_.find(tensor);
+    return number == kNone ? nullptr : likes_[number];
+  }
   bool ask(PyObject* value);
   bool ask_number(PyObject* value);
 
@@ -362,23 +385,20 @@ class Tape {
   std::string_view nonzeros_;
   std::unordered_map<PyObject*, std::int64_t> sparse_;  ///< how many elements are stored
   std::deque<Plan> plans_;
-  /// A value, and what its tensor was made like, as long as nothing but its elements may have changed.
-  struct Named {
-    ValueId id = kNone;
-    Like* like = nullptr;
-  };
-  std::unordered_map<PyObject*, Named> ids_;
+  IdMap ids_;
+  IdMap liked_;  ///< tensors that were made like others, and may have changed since in nothing but their elements
   std::vector<py::object> alive_;
-  std::vector<py::object> owners_;                        ///< paths of modules, in stored_
-  std::vector<std::pair<PyObject*, ValueId>> held_;       ///< results that the program had when it was looked last
-  std::size_t turn_ = 0;                                  ///< of the older ones
-  std::unordered_multimap<std::size_t, Like> like_;       ///< by a hash of shape, dtype and order
-  std::deque<Like> other_likes_;                          ///< whose elements lie in another way
-  std::unordered_multimap<std::size_t, View> views_;      ///< by a hash of what they are asked
-  View asked_;                                            ///< what the last view was asked
-  std::unordered_set<PyObject*> known_;                   ///< tensors whose contents are known
-  std::unordered_map<ValueId, std::string_view> stored_;  ///< tensors of the model: the path of the module of each
-  std::vector<PyObject*> values_;                         // of the call that is read
+  std::vector<std::pair<PyObject*, ValueId>> held_;   ///< results that the program had when it was looked last
+  std::size_t turn_ = 0;                              ///< of the older ones
+  std::unordered_multimap<std::size_t, Like> like_;   ///< by a hash of shape, dtype and order
+  std::deque<Like> other_likes_;                      ///< whose elements lie in another way
+  std::vector<Like*> likes_{nullptr};                 ///< all of them, by number
+  std::unordered_multimap<std::size_t, View> views_;  ///< by a hash of what they are asked
+  View asked_;                                        ///< what the last view was asked
+  std::unordered_set<PyObject*> known_;               ///< tensors whose contents are known
+  std::vector<std::uint32_t> owners_;  ///< by value: the scope of the module that a tensor of the model's belongs to
+  std::uint32_t owner_ = kNone;        ///< that of the latest
+  std::vector<PyObject*> values_;      // of the call that is read
   std::vector<ValueId> constants_, met_;
   std::vector<std::int64_t> integers_;
   std::vector<double> reals_;

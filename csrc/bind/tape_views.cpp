@@ -92,15 +92,15 @@ bool Tape::ask(PyObject* value) {
 const View* Tape::view_of(const Plan* plan, const py::tuple& args) {
   asked_.from = nullptr;
   if (!sparse_.empty()) return nullptr;
-  const auto from = ids_.find(PyTuple_GET_ITEM(args.ptr(), 0));
-  if (from == ids_.end() || from->second.like == nullptr || is_complex(from->second.like->dtype)) return nullptr;
+  Like* const from = liked(PyTuple_GET_ITEM(args.ptr(), 0));
+  if (from == nullptr || is_complex(from->dtype)) return nullptr;
   asked_.arguments.clear();
   asked_.symbols.clear();
   const Py_ssize_t count = PyTuple_GET_SIZE(args.ptr());
   for (Py_ssize_t i = 1; i < count; ++i) {
     if (!ask(PyTuple_GET_ITEM(args.ptr(), i))) return nullptr;
   }
-  asked_.from = from->second.like;
+  asked_.from = from;
   asked_.plan = plan;
   for (auto [at, end] = views_.equal_range(hash_of(asked_)); at != end; ++at) {
     const View& view = at->second;
@@ -136,9 +136,8 @@ py::object Tape::viewed(const View& view, const Plan* plan, const py::tuple& arg
 }
 
 View* Tape::note_view(const py::object& from, const py::object& results, bool copies) {
-  const auto at = ids_.find(from.ptr());
-  if (asked_.from == nullptr || !sparse_.empty() || at == ids_.end()) return nullptr;
-  if (!results.is(from) && at->second.like != asked_.from) return nullptr;
+  if (asked_.from == nullptr || !sparse_.empty()) return nullptr;
+  if (!results.is(from) && liked(from.ptr()) != asked_.from) return nullptr;
   View view = std::move(asked_);
   asked_ = View();
   view.copies = copies;
@@ -146,7 +145,7 @@ View* Tape::note_view(const py::object& from, const py::object& results, bool co
   collect(results, tensors);
   if (results.is(from)) {
     view.form = View::Form::itself;
-    ids_.at(from.ptr()).like = view.from;
+    liked_[from.ptr()] = view.from->number;
   } else if (is_tensor(results.ptr())) {
     view.form = View::Form::one;
   } else {
@@ -154,22 +153,23 @@ View* Tape::note_view(const py::object& from, const py::object& results, bool co
     if (static_cast<std::size_t>(PySequence_Size(results.ptr())) != tensors.size()) return nullptr;
   }
   for (const py::object& tensor : tensors) {
-    Named& named = ids_.at(tensor.ptr());
-    if (named.like == nullptr) named.like = like_of(tensor.ptr(), view);
-    if (named.like == nullptr) return nullptr;
-    view.made.push_back(named.like);
+    Like* like = liked(tensor.ptr());
+    if (like == nullptr) like = like_of(tensor.ptr(), view);
+    if (like == nullptr) return nullptr;
+    liked_[tensor.ptr()] = like->number;
+    view.made.push_back(like);
   }
   const std::size_t hash = hash_of(view);
   return &views_.emplace(hash, std::move(view))->second;
 }
 
 void Tape::refresh(PyObject* tensor) {
-  const auto at = ids_.find(tensor);
-  if (at == ids_.end() || at->second.like == nullptr || at->second.like->fresh) return;
+  Like* const like = liked(tensor);
+  if (like == nullptr || like->fresh) return;
   auto alone = py::reinterpret_steal<py::object>(PyObject_CallMethodNoArgs(tensor, torch_.detach.ptr()));
   if (!alone) throw py::error_already_set();
-  at->second.like->tensor = std::move(alone);
-  at->second.like->fresh = true;
+  like->tensor = std::move(alone);
+  like->fresh = true;
 }
 
 // Of what a view gave; null: it is of another kind than its shape and dtype say.
@@ -178,7 +178,8 @@ Like* Tape::like_of(PyObject* tensor, const View& view) {
   if (is_complex(type.dtype)) return nullptr;
   const bool same = type.dtype == view.from->dtype;
   if (!same) {
-    const py::object dtype = py::handle(tensor).attr(torch_.dtype);
+    const py::object dtype = torch_.dtype.of(tensor);
+    if (!dtype) throw py::error_already_set();
     if (!dtype.is(torch_.named[static_cast<std::size_t>(type.dtype)])) return nullptr;
   }
   const auto elements = elements_of(type.shape);
@@ -190,16 +191,15 @@ Like* Tape::like_of(PyObject* tensor, const View& view) {
   }
   auto alone = py::reinterpret_steal<py::object>(PyObject_CallMethodNoArgs(tensor, torch_.detach.ptr()));
   if (!alone) throw py::error_already_set();
-  Like one{type.dtype, Order::rows, type.shape, std::move(alone), false, whole};
-  return in_rows ? &like_.emplace(hash, std::move(one))->second : &other_likes_.emplace_back(std::move(one));
+  Like one{type.dtype, Order::rows, type.shape, std::move(alone), false, 0, whole};
+  return &added(in_rows ? like_.emplace(hash, std::move(one))->second : other_likes_.emplace_back(std::move(one)));
 }
 
 void Tape::changed(const Plan* plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope,
                    const py::object& tensor) {
-  const auto at = ids_.find(tensor.ptr());
-  Like* const like = at == ids_.end() ? nullptr : at->second.like;
+  const Like* const like = liked(tensor.ptr());
   record(plan, args, kwargs, scope, tensor);
-  ids_.at(tensor.ptr()).like = like;
+  if (like != nullptr) liked_[tensor.ptr()] = like->number;
 }
 
 }  // namespace macsim::bind

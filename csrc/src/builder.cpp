@@ -105,14 +105,16 @@ std::uint32_t Builder::op(std::string_view dialect, std::string_view name, std::
 const Match* Builder::match(std::uint32_t op) const { return parts_->walk.match_of(op); }
 
 std::uint32_t Builder::scope(std::string_view path) {
-  const auto known = parts_->scopes.find(path);
-  if (known != parts_->scopes.end()) return known->second;
-  const std::string_view kept = path.empty() ? path : parts_->model->keep(std::string(path));
+  const auto found = parts_->scopes.find(path);
+  if (found != parts_->scopes.end()) return found->second;
+  const std::string_view kept = path.empty() ? std::string_view() : parts_->model->keep(std::string(path));
   const auto number = static_cast<std::uint32_t>(parts_->scopes.size());
   parts_->scopes.emplace(kept, number);
   parts_->model->scopes.push_back({kept, Model::Scope::Form::path});
   return number;
 }
+
+std::string_view Builder::path(std::uint32_t scope) const { return parts_->model->scopes[scope].text; }
 
 ValueId Builder::input(std::string_view name, Type type, ContentsPtr contents) {
   const std::string_view kept = keep(name);
@@ -124,12 +126,12 @@ ValueId Builder::input(std::string_view name, Type type, ContentsPtr contents) {
 }
 
 ValueId Builder::stored(std::string_view name, Type type, bool buffer, bool frozen) {
-  Stored stored;
+  Stored& stored = parts_->graph().stored.emplace_back();
   stored.type = type;
   stored.buffer = buffer;
   stored.frozen = frozen;
-  parts_->graph().stored.push_back(std::move(stored));
-  const std::string_view kept = name.empty() ? name : parts_->model->keep(std::string(name));  // no two are the same
+  // Its name is its own: to look whether there is such a text already would take longer than to keep it.
+  const std::string_view kept = name.empty() ? std::string_view() : parts_->model->keep(std::string(name));
   return parts_->value(kept, std::move(type), Role::weight);
 }
 
@@ -211,6 +213,14 @@ ValueId Builder::given(std::vector<Type> outputs) {
   parts_->walk.step(0, static_cast<NodeId>(parts_->graph().nodes.size() - 1), true);
   parts_->walk.note_times();
   return first;
+}
+
+ValueId Builder::given(Type output) {
+  const ValueId id = parts_->place(1);
+  parts_->walk.top().types[id] = std::move(output);
+  parts_->walk.step(0, static_cast<NodeId>(parts_->graph().nodes.size() - 1), true);
+  parts_->walk.note_times();
+  return id;
 }
 
 void Builder::within(const Count& times, Trust floor, std::string_view because, const Count& weight_times) {

@@ -294,8 +294,11 @@ void Walk::count() {
       return id != kNone && std::any_of(frame().types[id].shape.begin(), frame().types[id].shape.end(), is_zero);
     };
     const Span<ValueId> inputs = frame().graph->inputs_of(*here_.node);
+    const Span<ValueId> results = frame().graph->outputs_of(*here_.node);
     // Other zeros are explained by their rules.
-    if (std::any_of(inputs.begin(), inputs.end(), has_zero)) cost.because = "nothing to compute: a size is 0";
+    if (std::any_of(inputs.begin(), inputs.end(), has_zero) || std::any_of(results.begin(), results.end(), has_zero)) {
+      cost.because = "nothing to compute: a size is 0";
+    }
   }
   row_.own_bytes = cost.read || cost.weights || cost.written;
   here_.view = is_view(cost);

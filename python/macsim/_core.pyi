@@ -473,8 +473,6 @@ class Tape:
         """Announce a tensor of the model."""
     def input_node(self, node: Any, val: Any, name: str) -> None:
         """Announce an input of a graph: a node, and what it says of itself."""
-    def stored_node(self, node: Any, val: Any, name: str, buffer: bool, frozen: bool = ...) -> int:
-        """Announce a tensor of the model that a node of a graph stands for, and return how many elements it has."""
     def announce(self, modules: dict[Any, str], unusual: Any) -> tuple[list[int], list[Any]]:
         """Announce the parameters and buffers of modules, given with their paths, each once.
 
@@ -606,24 +604,34 @@ def is_graph(nodes: list[Any], node: type, sort: Callable[[Any], bool | None]) -
     of it; None, neither.
     """
 
+def placeholders(nodes: list[Any], node: type) -> tuple[list[Any], Any]:
+    """Return the placeholders among nodes of a class, and the first node that is none, or None."""
+
+@final
+class CalledModules:
+    """What a graph says of the modules that it came from."""
+
+    def __len__(self) -> int: ...
+    def told(self) -> list[tuple[str, str, int, int]]:
+        """Return of each its path, the name of its class, how often it is called, and its own parameters' elements."""
+
 class GraphWalk:
     """Records the plain calls of a graph of torch.fx: of operators with a row, on known tensors, that make tensors.
 
     ``torch`` says what is in graphs: ``reading(target)`` gives the plan of an operator whose calls may be plain, and
-    whether they change their first argument, or None; ``paths`` has the paths of modules by the names of their calls,
-    ``modules`` what is known of them by path, objects of the class ``called``; ``path_of`` and ``class_name`` read what
-    a node's stack says of a module; the classes ``tensor``, ``parameter`` and ``node``; ``getitem``; ``args`` and
-    ``kwargs``, the names of a node's attributes that hold its arguments.
+    whether they change their first argument, or None; ``path_of`` reads what a node's stack says of where a module is;
+    the classes ``tensor``, ``parameter`` and ``node``; ``getitem``; ``args`` and ``kwargs``, the names of a node's
+    attributes that hold its arguments.
     """
 
     def __init__(self, tape: Tape, torch: dict[str, Any]) -> None: ...
     def stored(
         self, inputs: list[Any], specs: list[Any], kinds: list[Any], state: dict[str, Any]
-    ) -> tuple[dict[str, int], list[Any], list[Any]]:
+    ) -> tuple[list[Any], list[Any]]:
         """Announce the tensors of an exported program's model, by what it says of its placeholders.
 
         Of ``kinds``, which are tensors, the first is that of parameters; ``state`` are the tensors by name. Returns the
-        number of elements of parameters by the path of their module, the other placeholders, and the kind of each.
+        other placeholders, and the kind of each.
         """
     def walk(self, module: Any, nodes: list[Any], start: int, outer: str, announced: bool) -> int:
         """Record nodes of a module's graph from ``start`` on; the position of the first that is no plain call.
@@ -636,6 +644,14 @@ class GraphWalk:
         """Return that tensor, or None."""
     def part(self, to: Any, node: Any, number: int) -> None:
         """Let a tensor be the value that is a part of a node's results."""
+    def enter(self, key: str, said: Any) -> str | None:
+        """Note a call of a module as a stack says it, once, and return its path; None: that is no module."""
+    def call(self, path: str, kind: Any, again: bool) -> None:
+        """Note a call of a module of a class: the first one, and others when ``again``."""
+    def own(self, path: str, elements: int) -> None:
+        """Note elements of a module's own parameters."""
+    def called(self, ledger: Ledger) -> CalledModules:
+        """Return what was noted of modules, for the ledger of the tape."""
 
 @final
 class Ledger:

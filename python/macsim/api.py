@@ -16,7 +16,8 @@ from macsim.sources.torch_files import INSTALL, is_torch_file, read_program
 from macsim.training import Training, trained
 
 if TYPE_CHECKING:
-    from macsim._core import Expr, Model
+    from macsim._core import CalledModules, Expr, Model
+    from macsim.modules import Called
 
 __all__ = ["analyze", "count", "load"]
 
@@ -294,14 +295,14 @@ def _is_torch(model: object) -> bool:
                 f"{getattr(model, '__name__', type(model).__name__)} can only be a program of torch's, which is not "
                 f"installed: {INSTALL}"
             ) from error
-    from macsim.sources.torch_program import is_program
+    from macsim.sources.torch_kinds import is_program
 
     return is_program(model)
 
 
 def _is_graph(model: object) -> bool:
     """Whether it is a graph of torch's; what reads them is not imported to find out."""
-    from macsim.sources.torch_program import may_be_graph
+    from macsim.sources.torch_kinds import may_be_graph
 
     if not may_be_graph(model):
         return False
@@ -325,13 +326,11 @@ def _count_torch(
     training: bool | Training,
     cache: Sequence[str] | str | None,
 ) -> Report:
-    from macsim.sources.torch_program import trace
-    from macsim.sources.torch_requests import at_sizes
-
     if values:
         raise RequestError("values= is for ONNX models; give a torch program tensors as inputs")
     table = rules if registry is None else registry
     met: dict[str, int] = {}
+    modules: Mapping[str, Called] | CalledModules
     if not (inputs and callable(getattr(model, "forward", None))) and _is_graph(model):
         from macsim.sources.torch_graphs import walk
 
@@ -339,6 +338,9 @@ def _count_torch(
             raise RequestError("dtypes, hints and method are for programs that run; a graph is counted as it is")
         ledger, modules, outputs = walk(model, inputs, kwargs, shapes, table)
     else:
+        from macsim.sources.torch_program import trace
+        from macsim.sources.torch_requests import at_sizes
+
         shapes = tuple(shapes) if isinstance(shapes, list) else shapes
         inputs, kwargs, shapes = at_sizes((inputs, kwargs, shapes), dims or {}, met)
         asked = {name: size for name, size in (hints or {}).items() if name not in met}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.tree import Tree
 
-    from macsim._core import Ledger, Model
+    from macsim._core import CalledModules, Ledger, Model
     from macsim.estimate import Estimate
     from macsim.hardware_types import Hardware
     from macsim.memory import Memory
@@ -56,11 +56,11 @@ class Report(Found):
         ledger: Ledger,
         model: Model,
         sizes: Mapping[str, int] | None = None,
-        modules: Mapping[str, Called] | None = None,
+        modules: Mapping[str, Called] | CalledModules | None = None,
     ) -> None:
         super().__init__(ledger, model)
         self._sizes = dict(sizes or {})
-        self._modules = dict(modules or {})
+        self._found_modules = modules
         self._training: TrainingReport | None = None
         self._cache: tuple[str, ...] | None = None
 
@@ -69,6 +69,18 @@ class Report(Found):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Report:
         return self  # nothing in it changes
+
+    @property
+    def _modules(self) -> Mapping[str, Called]:
+        """What is known of modules, by path; of graphs it is made up when it is asked for."""
+        if self._found_modules is None:
+            self._found_modules = {}
+        elif not isinstance(self._found_modules, Mapping):
+            from macsim.modules import Called
+
+            told = self._found_modules.told()
+            self._found_modules = {path: Called(kind, calls, own) for path, kind, calls, own in told}
+        return self._found_modules
 
     # Parts ------------------------------------------------------------------------------------------------------------
 
@@ -204,7 +216,7 @@ class Report(Found):
         for name, size in given.items():
             if self._sizes.get(name, size) != size:
                 raise RequestError(f"{name!r} is already bound to {self._sizes[name]}")
-        report = Report(self._ledger.bind(given), self.model, {**self._sizes, **given}, self._modules)
+        report = Report(self._ledger.bind(given), self.model, {**self._sizes, **given}, self._found_modules)
         report._cache = self._cache
         if self._training is not None:
             report._training = self._training.bind(report, given)

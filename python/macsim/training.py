@@ -190,7 +190,7 @@ class TrainingReport:
     def _pass(self, ledger: _core.Ledger) -> Report:
         from macsim.report import Report
 
-        return Report(ledger, self.forward.model, self.forward._sizes, self.forward._modules)
+        return Report(ledger, self.forward.model, self.forward._sizes, self.forward._found_modules)
 
     @cached_property
     def backward(self) -> Report:

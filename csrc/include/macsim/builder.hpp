@@ -30,6 +30,8 @@ class Builder {
   const Match* match(std::uint32_t op) const;
   /// The modules around a call, "encoder.layers.0", for start().
   std::uint32_t scope(std::string_view path);
+  /// The path of a scope.
+  std::string_view path(std::uint32_t scope) const;
 
   ValueId input(std::string_view name, Type type, ContentsPtr contents = nullptr);
   /// A tensor of the model: a parameter, or a buffer, which is bytes but no parameter.
@@ -53,6 +55,7 @@ class Builder {
   ValueId infer(std::size_t outputs);
   /// Counts the node, whose outputs have these types.
   ValueId given(std::vector<Type> outputs);
+  ValueId given(Type output);
   /// Calls from now on run so many times each, and are not better than this, for this reason: those of a loop's body,
   /// or of a branch that may not run. `weight_times`: how often weights are read for it, where many
   /// runs are one over more data; 0: every time.

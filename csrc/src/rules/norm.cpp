@@ -438,6 +438,26 @@ std::vector<Binding> with_nhwc(std::string_view op) {
   return onnx({op}) + std::vector<Binding>{nhwc};
 }
 
+/// The norm of each row, compared with the greatest that it may have, and the row scaled.
+Status cost_renorm_rows(const Call& c, Cost& cost) {
+  enum : std::size_t { kTable = 0, kIndices };
+  const Shape& table = c.shape(kTable);
+  const Count rows = numel(c.shape(kIndices)), n = numel(table, 1);
+  const double order = c.real("norm_type", 2);
+  cost[Work::add] = rows * (n - 1);
+  cost[Work::mul] = rows * n * (order == 2 ? 2 : 1);
+  cost[Work::compare] = cost[Work::div] = rows;
+  if (order == 2) {
+    cost[Work::sqrt] = rows;
+  } else {
+    cost[Work::logic] = rows * n;
+    if (order != 1) cost[Work::exp] = cost[Work::log] = rows * (n + 1);
+  }
+  cost.trust = Trust::bound;
+  cost.because = "as if each index were another row, and each row too long";
+  return {};
+}
+
 }  // namespace
 
 std::vector<Rule> norm_family() {
@@ -490,6 +510,18 @@ std::vector<Rule> norm_family() {
       {"lrn", "x", "Normalisation by the squares of neighbouring channels",
        "mul = 3|x|, add = size*|x|, div = log = exp = |x|; beta = 0.5: sqrt in place of log, mul, exp",
        docs + "LRN.html", infer_same, cost_lrn, with_nhwc("LRN")},
+      {"renorm_rows",
+       "table indices",
+       "Rows of a table that are looked up made no longer than a given norm",
+       "|i| rows of n: mul = 2n|i|, add = (n - 1)|i|, sqrt = compare = div = |i|; norms other than 2: log = exp more: "
+       "a "
+       "bound",
+       "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.embedding.html",
+       {},
+       cost_renorm_rows,
+       aten({"embedding_renorm"}),
+       nullptr,
+       gradient_view()},
       {"lp_norm", "x", "Division by the norm of each row",
        "add = |x| - rows; div = |x|; p = 2: mul = |x|, sqrt = rows; p = 1: logic = |x|", docs + "LpNormalization.html",
        infer_same, cost_lp_norm, onnx({"LpNormalization"})},

@@ -4,6 +4,7 @@
 
 #include "rules/aten.hpp"
 #include "rules/elements.hpp"
+#include "rules/elementwise.hpp"
 #include "rules/families.hpp"
 #include "rules/gradient.hpp"
 #include "rules/support.hpp"
@@ -63,7 +64,8 @@ Status infer_random_like(const Call& c, Outputs& out) {
 
 Status cost_normal(const Call& c, Cost& cost) {
   const Count n = numel(c.out_shape());
-  const bool tensors = c.op() == "normal";  // torch's means and deviations: those without a number are tensors
+  const bool tensors =
+      c.op().starts_with("normal");  // torch's means and deviations: those without a number are tensors
   normal(cost, n);
   spread(cost, n, c.real("scale", tensors ? 0 : 1) != 1, c.real("mean", tensors ? 1 : 0) != 0);
   cost.compute = c.out().dtype;
@@ -111,6 +113,34 @@ Status cost_drawn(const Call& c, Cost& cost) {
   }
   cost.compute = c.out().dtype;
   cost.read = cost.weights = 0;
+  return {};
+}
+
+/// Of a distribution whose numbers come by rejection: what the first try takes, as if it were never rejected.
+/// Poisson and binomial: W. Hoermann (1993), from two even numbers, after what hangs on the rate alone. Gamma: G.
+/// Marsaglia and W. Tsang (2000), from a normal and an even number. A Dirichlet distribution: gammas over their sum.
+Status cost_rejected(const Call& c, Cost& cost) {
+  const Count n = numel(c.out_shape());
+  const std::string_view op = c.op();
+  if (op == "poisson" || op == "binomial") {
+    uniform(cost, 2 * n);
+    add_each(cost, {{Work::mul, 4}, {Work::add, 10}, {Work::div, 3}, {Work::sqrt, 1}, {Work::logic, 1}}, n);
+    add_each(cost, {{Work::convert, 1}, {Work::compare, 2}}, n);
+    if (op == "poisson") cost[Work::log] += n;
+    if (op == "binomial") add_each(cost, {{Work::mul, 3}, {Work::add, 1}}, n);
+  } else {
+    normal(cost, n);
+    uniform(cost, n);
+    add_each(cost, {{Work::add, 6}, {Work::mul, 7}, {Work::div, 1}, {Work::sqrt, 1}, {Work::log, 2}}, n);
+    add_each(cost, {{Work::compare, 2}}, n);
+  }
+  if (op == "_sample_dirichlet") {
+    const Shape& y = c.out_shape();
+    cost[Work::add] += n - numel(y, 0, y.empty() ? 0 : y.size() - 1);
+    cost[Work::div] += n;
+  }
+  cost.because = "as if the first try were taken, with the generator Philox 4x32-10";
+  cost.compute = c.out().dtype;
   return {};
 }
 
@@ -224,14 +254,15 @@ std::vector<Rule> random_family() {
   const std::string range = "; range mul, low end add";
   std::vector<Rule> rules = {
       {"random_normal", "", "Random numbers from a normal distribution", philox + pair, docs + "RandomNormal.html",
-       infer_random, cost_normal, onnx({"RandomNormal"}) + aten({"randn", "normal", "randn_like"}, {}, {}, "std=scale"),
+       infer_random, cost_normal,
+       onnx({"RandomNormal"}) + aten({"randn", "normal", "randn_like", "normal_functional"}, {}, {}, "std=scale"),
        nullptr, drawn},
       {"random_normal_like", "#x", "Random numbers from a normal distribution, in the shape of a tensor", philox + pair,
        docs + "RandomNormalLike.html", infer_random_like, cost_normal, onnx({"RandomNormalLike"}), nullptr, drawn},
       {"random_uniform", "", "Random numbers evenly spread", philox + range, docs + "RandomUniform.html", infer_random,
        cost_uniform,
        onnx({"RandomUniform"}) +
-           aten({"rand", "rand_like", "uniform", "randint", "randint_like"}, {}, {}, "from=low to=high"),
+           aten({"rand", "rand_like", "uniform", "randint", "randint_like", "random"}, {}, {}, "from=low to=high"),
        nullptr, drawn},
       {"random_uniform_like", "#x", "Random numbers evenly spread, in the shape of a tensor", philox + range,
        docs + "RandomUniformLike.html", infer_random_like, cost_uniform, onnx({"RandomUniformLike"}), nullptr, drawn},
@@ -251,6 +282,20 @@ std::vector<Rule> random_family() {
        {},
        cost_drawn,
        aten({"exponential", "geometric", "cauchy", "log_normal"}),
+       nullptr,
+       drawn},
+      {"random_rejected",
+       "x p",
+       "Random numbers from distributions that are drawn by rejection",
+       "each number as if the first try were taken: Poisson and binomial 2 even numbers, sqrt 1, div 3, mul 4 "
+       "(binomial "
+       "7), add 10 (11), logic 1, convert 1, compare 2, Poisson log 1; gamma a normal and an even number, add 6, mul "
+       "7, "
+       "div 1, sqrt 1, log 2, compare 2; Dirichlet the sum and a div more",
+       "https://docs.pytorch.org/docs/stable/generated/torch.poisson.html",
+       {},
+       cost_rejected,
+       aten({"poisson", "_standard_gamma", "_sample_dirichlet"}, aten_same, "x") + aten({"binomial"}, aten_pair),
        nullptr,
        drawn},
       {"random_order",

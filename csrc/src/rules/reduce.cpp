@@ -398,6 +398,14 @@ std::vector<Rule> reduction_rules() {
                    aten({"var", "std", "var_mean", "std_mean"}),
                    nullptr,
                    gradient_variance});
+  rules.push_back({"reduce_hash",
+                   "x",
+                   "The bits of all elements, or of those along axes, folded by xor",
+                   "logic = |x| - |y|",
+                   "https://docs.pytorch.org/docs/stable/generated/torch.hash_tensor.html",
+                   {},
+                   cost_aten({{}, Work::logic, {}}, false),
+                   aten({"hash_tensor"})});
   rules.push_back({"reduce_sum_integer", "x", "Sum of small integers over axes", "add = |x| - |y|",
                    contrib_doc("ReduceSumInteger"), infer_reduce({}), cost_reduce({{}, Work::add, {}}, false),
                    microsoft({"ReduceSumInteger"})});

@@ -189,7 +189,10 @@ Status infer_top_k(const Call& c, Outputs& out) {
 Status cost_top_k(const Call& c, Cost& cost) {
   const Shape& x = c.shape(kX);
   const auto axis = axis_in(c.integer("axis", -1), x.size());
-  if (!axis) return {};
+  if (!axis) {
+    cost.moves("one element: moves data only");
+    return {};
+  }
   const Dim& k = c.out_shape()[*axis];
   cost.trust = Trust::bound;
   cost.because = "the k found one after the other, or by a heap of k, at worst";
@@ -209,16 +212,16 @@ Status cost_top_k(const Call& c, Cost& cost) {
 Status cost_sort(const Call& c, Cost& cost) {
   const Shape& x = c.shape(0);
   const auto axis = axis_in(c.integer("dim", c.op() == "msort" ? 0 : -1), std::max<std::size_t>(x.size(), 1));
-  const auto length = axis && *axis < x.size() ? x[*axis].constant() : std::optional<std::int64_t>(1);
-  if (!length) {
-    cost.trust = Trust::unknown;
-    cost.because = "how many comparisons a sort takes depends on a size that is not known";
+  const auto levels = levels_of(axis && *axis < x.size() ? x[*axis] : Dim(1));
+  if (!levels) {
+    const Dim& n = x[*axis];
+    cost[Work::compare] = numel(without(x, *axis)) * floor_div(n * (n - 1), 2);
+    cost.trust = Trust::bound;
+    cost.because = "as if every element met every other; the length is a symbol";
     return {};
   }
-  std::int64_t levels = 0;
-  while (levels < 62 && (std::int64_t{1} << levels) < *length) ++levels;
-  cost[Work::compare] = numel(x) * levels;
-  if (levels == 0) {
+  cost[Work::compare] = numel(x) * *levels;
+  if (*levels == 0) {
     cost.moves("rows of one element at most");
   } else {
     cost.trust = Trust::bound;
@@ -231,6 +234,56 @@ Status cost_histogram(const Call& c, Cost& cost) {
   const Count n = numel(c.shape(0));
   cost[Work::add] = n;
   if (c.op() == "histc") cost[Work::div] = cost[Work::convert] = n;
+  return {};
+}
+
+/// Bins between edges, given as a tensor, or so many of one width: of points with as many numbers as there are axes.
+enum : std::size_t { kPoints = 0, kEdges };
+
+Status infer_histogram(const Call& c, Outputs& out) {
+  const DType dtype = c.dtype(kPoints);
+  Dim bins = c.integer("bins", -1);
+  if (c.has(kEdges)) {
+    if (c.shape(kEdges).size() != 1) return {};
+    bins = c.shape(kEdges)[0] - 1;
+  }
+  out.set(0, dtype, {bins});
+  out.set(1, dtype, {bins + 1});
+  return {};
+}
+
+Status infer_histogram_of_points(const Call& c, Outputs& out) {
+  Shape y;
+  for (const std::int64_t bins : c.integers("bins")) y.push_back(bins);
+  for (std::size_t i = kEdges; c.integers("bins").empty() && i < c.inputs(); ++i) {
+    if (c.given(i) && c.shape_at(i).size() == 1) y.push_back(c.shape_at(i)[0] - 1);
+  }
+  out.set(0, c.dtype(kPoints), std::move(y));
+  return {};
+}
+
+Status cost_bins(const Call& c, Cost& cost) {
+  const Shape& x = c.shape(kPoints);
+  const bool points = c.op() != "histogram";
+  const Count numbers = numel(x), bins = numel(c.out_shape());
+  cost[Work::add] = points ? numel(x, 0, x.empty() ? 0 : x.size() - 1) : numbers;
+  const bool even = c.has_attr("bins");
+  if (even) {
+    cost[Work::div] = cost[Work::convert] = numbers;
+  } else {
+    const Count rows = points ? cost[Work::add] : numbers;
+    for (const Dim& size : c.out_shape()) {
+      const auto levels = levels_of(size + 2);  // of its edges, and where beyond them
+      cost[Work::compare] += rows * (levels ? Count(*levels) : size + 1);
+      if (levels) continue;
+      cost.trust = Trust::bound;
+      cost.because = "as if each edge were looked at: their number is a symbol";
+    }
+  }
+  if (c.integer("density", 0) != 0) {  // by the sum, and by the widths
+    cost[Work::add] += bins - 1;
+    cost[Work::div] += 2 * bins;
+  }
   return {};
 }
 
@@ -273,13 +326,17 @@ std::vector<Rule> running_rules() {
        nullptr,
        gradient_ordered},
       {"histogram",
-       "x weights",
+       "x edges weights",
        "How many elements fall where",
-       "add = |x|; histc: div = convert = |x| more",
+       "add = one an element or point; bins of one width: div = convert = |x|; between n edges: compare = |x| "
+       "ceil(log2(n + 1)); density: add = bins - 1, div = 2 bins",
        "https://docs.pytorch.org/docs/stable/generated/torch.bincount.html",
        {},
        cost_histogram,
-       aten({"bincount", "histc"})},
+       aten({"bincount", "histc"}, {}, "x weights") +
+           aten({"histogram"}, infer_histogram, "x edges weights", {}, cost_bins) +
+           aten({"_histogramdd_from_bin_cts"}, infer_histogram_of_points, "x weights", {}, cost_bins) +
+           aten({"_histogramdd_from_bin_tensors"}, infer_histogram_of_points, "x bins...", {}, cost_bins)},
       {"arg_max", "x", "Position of the largest along an axis", "compare = |x| - |y|", onnx_page("ArgMax"), infer_arg,
        cost_arg, onnx({"ArgMax"}) + aten({"argmax"}, {}, {}, {}, aten_folded)},
       {"arg_min", "x", "Position of the smallest along an axis", "compare = |x| - |y|", onnx_page("ArgMin"), infer_arg,

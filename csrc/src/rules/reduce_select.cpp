@@ -8,9 +8,7 @@
 #include "rules/reduce.hpp"
 
 namespace macsim::rules {
-namespace {
 
-/// ceil(log2 n); nullopt for a symbol.
 std::optional<std::int64_t> levels_of(const Dim& n) {
   const auto length = n.constant();
   if (!length) return std::nullopt;
@@ -18,6 +16,8 @@ std::optional<std::int64_t> levels_of(const Dim& n) {
   while (levels < 62 && (std::int64_t{1} << levels) < *length) ++levels;
   return levels;
 }
+
+namespace {
 
 /// Hoare's FIND takes 2 (1 + ln 2) n = 3.39 n comparisons for a median, on the average, and fewer for other places:
 /// D. E. Knuth, Mathematical analysis of algorithms, Proceedings of the IFIP Congress 1971.

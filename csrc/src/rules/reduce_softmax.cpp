@@ -22,8 +22,11 @@ Status rows_of(const Call& c, Rows& out) {
   if (!c.ranked(0)) return {};
   const bool joined = c.dialect() == "com.microsoft" || (c.dialect() == "onnx" && c.version() < 13);
   const std::int64_t given = c.integer("axis", joined ? 1 : -1);
-  const auto axis = axis_in(given, x.size());
-  if (joined && (axis || given == static_cast<std::int64_t>(x.size()))) {
+  const bool scalar = c.dialect() == "aten" && x.empty();  // torch takes it for a row of one element
+  const auto axis = axis_in(given, scalar ? 1 : x.size());
+  if (scalar && axis) {
+    out = {1, 1};
+  } else if (joined && (axis || given == static_cast<std::int64_t>(x.size()))) {
     const std::size_t from = axis.value_or(x.size());
     out = {numel(x, 0, from), numel(x, from)};
   } else if (axis) {
@@ -62,6 +65,15 @@ void log_softmax(Cost& cost, const Count& rows, const Count& length) {
   cost[Work::add] += n + folding(n, rows) + n;
   cost[Work::exp] += n;
   cost[Work::log] += rows;
+}
+
+/// Of a sparse tensor the elements that are stored take part.
+CostFn as_if_stored(const CostFn& plain) {
+  return [plain](const Call& c, Cost& cost) {
+    cost.trust = Trust::bound;
+    cost.because = "as if all elements were stored";
+    return plain(c, cost);
+  };
 }
 
 Status cost_log_softmax(const Call& c, Cost& cost) {
@@ -203,13 +215,16 @@ std::vector<Rule> softmax_rules() {
   std::vector<Rule> rules = {
       {"softmax", "x", "Exponentials that sum to 1 along an axis (before version 13, over all axes from there on)",
        "r rows: compare = |x| - r; add = 2|x| - r; exp = div = |x|", onnx_page("Softmax"), infer_rows, cost_softmax,
-       onnx({"Softmax"}) + aten({"softmax", "_softmax", "_safe_softmax"}, aten_stated, {}, "dim=axis"), nullptr,
-       gradient_softmax},
+       onnx({"Softmax"}) + aten({"softmax", "_softmax", "_safe_softmax"}, aten_stated, {}, "dim=axis") +
+           aten({"_sparse_softmax"}, aten_same, {}, "dim=axis", as_if_stored(cost_softmax)),
+       nullptr, gradient_softmax},
       {"bias_softmax", "x bias", "Softmax after a bias, over all axes from one on",
        "r rows: compare = |x| - r; add = 3|x| - r; exp = div = |x|", contrib_doc("BiasSoftmax"), infer_rows,
        cost_softmax, microsoft({"BiasSoftmax"})},
       {"log_softmax", "x", "Logarithm of softmax", log_softmax_work, onnx_page("LogSoftmax"), infer_rows,
-       cost_log_softmax, onnx({"LogSoftmax"}) + aten({"log_softmax", "_log_softmax"}, aten_stated, {}, "dim=axis"),
+       cost_log_softmax,
+       onnx({"LogSoftmax"}) + aten({"log_softmax", "_log_softmax"}, aten_stated, {}, "dim=axis") +
+           aten({"_sparse_log_softmax"}, aten_same, {}, "dim=axis", as_if_stored(cost_log_softmax)),
        nullptr, gradient_log_softmax},
       {"hardmax", "x", "1 at the largest along an axis, 0 elsewhere", "r rows: compare = |x| - r", onnx_page("Hardmax"),
        infer_rows, cost_hardmax, onnx({"Hardmax"}), nullptr, gradient_zero()},

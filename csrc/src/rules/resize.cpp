@@ -182,7 +182,7 @@ Count stretched(const Call& c, std::int64_t taps, const Dim& in, const Dim& out)
 void resize_work(const Call& c, Cost& cost, sample::Mode mode) {
   const Shape& x = c.shape(kX);
   const Shape& y = c.out_shape();
-  const bool smooth = c.integer("antialias", 0) != 0 && mode != sample::Mode::nearest;
+  const bool smooth = (c.integer("antialias", 0) != 0 || c.op().ends_with("_aa")) && mode != sample::Mode::nearest;
   std::vector<Count> taps;
   Count positions = 1;
   for (std::size_t axis = 0; axis < y.size(); ++axis) {
@@ -254,7 +254,7 @@ std::vector<Rule> resize_family() {
        std::move(spelled) +
            aten({"upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "_upsample_nearest_exact1d",
                  "_upsample_nearest_exact2d", "_upsample_nearest_exact3d", "upsample_linear1d", "upsample_bilinear2d",
-                 "upsample_trilinear3d", "upsample_bicubic2d"},
+                 "upsample_trilinear3d", "upsample_bicubic2d", "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa"},
                 {}, "x", {}, cost_upsample),
        nullptr, gradient_resize},
   };

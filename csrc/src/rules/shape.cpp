@@ -396,6 +396,7 @@ std::vector<Rule> shape_family() {
                                          "empty_strided",
                                          "new_empty_strided",
                                          "empty_permuted",
+                                         "fill_diagonal",
                                          "prims::fill",
                                          "prims::full",
                                          "prims::full_like",
@@ -419,7 +420,7 @@ std::vector<Rule> shape_family() {
       {"range", "#start #limit #delta", "Evenly spaced numbers", "add = |y|; mul = |y|", onnx_page("Range"),
        infer_range, cost_range,
        onnx({"Range"}) + microsoft({"Range"}) + aten({"arange"}, aten_arange, {}, {}, cost_range) +
-           aten({"linspace", "prims::iota"}, {}, {}, {}, cost_range),
+           aten({"linspace", "range", "fft_fftfreq", "fft_rfftfreq", "prims::iota"}, {}, {}, {}, cost_range),
        nullptr, filled},
       {"nonzero", "x", "Positions of the elements that are not zero", "compare = |x|", onnx_page("NonZero"),
        infer_nonzero, cost_nonzero, onnx({"NonZero"}) + aten({"nonzero", "argwhere", "nonzero_static"}, {}, "x")},

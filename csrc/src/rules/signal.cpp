@@ -6,6 +6,7 @@
 
 #include "rules/aten.hpp"
 #include "rules/elements.hpp"
+#include "rules/elementwise.hpp"
 #include "rules/families.hpp"
 #include "rules/gradient.hpp"
 #include "rules/signal.hpp"
@@ -201,11 +202,28 @@ Status infer_window(const Call& c, Outputs& out) {
 
 Status cost_window(const Call& c, Cost& cost) {
   const Count n = numel(c.out_shape());
-  const int terms = c.op() == "BlackmanWindow" ? 2 : 1;
+  const bool blackman = c.op() == "BlackmanWindow" || c.op() == "blackman_window";
+  const int terms = blackman ? 2 : 1;
   cost[Work::trig] = terms * n;
   cost[Work::mul] = 2 * terms * n;
   cost[Work::add] = terms * n;
-  cost.compute = stated_dtype(c);
+  cost.compute = c.out().dtype;
+  return {};
+}
+
+/// torch's Bartlett, 1 - |2 i / (n - 1) - 1|, and Kaiser, I0(beta sqrt(1 - (2 i / (n - 1) - 1)^2)) / I0(beta).
+Status cost_window_of_lines(const Call& c, Cost& cost) {
+  const Count n = numel(c.out_shape());
+  const bool kaiser = c.op() == "kaiser_window";
+  add_each(cost, {{Work::mul, kaiser ? 3 : 1}, {Work::add, 2}}, n);
+  if (kaiser) {
+    add_each(cost, {{Work::sqrt, 1}, {Work::exp, 1}, {Work::div, 1}}, n);
+    cost.trust = Trust::estimate;
+    cost.because = "a special function is taken for one exp";
+  } else {
+    cost[Work::logic] = n;
+  }
+  cost.compute = c.out().dtype;
   return {};
 }
 
@@ -254,7 +272,7 @@ Status cost_det(const Call& c, Cost& cost) {
   const Count matrices = numel(c.out_shape());
   const Count updates = matrices * floor_div(n * (n - 1) * (2 * n - 1), 6);
   const Count factors = matrices * floor_div(n * (n - 1), 2);
-  cost[Work::mul] = updates + matrices * (n - 1);
+  cost[Work::mul] = updates + matrices * (n.is(0) ? Dim(0) : n - 1);
   cost[Work::add] = updates;
   cost[Work::div] = factors;
   cost[Work::compare] = factors;
@@ -347,9 +365,13 @@ std::vector<Rule> signal_family() {
        docs + "STFT.html", infer_stft, cost_stft, onnx({"STFT"})},
       {"rfft", "x", "Fourier transform of a real signal, and back", fast, contrib_doc("Rfft"), infer_rfft, cost_rfft,
        microsoft({"Rfft", "Irfft"}), nullptr, gradient_like_run},
-      {"window", "#size", "A window of cosines",
-       "t terms (Hann and Hamming 1, Blackman 2): trig = add = t*n; mul = 2t*n", docs + "HannWindow.html", infer_window,
-       cost_window, onnx({"HannWindow", "HammingWindow", "BlackmanWindow"})},
+      {"window", "#size", "A window of cosines, or of torch's others",
+       "t terms (Hann and Hamming 1, Blackman 2): trig = add = t*n; mul = 2t*n; Bartlett: mul = logic = n, add = 2n; "
+       "Kaiser: mul = 3n, add = 2n, sqrt = exp = div = n, an estimate",
+       docs + "HannWindow.html", infer_window, cost_window,
+       onnx({"HannWindow", "HammingWindow", "BlackmanWindow"}) +
+           aten({"hann_window", "hamming_window", "blackman_window"}) +
+           aten({"bartlett_window", "kaiser_window"}, {}, {}, {}, cost_window_of_lines)},
       {"mel_weights", "#mels #dft #rate #low #high", "Weights from a spectrum to mel bands",
        "e = bands + 2 edges: log 2; exp = convert = e; mul = 3e; add = div <= 2e + 2*bins",
        docs + "MelWeightMatrix.html", infer_mel, cost_mel, onnx({"MelWeightMatrix"})},

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from macsim.errors import TraceError
 from macsim.sources.torch_graph_values import Value
-from macsim.sources.torch_trace import recipes
+from macsim.sources.torch_trace import made_of
 
 if TYPE_CHECKING:
     from macsim.sources.torch_graphs import Walker
@@ -85,10 +85,7 @@ class Expansion(TorchDispatchMode):
             return NotImplemented
         self.inside.append(func)
         try:
-            if func._can_decompose():
-                return func.decompose(*args, **kwargs)
-            recipe = recipes().get(func)
-            return NotImplemented if recipe is None else recipe(*args, **kwargs)
+            return made_of(func, args, kwargs)
         finally:
             self.inside.pop()
 

@@ -1,4 +1,4 @@
-# What torch's fused encoder kernels are made of: for these it has no decomposition of its own.
+# What torch's fused encoder kernels and others are made of: for these it has no decomposition that can be followed.
 # Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 """Fused operators of torch's, written out in its others."""
 
@@ -87,7 +87,54 @@ def _encoder_layer(
     return normed(x + fed_forward(x), norm2, norm2_bias)
 
 
+def _covariance(x: Any, *, correction: int = 1, fweights: Any = None, aweights: Any = None) -> Any:
+    """Of observations with weights, which torch's own looks at, to check them."""
+    if fweights is None and aweights is None:
+        if not _is_open(x):
+            return NotImplemented
+        freedom = torch.scalar_tensor(x.shape[1] - correction, dtype=x.dtype, device=x.device)
+        freedom.le(0)
+        x = x - x.mean(1, keepdim=True)
+        return ((x @ x.t().conj()) / freedom).squeeze()
+    x = x.reshape(1, -1) if x.dim() < 2 else x
+    weights = aweights if fweights is None else fweights if aweights is None else fweights * aweights
+    whole = weights.sum()
+    less = correction if aweights is None else (weights * aweights).sum() / whole * correction
+    x = x - ((x * weights).sum(1) / whole).unsqueeze(1)
+    return ((x @ (x * weights).t().conj()) / (whole - less)).squeeze()
+
+
+def _is_open(x: Any) -> bool:
+    """Whether a matrix has sizes that are symbols, which some of torch's decompositions do not take."""
+    return x.dim() == 2 and not all(isinstance(size, int) for size in x.shape)
+
+
+def _correlation(x: Any) -> Any:
+    if not _is_open(x):
+        return NotImplemented
+    c = torch.cov(x)
+    deviation = c.diagonal().sqrt()
+    return (c / deviation.unsqueeze(1) / deviation.unsqueeze(0)).clip(-1, 1)
+
+
+def _kronecker(a: Any, b: Any) -> Any:
+    if not (_is_open(a) or _is_open(b)) or a.dim() != b.dim():
+        return NotImplemented
+    (m, n), (p, q) = a.shape, b.shape
+    return (a.view(m, 1, n, 1) * b.view(1, p, 1, q)).reshape(m * p, n * q)
+
+
+def _bin_edges(x: Any, bins: Any, *, range: Any = None, weight: Any = None, density: bool = False) -> list[Any]:
+    if range is None:
+        torch.aminmax(x, dim=0)
+    return [torch.linspace(0, 1, count + 1, dtype=x.dtype, device=x.device) for count in bins]
+
+
 FUSED: dict[Any, Any] = {
+    torch.ops.aten.cov.default: _covariance,
+    torch.ops.aten.corrcoef.default: _correlation,
+    torch.ops.aten.kron.default: _kronecker,
+    torch.ops.aten._histogramdd_bin_edges.default: _bin_edges,
     torch.ops.aten._native_multi_head_attention.default: _attention,
     torch.ops.aten._transformer_encoder_layer_fwd.default: _encoder_layer,
 }

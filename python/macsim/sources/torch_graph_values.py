@@ -36,9 +36,6 @@ __all__ = [
 ]
 
 
-_GETATTR = re.compile(r"getattr\(([^()]*), '([^']*)'\)")
-
-
 class Value:
     """A tensor of a graph, as the tape knows it: by its type alone.
 
@@ -90,7 +87,7 @@ def plain(nest: Any) -> Any:
 @lru_cache(65536)
 def path_of(where: str) -> str:
     """Return the path of a module from how a stack spells it: ``L['self'].layers.0``, ``layers.0``, by getattr()."""
-    while (inner := _GETATTR.search(where)) is not None:
+    while "getattr(" in where and (inner := re.search(r"getattr\(([^()]*), '([^']*)'\)", where)) is not None:
         where = f"{where[: inner.start()]}{inner[1]}.{inner[2]}{where[inner.end() :]}"
     text = where.replace("['", ".").replace("']", "").replace('["', ".").replace('"]', "")
     for prefix in ("L.self", "L.fn", "self", "_export_root"):
@@ -109,17 +106,18 @@ def _last(name: str) -> str:
     return name.rpartition(".")[2]
 
 
-def name_of(model: Any) -> str:
-    """Return the name of the class that was exported, or of the graph."""
+def name_of(model: Any, first: fx.Node | None) -> str:
+    """Return the name of the class that was exported, or of the graph; ``first``: the first node that is no input."""
     if not isinstance(model, torch.export.ExportedProgram):
         name = type(model).__name__
         return name if name.isidentifier() else "graph"
-    for node in model.graph.nodes:
-        if node.op == "placeholder":
-            continue
-        for key, (where, kind) in (node.meta.get("nn_module_stack") or {}).items():
+    node = first
+    while node is not None and node.op != "root":
+        stack = node.meta.get("nn_module_stack") if node.op != "placeholder" else None
+        for key, (where, kind) in (stack or {}).items():
             if not key.startswith("_empty_nn_module_stack") and not path_of(where):
                 return class_name(kind)
+        node = node.next
     return "exported"
 
 

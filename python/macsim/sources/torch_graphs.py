@@ -17,13 +17,10 @@ from torch._ops import HigherOrderOperator, OpOverload
 from macsim import _core
 from macsim.custom import Registry
 from macsim.errors import TraceError
-from macsim.modules import Called
-from macsim.sources.torch_expansion import Expansion
 from macsim.sources.torch_formulas import tape_of
 from macsim.sources.torch_graph_values import (
     STORED,
     Value,
-    class_name,
     elements_of,
     facts,
     name_of,
@@ -34,8 +31,7 @@ from macsim.sources.torch_graph_values import (
     user_inputs,
     values,
 )
-from macsim.sources.torch_higher import HigherOrder
-from macsim.sources.torch_ops import SAME, Operator, operator_of, plain_plan
+from macsim.sources.torch_ops import Operator, operator_of, plain_plan
 from macsim.sources.torch_sizes import Sizes
 
 __all__ = ["is_graph", "walk"]
@@ -71,38 +67,41 @@ def walk(
     kwargs: Mapping[str, Any] | None,
     shapes: Mapping[str, Any] | Sequence[Any] | None,
     registry: Registry,
-) -> tuple[_core.Ledger, dict[str, Called], list[str]]:
+) -> tuple[_core.Ledger, _core.CalledModules, list[str]]:
     """Count a graph from its nodes. Given inputs and shapes take the place of the sizes that it leaves open.
 
     Returns what it calls, its modules by path, and its results' names.
     """
-    walker = Walker(model, registry)
     exported = isinstance(model, torch.export.ExportedProgram)
     module = model.graph_module if exported else model
-    nodes = [node for node in model.graph.nodes if node.op == "placeholder"]
+    nodes, first = _core.placeholders(list(model.graph.nodes), fx.Node)
+    walker = Walker(model, registry, name_of(model, first))
     if exported:
         specs = model.graph_signature.input_specs
-        parameters, nodes, kinds = walker.plain.stored(nodes, specs, list(STORED), model.state_dict)
+        with _plainly():
+            nodes, kinds = walker.plain.stored(nodes, specs, list(STORED), model.state_dict)
         stated = user_inputs(nodes, kinds)
     else:
-        parameters = elements_of(module)
+        for path, elements in elements_of(module).items():
+            walker.plain.own(path, elements)
         stated = named(nodes)
     walker.sizes.call([node.meta.get("val") for node in nodes])
     walker.sizes.fit(stated, inputs, kwargs, shapes)
     for node in nodes:
         walker.input(node, node.meta.get("val"))
     results = walker.graph(module, None)
-    for path, elements in parameters.items():
-        if path not in walker.modules:
-            walker.modules[path] = Called()
-        walker.modules[path].parameters += elements
     for fact in walker.sizes.facts():
         walker.tape.assume_not_negative(fact)
     for name in sorted(walker.sizes.names):
         walker.tape.symbol(name, "a size of the graph that depends on data")
     made = named_results(model, results)
     outputs = [place for place, one in made if walker.tape.knows(one)]
-    return walker.tape.finish([one for _, one in made]), walker.modules, outputs
+    ledger = walker.tape.finish([one for _, one in made])
+    return ledger, walker.plain.called(ledger), outputs
+
+
+# Tensors say what they are without a look at who overrides functions of torch: attributes are no functions to override.
+_plainly = torch._C.DisableTorchFunctionSubclass
 
 
 # The walk. ------------------------------------------------------------------------------------------------------------
@@ -127,24 +126,20 @@ class Made(dict[fx.Node, Any]):
 class Walker:
     """Records the calls of a graph on a tape, and those of the graphs inside it."""
 
-    def __init__(self, model: Any, registry: Registry, like: Walker | None = None) -> None:
+    def __init__(self, model: Any, registry: Registry, name: str, like: Walker | None = None) -> None:
         exported = isinstance(model, torch.export.ExportedProgram)
         self.model = model
         self.registry = registry
+        self.name = name
         self.sizes: Sizes = like.sizes if like else Sizes(model.range_constraints if exported else {})
-        self.tape = tape_of(registry, name_of(model), facts(self.sizes))
-        self._seen: dict[Any, str | None] = {}  # paths of modules, by the names of their calls
-        self.modules: dict[str, Called] = {}
+        self.tape = tape_of(registry, name, facts(self.sizes))
+        self._seen: dict[Any, str | None] = {}  # paths of modules that graphs run for, by these and the calls' names
         self._operators: dict[Any, Operator] = {}
         self.plain = _core.GraphWalk(
             self.tape,
             {
                 "reading": partial(plain_plan, self.tape),  # the core holds it: not the walker
-                "paths": self._seen,
-                "modules": self.modules,
-                "called": Called,
                 "path_of": path_of,
-                "class_name": class_name,
                 "tensor": torch.Tensor,
                 "parameter": torch.nn.Parameter,
                 "node": fx.Node,
@@ -164,7 +159,7 @@ class Walker:
 
     def another(self) -> Walker:
         """Return a walker with a tape of its own, over the same sizes."""
-        return Walker(self.model, self.registry, like=self)
+        return Walker(self.model, self.registry, self.name, like=self)
 
     # Values. ----------------------------------------------------------------------------------------------------------
 
@@ -197,7 +192,8 @@ class Walker:
         at = 0
         while at < len(nodes):
             if not self._widths and not self._moved[0]:  # plain calls, which are most
-                at = self.plain.walk(module, nodes, at, scope, arguments is None)
+                with _plainly():
+                    at = self.plain.walk(module, nodes, at, scope, arguments is None)
                 if at == len(nodes):
                     break
             node = nodes[at]
@@ -252,6 +248,8 @@ class Walker:
             self.record(operator.plan, args, kwargs, self.number(scope), changed)
             return changed
         if not operator.known and not operator.native:
+            from macsim.sources.torch_expansion import Expansion
+
             results = Expansion(self, scope).run(node, made)
             if results is not NotImplemented:
                 return results
@@ -317,7 +315,7 @@ class Walker:
         """Return how calls of an operator are read."""
         found = self._operators.get(target)
         if found is None:
-            found = self._operators[target] = operator_of(SAME.get(target, target), self.tape)
+            found = self._operators[target] = operator_of(target, self.tape)
         return found
 
     # Scopes. ----------------------------------------------------------------------------------------------------------
@@ -340,36 +338,33 @@ class Walker:
         path = outer
         home, here = self._moved
         for key, said in (node.meta.get("nn_module_stack") or {}).items():
-            call = (here, key) if here else key
-            seen = self._seen[call] if call in self._seen else self._enter(key, said, home, here)
+            seen = self._enter(key, said, home, here) if here else self.plain.enter(key, said)
             if seen is not None:
                 path = seen
         return path
 
-    def _enter(self, key: str, said: tuple[str, Any], home: str = "", here: str = "") -> str | None:
+    def _enter(self, key: str, said: tuple[str, Any], home: str, here: str) -> str | None:
         """Note a call of a module, and return its path; None: that is no module.
 
-        In a graph that was made from the module ``home`` and runs for the module ``here`` it is a part of that one.
+        It is in a graph that was made from the module ``home`` and runs for the module ``here``: a part of that one.
         """
+        if (here, key) in self._seen:
+            return self._seen[here, key]
         path = None
         if not key.startswith("_empty_nn_module_stack"):
             path = path_of(said[0])
-            if here:
-                within = path == home or path.startswith(home + ".")
-                path = here + path[len(home) :] if within else None
+            within = path == home or path.startswith(home + ".")
+            path = here + path[len(home) :] if within else None
         if path is not None:
-            called = self.modules.get(path)
-            if called is None:
-                called = self.modules[path] = Called()
-            called.kind = called.kind or class_name(said[1])
-            if path != here or not called.calls:  # its own call is noted where the graph is called
-                called.calls += 1
-        self._seen[(here, key) if here else key] = path
+            self.plain.call(path, said[1], path != here)  # its own call is noted where the graph is called
+        self._seen[here, key] = path
         return path
 
     # Operators that run graphs. ---------------------------------------------------------------------------------------
 
     def _higher(self, node: fx.Node, target: Any, args: Any, kwargs: Any, scope: str) -> Any:
+        from macsim.sources.torch_higher import HigherOrder  # most graphs hold none
+
         name = target.name() if callable(getattr(target, "name", None)) else str(target)
         do: Callable[..., Any] | None = getattr(HigherOrder(self), f"run_{name.rpartition('::')[2]}", None)
         if do is not None:

@@ -11,9 +11,8 @@ import torch
 from torch._ops import OpOverload
 
 from macsim import _core
-from macsim.sources.torch_packed import parts_of
 
-__all__ = ["DTYPES", "SAME", "Operator", "operator_of", "plain_plan"]
+__all__ = ["DTYPES", "Operator", "operator_of", "plain_plan"]
 
 DTYPES: dict[torch.dtype, str] = {
     torch.float64: "f64",
@@ -208,6 +207,15 @@ def _use(kind: str, name: str) -> str:
     return "value"
 
 
+def _parts_of(kind: str, name: str) -> list[tuple[str, str]] | None:
+    """Return what stands in the place of an argument that is packed, each with its use; None: it is not."""
+    if "__torch__" not in kind:
+        return None
+    from macsim.sources.torch_packed import parts_of
+
+    return parts_of(kind, name)
+
+
 class _Reading(NamedTuple):
     """What the schema says, the same for every count."""
 
@@ -232,6 +240,7 @@ class _Reading(NamedTuple):
 
 @cache
 def _reading(func: Any) -> _Reading:
+    func = _read_as(func)
     schema = func._schema
     dialect, _, packet = schema.name.partition("::")
     writes: int | str | None = None
@@ -239,10 +248,11 @@ def _reading(func: Any) -> _Reading:
     packed: list[tuple[int, str]] = []
     for position, argument in enumerate(schema.arguments):
         written = argument.alias_info is not None and argument.alias_info.is_write
-        use = _use(str(argument.type), argument.name)
+        kind = str(argument.type)
+        use = _use(kind, argument.name)
         if written:
             writes = argument.name if argument.kwarg_only else position if writes is None else writes
-        parts = parts_of(str(argument.type), argument.name)
+        parts = _parts_of(kind, argument.name)
         if parts is not None:
             packed.append((position, argument.name))
             parameters += [(name, used, None) for name, used in parts]
@@ -295,6 +305,12 @@ def _plan(said: _Reading, tape: _core.Tape) -> _core.Plan:
     return tape.plan(said.dialect, said.name, said.signature, said.outputs, said.stores)
 
 
+def _read_as(target: OpOverload) -> OpOverload:
+    """Return the operator as whose calls those of this one are read."""
+    other = _SAME.get((target._schema.name, target._schema.overload_name))
+    return target if other is None else getattr(torch.ops.aten, other).default
+
+
 def plain_plan(tape: _core.Tape, target: Any) -> tuple[_core.Plan, bool] | None:
     """Return how calls in a graph are read, and whether they change their first argument; None: they are not plain.
 
@@ -304,7 +320,7 @@ def plain_plan(tape: _core.Tape, target: Any) -> tuple[_core.Plan, bool] | None:
         return None
     known = _PLAIN.get(id(target))
     if known is None:
-        known = _PLAIN[id(target)] = (target, _reading(SAME.get(target, target)))
+        known = _PLAIN[id(target)] = (target, _reading(target))
     said = known[1]
     if not said.plain:
         return None
@@ -314,6 +330,9 @@ def plain_plan(tape: _core.Tape, target: Any) -> tuple[_core.Plan, bool] | None:
 
 _READ: dict[int, tuple[OpOverload, _Reading]] = {}  # by identity: to hash an operator is work
 _PLAIN: dict[int, tuple[OpOverload, _Reading]] = {}
-SAME: dict[OpOverload, OpOverload] = {  # calls in graphs that are read as those of another operator
-    torch.ops.aten.lift_fresh_copy.default: torch.ops.aten.clone.default,
+# Calls that are read as those of another operator.
+_SAME = {
+    ("aten::lift_fresh_copy", ""): "clone",
+    ("aten::max", "other"): "maximum",
+    ("aten::min", "other"): "minimum",
 }

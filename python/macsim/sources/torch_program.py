@@ -34,17 +34,7 @@ from macsim.sources.torch_requests import (
 )
 from macsim.sources.torch_trace import Recorder, ScriptRecorder, small, torch_facts
 
-__all__ = ["is_program", "may_be_graph", "trace"]
-
-
-def is_program(model: Any) -> bool:
-    """Whether it is something that torch runs."""
-    return isinstance(model, nn.Module | torch.jit.ScriptFunction) or (callable(model) and not isinstance(model, type))
-
-
-def may_be_graph(model: Any) -> bool:
-    """Whether it is of a class whose objects hold a graph."""
-    return isinstance(model, torch.fx.GraphModule | torch.export.ExportedProgram)
+__all__ = ["trace"]
 
 
 def trace(
@@ -68,16 +58,28 @@ def trace(
     symbolic = has_symbols((inputs, kwargs, _as_shapes(shapes)))
     given = (model, inputs, kwargs, shapes, dtypes, method, registry, hints, training)
     compiler = "torch._dynamo" in sys.modules
-    try:
-        found = _traced(symbolic, *given)
-    except DataSizeError:
-        if is_script(unwrapped(model)):  # whose sizes are numbers
-            raise
-        symbolic = True  # a symbol stands for what depends on data
-        found = _traced(symbolic, *given)
+    found = _attempted(symbolic, *given)
     if not compiler and "torch._dynamo" in sys.modules:
-        return _traced(symbolic, *given)  # the program had it imported, which with torch 2.6 computes: 77 rows
+        return _attempted(symbolic, *given)  # the program had it imported, which with torch 2.6 computes: 77 rows
     return found
+
+
+def _attempted(symbolic: bool, model: Any, *given: Any) -> tuple[_core.Ledger, dict[str, Called], list[str]]:
+    """Run with numbers where it can be, then with symbols for what depends on data, then for what torch wants known."""
+    if not symbolic:
+        try:
+            return _traced(False, False, model, *given)
+        except DataSizeError:
+            if is_script(unwrapped(model)):  # whose sizes are numbers
+                raise
+    try:
+        return _traced(True, False, model, *given)
+    except TraceError as error:
+        from macsim.sources.torch_symbol_calls import was_refused
+
+        if not was_refused(error):
+            raise
+    return _traced(True, True, model, *given)
 
 
 def _stated(graph: torch.fx.GraphModule) -> list[Any]:
@@ -96,6 +98,7 @@ def _stated(graph: torch.fx.GraphModule) -> list[Any]:
 
 def _traced(
     symbolic: bool,
+    refused: bool,
     model: Any,
     inputs: Sequence[Any],
     kwargs: Mapping[str, Any] | None,
@@ -134,6 +137,10 @@ def _traced(
         keywords = {name: examples.of(name, one) for name, one in named.items()}
         check_names(dtypes, hints, examples.used, recorder.named)
         stack.enter_context(recorder)
+        if refused:
+            from macsim.sources.torch_symbol_calls import SizedCalls
+
+            stack.enter_context(SizedCalls(recorder))
         results = placed(_run(recorder, call, names, args, keywords), object)
         _refuse_postponed([one for _, one in results])
     made = [(place, one) for place, one in results if isinstance(one, torch.Tensor)]

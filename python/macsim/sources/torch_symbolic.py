@@ -30,14 +30,15 @@ __all__ = ["SymbolicRecorder"]
 
 # Operators whose work does not depend on the sizes among their arguments, but on the shapes of their results.
 _BY_RESULT = frozenset({
-    "_pad_circular", "_reshape_alias", "_unsafe_view", "_upsample_nearest_exact1d", "_upsample_nearest_exact2d",
-    "_upsample_nearest_exact3d", "arange", "as_strided", "broadcast_to", "chunk", "constant_pad_nd", "diagonal",
-    "empty", "empty_like", "empty_strided", "expand", "eye", "fill", "full", "full_like", "linspace", "masked_fill",
-    "narrow", "new_empty", "new_empty_strided", "new_full", "new_ones", "new_tensor", "new_zeros", "ones", "ones_like",
-    "pad", "rand", "randint", "randn", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "repeat",
-    "repeat_interleave", "replication_pad1d", "replication_pad2d", "replication_pad3d", "reshape", "resize", "roll",
-    "scalar_tensor", "select", "select_scatter", "slice", "slice_scatter", "split", "split_with_sizes", "tensor_split",
-    "tile", "tril", "triu", "unflatten", "unfold", "unsafe_split", "upsample_bicubic2d", "upsample_bilinear2d",
+    "_fft_c2r", "_pad_circular", "_reshape_alias", "_unsafe_view", "_upsample_nearest_exact1d",
+    "_upsample_nearest_exact2d", "_upsample_nearest_exact3d", "arange", "as_strided", "broadcast_to", "chunk",
+    "constant_pad_nd", "diagonal", "empty", "empty_like", "empty_strided", "expand", "eye", "fill", "full",
+    "full_like", "kthvalue", "linspace", "masked_fill", "multinomial", "narrow", "new_empty", "new_empty_strided",
+    "new_full", "new_ones", "new_tensor", "new_zeros", "ones", "ones_like", "pad", "rand", "randint", "randn",
+    "randperm", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "repeat", "repeat_interleave",
+    "replication_pad1d", "replication_pad2d", "replication_pad3d", "reshape", "resize", "roll", "scalar_tensor",
+    "select", "select_scatter", "slice", "slice_scatter", "split", "split_with_sizes", "tensor_split", "tile",
+    "topk", "tril", "triu", "unflatten", "unfold", "unsafe_split", "upsample_bicubic2d", "upsample_bilinear2d",
     "upsample_linear1d", "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "upsample_trilinear3d",
     "view", "zero", "zeros", "zeros_like"
 })  # fmt: skip
@@ -96,6 +97,11 @@ class SymbolicRecorder(Recorder):
     def _compare(self, func: Any, args: tuple[Any, ...]) -> None:
         """Look at the sizes of a call that the core took: it is the first of its kind."""
         self._check(func._schema.name.partition("::")[2], args)
+
+    def note_made(self, func: Any, given: dict[str, Any], out: torch.Tensor) -> torch.Tensor:
+        """Record a call, its arguments by name, whose result is told."""
+        self.tape.record(self._operator(func).plan, (), given, self.scope, out)
+        return out
 
     # What the core is told of the arguments: numbers in the place of symbols, where they do not matter.
     def _shown(
@@ -333,13 +339,6 @@ class SymbolicRecorder(Recorder):
             with torch.inference_mode(False):  # views of it are to be what views of the tensor are
                 return super()._bare(value)
         return super()._bare(value)
-
-    def _same_on_meta(self, value: Any) -> Any:
-        if not isinstance(value, torch.Tensor) or value.is_meta:
-            return value
-        twin = self._bare(value)
-        self.tape.same(twin, value)
-        return twin
 
     # Whether the results have the shapes that they are said to have, for some sizes.
     def _alike(

@@ -20,7 +20,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from macsim import _core
 from macsim._core import Expr
 from macsim.errors import TraceError
+from macsim.sources.torch_checks import passing
 from macsim.sources.torch_data_sizes import DataSizeError, is_by_data, with_sizes
+from macsim.sources.torch_fused import FUSED
 from macsim.sources.torch_layouts import META, nonzeros, without_storage
 from macsim.sources.torch_ops import DTYPES, Operator, operator_of
 from macsim.sources.torch_packed import STORED, unpacked
@@ -28,13 +30,15 @@ from macsim.sources.torch_packed import STORED, unpacked
 if TYPE_CHECKING:
     from macsim.sources.torch_training import Follower
 
-__all__ = ["Recorder", "ScriptRecorder", "mapped", "recipes", "small", "torch_facts"]
+__all__ = ["Recorder", "ScriptRecorder", "made_of", "mapped", "small", "torch_facts"]
 
 CPU = torch.device("cpu")
 _CLONE = torch.ops.aten.clone.default
 MOST_VALUES = 65536  # elements of a tensor whose contents are followed
 # Lengths of packed sequences stay where they are: torch reads them on the way to a shape.
 _READS = frozenset({"_pack_padded_sequence", "_pad_packed_sequence", "lstm", "gru", "rnn_tanh", "rnn_relu"})
+# Tensors that are made sparse, and which argument has the elements that they store.
+_MAKES_SPARSE = {"sparse_coo_tensor": 1, "_sparse_coo_tensor_with_dims_and_tensors": 4, "sparse_compressed_tensor": 2}
 _LOOKS = frozenset({"item", "_local_scalar_dense", "is_nonzero", "equal", "allclose"})
 
 
@@ -215,6 +219,10 @@ class Recorder(TorchDispatchMode):
         if not operator.known and _only_asks(func):
             return out
         self._viewed(operator, args, kwargs, out)
+        if name in _MAKES_SPARSE:
+            values = next((one for one in args[_MAKES_SPARSE[name] :] if isinstance(one, torch.Tensor)), None)
+            stored = 0 if values is None else values.numel()
+            self.tape.sparse(out, stored if isinstance(stored, int) else None)
         if name in _READS:
             for one in _gather([out], []):
                 if not one.is_meta:
@@ -313,6 +321,13 @@ class Recorder(TorchDispatchMode):
             return twin
         return META if isinstance(value, torch.device) else value
 
+    def _same_on_meta(self, value: Any) -> Any:
+        if not isinstance(value, torch.Tensor) or value.is_meta:
+            return value
+        twin = self._bare(value)
+        self.tape.same(twin, value)
+        return twin
+
     # Contents that follow from known contents.
     def _followed(
         self, func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any], takes: bool
@@ -393,6 +408,9 @@ class Recorder(TorchDispatchMode):
             return self._on_cpu(func, args, kwargs, True)
         if func._schema.name in ("aten::item", "aten::_local_scalar_dense") and tensors[0].dtype is not torch.bool:
             return self._number(tensors[0])
+        passes = passing()
+        if passes is not None:
+            return passes
         raise TraceError(LOOKS, self._path)
 
     # The one number in a tensor whose contents are not known.
@@ -408,16 +426,16 @@ class Recorder(TorchDispatchMode):
         before = self.tape.calls
         try:
             with self:
-                if func._can_decompose():
-                    return func.decompose(*args, **kwargs)
-                recipe = recipes().get(func)
-                if recipe is None:
-                    return NotImplemented
-                return recipe(*args, **kwargs)
+                return made_of(func, args, kwargs)
         except (NotImplementedError, TypeError):
             if self.tape.calls != before:
                 raise
             return NotImplemented
+        except RuntimeError as error:
+            if self.tape.calls != before or "same device" not in str(error):
+                raise
+            with self:  # some lie where their known contents are, and the others nowhere
+                return func.decompose(*mapped(self._same_on_meta, args), **mapped(self._same_on_meta, kwargs))
         finally:
             self._expanding.pop()
             self._short.expanding = bool(self._expanding)
@@ -448,7 +466,20 @@ def _without_writing(func: Any) -> Any:
         overload = overload[:-4] or "default"
     else:
         return None
-    return getattr(getattr(getattr(torch.ops, func.namespace), packet, None), overload, None)
+    plain = getattr(getattr(torch.ops, func.namespace), packet, None)
+    found = getattr(plain, overload, None)
+    if found is not None and _takes_alike(found, func):
+        return found
+    if plain is None:
+        return None
+    others = (getattr(plain, name) for name in plain.overloads())
+    return next((one for one in others if _takes_alike(one, func)), None)
+
+
+def _takes_alike(one: Any, other: Any) -> bool:
+    """Whether two operators take arguments of the same types, in the same order."""
+    taken, wanted = ([str(given.type) for given in func._schema.arguments if not given.is_out] for func in (one, other))
+    return taken == wanted
 
 
 _table: dict[Any, Any] = {}
@@ -456,16 +487,26 @@ _table_lock = threading.Lock()
 
 
 def recipes() -> dict[Any, Any]:
-    """Torch's own decompositions and what its fused operators are made of, loaded on first use."""
+    """Torch's own decompositions, loaded on first use."""
     if not _table:
         with _table_lock:
             if not _table:
                 from torch._decomp import decomposition_table
 
-                from macsim.sources.torch_fused import FUSED
-
-                _table.update({**decomposition_table, **FUSED})
+                _table.update(decomposition_table)
     return _table
+
+
+def made_of(func: Any, args: Any, kwargs: Any) -> Any:
+    """Compute an operator by others; NotImplemented: nobody says how."""
+    own = FUSED.get(func)
+    out = NotImplemented if own is None else own(*args, **kwargs)
+    if out is not NotImplemented:
+        return out
+    if func._can_decompose():
+        return func.decompose(*args, **kwargs)
+    recipe = recipes().get(func)
+    return NotImplemented if recipe is None else recipe(*args, **kwargs)
 
 
 def _gather(values: Any, into: list[torch.Tensor]) -> list[torch.Tensor]:

@@ -282,6 +282,10 @@ def _chunk(sizes: Sizes, x: torch.Tensor, chunks: Any, dim: int = 0) -> Any:
     return _split(sizes, x, sizes.size(-sizes.divide(-own, chunks)), dim)
 
 
+def _hsplit(sizes: Sizes, x: torch.Tensor, sections: Any) -> Any:
+    return _chunk(sizes, x, sections, 0 if x.dim() == 1 else 1)  # they divide the axis
+
+
 _BY_NAME: dict[str, Callable[..., Any]] = {
     "view": _reshape,
     "reshape": _reshape,
@@ -298,5 +302,6 @@ _BY_NAME: dict[str, Callable[..., Any]] = {
     "unsqueeze": _unsqueeze,
     "split": _split,
     "chunk": _chunk,
+    "hsplit": _hsplit,
 }
 VIEWS = _BY_NAME | dict.fromkeys(_UPSAMPLES, _upsample)

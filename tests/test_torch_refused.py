@@ -1,0 +1,126 @@
+# Calls that torch refuses a symbol, checks of contents that are not known, tensors that lie apart.
+# Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+"""What torch itself would not go on with: each against the count of what it stands for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import macsim
+
+torch = pytest.importorskip("torch")
+F = torch.nn.functional
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def made(x: Any) -> dict[str, Any]:
+    return {"device": x.device}
+
+
+def put(x: Any, index: Any) -> Any:
+    y = x.clone()
+    y[index] = 0
+    return y
+
+
+# Of n rows of m: counted with symbols that are then bound, and with numbers.
+CALLS = {
+    "topk": lambda x: x.topk(x.shape[1] // 2),
+    "kthvalue": lambda x: x.kthvalue(x.shape[1] // 2),
+    "linspace": lambda x: torch.linspace(0, 1, x.shape[0], **made(x)),
+    "logspace": lambda x: torch.logspace(0, 1, steps=x.shape[0], **made(x)),
+    "tril_indices": lambda x: torch.tril_indices(x.shape[0], x.shape[1], 1, **made(x)),
+    "triu_indices": lambda x: torch.triu_indices(x.shape[0], x.shape[1], -2, **made(x)),
+    "hann_window": lambda x: torch.hann_window(x.shape[0], **made(x)),
+    "rfftfreq": lambda x: torch.fft.rfftfreq(x.shape[0], **made(x)),
+    "unfold": lambda x: x.unfold(1, x.shape[1] // 2, 1),
+    "one_hot": lambda x: F.one_hot(x.argmax(1), x.shape[1]),
+    "randperm": lambda x: torch.randperm(x.shape[0], **made(x)),
+    "multinomial": lambda x: x.softmax(-1).multinomial(x.shape[0] // 4),
+    "index": lambda x: x[x.shape[0] // 2],
+    "index of a later axis": lambda x: x[None, ..., x.shape[1] - 1],
+    "index beside a tensor": lambda x: x[torch.arange(2, **made(x)), x.shape[1] - 1],
+    "indexed assignment": lambda x: put(x, (x.shape[0] - 1, 0)),
+    "hsplit": lambda x: x.hsplit(2)[0],
+    "cov": torch.cov,
+    "corrcoef": torch.corrcoef,
+    "kron": lambda x: torch.kron(x, x),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_symbols_where_torch_takes_numbers(name: str) -> None:
+    report = macsim.count(CALLS[name], shapes={"x": ("n", "m")})
+    for n, m in ((6, 10), (9, 4)):
+        bound, plain = report.bind(n=n, m=m), macsim.count(CALLS[name], (n, m))
+        assert [one.shape for one in bound.outputs] == [one.shape for one in plain.outputs]
+        assert bound.work == plain.work
+
+
+def checked(x: Any) -> Any:
+    if torch.isnan(x).any():
+        raise ValueError("not a number")
+    if not torch.isfinite(x).all() or (x < 0).any():
+        text = "out of range"
+        raise ValueError(text)
+    assert torch.allclose(x, x) and not torch.equal(x, x + 1), "apart"  # noqa: PT018
+    assert (x > 0).all().item()
+    return x @ x.t()
+
+
+def decided(x: Any) -> Any:
+    if torch.isnan(x).any():
+        return x
+    return x @ x.t()
+
+
+def test_checks_pass() -> None:
+    """A program that is counted is one that goes on; what it checks is counted, too: 20 for each of 5 comparisons."""
+    report = macsim.count(checked, torch.empty(4, 5, device="meta"))
+    assert report.macs == 80
+    assert [row.op for row in report.rows if row.op in ("aten::isnan", "aten::lt", "aten::gt")] == [
+        "aten::isnan",
+        "aten::lt",
+        "aten::gt",
+    ]
+    assert macsim.count(checked, shapes={"x": ("n", 5)}).macs == macsim.Expr("5*n^2")
+    with pytest.raises(macsim.TraceError, match="looks at the contents"):
+        macsim.count(decided, (4, 5))
+
+
+def test_a_window_that_the_program_makes() -> None:
+    """Its contents are known, and those of the signal are not."""
+
+    def spectrum(x: Any) -> Any:
+        return torch.stft(x, 16, 4, window=torch.hann_window(16), return_complex=True)
+
+    assert macsim.count(spectrum, (2, 64)).outputs[0].shape == (2, 9, 17)
+
+
+def test_the_greater_of_two_tensors_is_no_reduction() -> None:
+    for call, name in ((torch.max, "aten::maximum"), (torch.min, "aten::minimum")):
+        report = macsim.count(call, torch.empty(4, 1, device="meta"), torch.empty(5, device="meta"))
+        assert [(row.op, row.work["compare"]) for row in report.rows] == [(name, 20)]
+        assert report.outputs[0].shape == (4, 5)
+
+
+def test_in_place_forms_are_counted_by_what_they_compute() -> None:
+    """x 2^y: a power and a product each."""
+    report = macsim.count(lambda x, y: x.clone().ldexp_(y), (4, 5), (4, 5))
+    assert report.work["mul"] == 40
+    assert report.trust == "exact"
+
+
+def test_covariances_with_weights() -> None:
+    """4 variables, 5 observations: products of each with each."""
+    given = torch.empty(4, 5), torch.empty(5, dtype=torch.int32, device="meta"), torch.empty(5)
+    report = macsim.count(lambda x, f, a: torch.cov(x, fweights=f, aweights=a), *given)
+    assert (report.macs, report.outputs[0].shape) == (80, (4, 4))
+
+
+def test_a_histogram_of_several_dimensions() -> None:
+    report = macsim.count(lambda x: torch.histogramdd(x, [2, 3]), (7, 2))
+    assert [one.shape for one in report.outputs] == [(2, 3), (3,), (4,)]
+    assert report.trust == "exact"
