@@ -441,6 +441,60 @@ def test_tree() -> None:
     assert plain(macsim.count(exported(Shared(), (2, 6))).tree(), 100) == plain(report.tree(), 100)
 
 
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        "{}",
+        "self.{}",
+        "L['self'].{}",
+        "_export_root.{}",
+        "getattr(L['self'], '{}')",
+        "L['self']._modules['{}']",
+        "{}@1",
+    ],
+)
+def test_tree_of_a_graph_however_it_spells_its_modules(spelled: str) -> None:
+    program = exported(Shared(), (2, 6))
+    for node in program.graph.nodes:
+        stack = node.meta.get("nn_module_stack") or {}
+        for key, (path, kind) in stack.items():
+            stack[key] = (spelled.format(path) if path else path, nn.Linear if kind.endswith("Linear") else kind)
+    report = macsim.count(program)
+    assert plain(report.tree(), 100) == plain(macsim.count(Shared(), (2, 6)).tree(), 100)
+    assert {group.name: group.macs for group in report.by("scope")} == {"": 0, "again": 144, "other": 72}
+
+
+def test_tree_of_a_graph_that_is_bound() -> None:
+    batch = torch.export.Dim("batch", max=64)
+    report = macsim.count(torch.export.export(Shared(), (torch.zeros(3, 6),), dynamic_shapes=({0: batch},)))
+    assert plain(report.bind(batch=2).tree(), 100) == plain(macsim.count(Shared(), (2, 6)).tree(), 100)
+
+
+def test_weights_at_one_place_count_once() -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = nn.Parameter(torch.randn(4, 4))
+            self.same = nn.Parameter(self.a.data)  # another object, the same elements
+            self.flat = nn.Parameter(self.a.data.view(16))  # these too, but of another type
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x @ self.a @ self.same + self.flat[:4]
+
+    report = macsim.count(exported(Tied(), (2, 4)))
+    assert (report.parameters, report.macs) == (16 + 16, 2 * 2 * 4 * 4)
+
+
+def test_a_graph_that_was_changed_is_counted_as_it_is_now() -> None:
+    program = exported(nn.Sequential(*(nn.Linear(4, 4) for _ in range(80)), nn.ReLU()), (2, 4))
+    before = macsim.count(program)
+    assert (before.macs, before.work["compare"], before.parameters) == (80 * 32, 8, 80 * 20)
+    last = next(node for node in program.graph.nodes if node.target is torch.ops.aten.relu.default)
+    last.target = torch.ops.aten.exp.default
+    after = macsim.count(program)
+    assert (after.macs, after.work["compare"], after.work["exp"], after.parameters) == (80 * 32, 0, 8, 80 * 20)
+
+
 def test_depth_of_a_tree() -> None:
     report = macsim.count(Conv(), ("b", 3, 9, 9)).bind(b=2)
     assert plain(report.tree(1), 100).splitlines() == [

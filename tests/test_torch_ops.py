@@ -36,10 +36,6 @@ DIFFER = {"native_batch_norm", "_native_batch_norm_legit"}
 # What nobody has worked out.
 UNKNOWN = {
     "chalf": {"aten::to"},
-    "nn.functional.linear_cross_entropy": {
-        "torch_nn::_linear_cross_entropy_batch_chunked",
-        "torch_nn::_linear_cross_entropy_batch_chunked_no_reduction",
-    },
 }
 OPS = [op for op in op_db if op.supported_dtypes("cpu") and not op.name.startswith("jiterator")]
 

@@ -90,6 +90,36 @@ def test_checks_pass() -> None:
         macsim.count(decided, (4, 5))
 
 
+def test_distributions_are_counted() -> None:
+    """They check what they are given."""
+
+    def drawn(x: Any) -> Any:
+        here = torch.distributions.Normal(x, x.exp())
+        return here.rsample(), here.log_prob(x), torch.distributions.Gamma(x.exp(), x.exp()).rsample()
+
+    report = macsim.count(drawn, (4, 5))
+    assert report.trust == "estimate"
+    assert [one.shape for one in report.outputs] == [(4, 5)] * 3
+
+
+def test_parts_of_sparse_tensors() -> None:
+    """As many as the data says."""
+    matrix = torch.eye(4).to_sparse()
+    values, places = (macsim.count(call, matrix) for call in (torch.Tensor.values, torch.Tensor.indices))
+    assert values.bind({values.outputs[0].shape[0].symbols[0]: 4}).outputs[0].shape == (4,)
+    assert places.outputs[0].shape[0] == 2
+    rows = macsim.count(lambda x: x.crow_indices(), torch.eye(4).to_sparse_csr())
+    assert rows.outputs[0].shape == (5,)
+
+
+def test_packed_sequences_are_moved() -> None:
+    def packed(x: Any) -> Any:
+        return torch.nn.utils.rnn.pack_padded_sequence(x, torch.tensor([3, 2])).data
+
+    report = macsim.count(packed, (3, 2, 5))
+    assert (report.trust, report.outputs[0].shape) == ("exact", (5, 5))
+
+
 def test_a_window_that_the_program_makes() -> None:
     """Its contents are known, and those of the signal are not."""
 
@@ -113,6 +143,18 @@ def test_in_place_forms_are_counted_by_what_they_compute() -> None:
     assert report.trust == "exact"
 
 
+def test_results_that_are_written_to_empty_tensors() -> None:
+    """Torch makes them as large as they have to be."""
+
+    def written(x: Any, w: Any) -> Any:
+        into = torch.empty(0, device=x.device)
+        torch.matmul(x, w, out=into)
+        return torch.add(into, 1, out=torch.empty(0, device=x.device))
+
+    report = macsim.count(written, (4, 5), (5, 6))
+    assert (report.macs, report.work["add"], report.outputs[0].shape) == (120, 24, (4, 6))
+
+
 def test_covariances_with_weights() -> None:
     """4 variables, 5 observations: products of each with each."""
     given = torch.empty(4, 5), torch.empty(5, dtype=torch.int32, device="meta"), torch.empty(5)
@@ -124,3 +166,13 @@ def test_a_histogram_of_several_dimensions() -> None:
     report = macsim.count(lambda x: torch.histogramdd(x, [2, 3]), (7, 2))
     assert [one.shape for one in report.outputs] == [(2, 3), (3,), (4,)]
     assert report.trust == "exact"
+
+
+def test_a_product_of_three_with_axes_that_they_lack() -> None:
+    """The parts of a bilinear layer's gradient: 3 x 5 x 4 x 6 products, then 3 x 5 x 6."""
+
+    def product(a: Any, b: Any, c: Any) -> Any:
+        return torch.ops.aten._trilinear(a, b, c, [1, 3], [0], [1, 2], [2, 3])
+
+    report = macsim.count(product, (3, 4), (5, 4, 6), (3, 6))
+    assert (report.macs, report.outputs[0].shape) == (360 + 90, (3, 5))

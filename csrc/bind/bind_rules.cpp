@@ -89,8 +89,8 @@ void bind_rules(py::module_& m) {
           "find",
           [](const SharedRegistry& r, const std::string& op, std::int64_t version) -> py::object {
             const auto table = r.get();
-            const Match* match = table->find(op, version);
-            return match == nullptr ? py::object(py::none()) : py::object(facts_of(*match->rule));
+            const Rule* rule = table->rule(op, version);
+            return rule == nullptr ? py::object(py::none()) : py::object(facts_of(*rule));
           },
           py::arg("op"), py::arg("version"), "The row that answers to an operator, or None.")
       .def(

@@ -20,6 +20,12 @@ bool is_plain(std::string_view path) {
          path.find("_modules.") == std::string_view::npos;
 }
 
+// A part of what a stack says, which is mostly a tuple.
+py::object part_of(PyObject* said, Py_ssize_t at) {
+  if (!PyTuple_Check(said) || at >= PyTuple_GET_SIZE(said)) return py::handle(said)[py::int_(at)];
+  return py::reinterpret_borrow<py::object>(PyTuple_GET_ITEM(said, at));
+}
+
 }  // namespace
 
 std::string_view utf8(PyObject* text) {
@@ -56,14 +62,17 @@ std::uint32_t GraphModules::enter(PyObject* key, PyObject* said) {
   PyObject* seen = PyDict_GetItemWithError(seen_.ptr(), key);
   if (seen == nullptr && PyErr_Occurred() != nullptr) throw py::error_already_set();
   if (seen == Py_None) return kNone;
-  if (seen != nullptr) return py::cast<std::uint32_t>(py::handle(seen));
+  if (seen != nullptr) return static_cast<std::uint32_t>(PyLong_AsUnsignedLong(seen));
+  const auto note = [&](const py::object& as) {
+    if (PyDict_SetItem(seen_.ptr(), key, as.ptr()) != 0) throw py::error_already_set();
+  };
   if (utf8(key).starts_with("_empty_nn_module_stack")) {
-    seen_[py::handle(key)] = py::none();
+    note(py::none());
     return kNone;
   }
-  const py::object where = py::handle(said)[py::int_(0)], kind = py::handle(said)[py::int_(1)];
+  const py::object where = part_of(said, 0), kind = part_of(said, 1);
   const std::uint32_t scope = scope_of(where.ptr());
-  seen_[py::handle(key)] = py::int_(scope);
+  note(py::int_(scope));
   call(scope, kind.ptr(), !tape_.path(scope).empty());  // the whole model is called once
   return scope;
 }

@@ -3,6 +3,7 @@
 #include "macsim/registry.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <tuple>
 #include <unordered_set>
 #include <utility>
@@ -43,10 +44,10 @@ std::vector<Slot> split_slots(std::string_view text) {
   return out;
 }
 
-Match match_for(std::shared_ptr<const Rule> rule, const Binding& binding) {
+Match match_for(std::shared_ptr<const Rule> rule, const Binding& binding, std::int64_t since, std::int64_t until) {
   Match match;
-  match.since = binding.since;
-  match.until = binding.until;
+  match.since = since;
+  match.until = until;
   const std::vector<Slot> canonical = split_slots(rule->slots);
   const std::vector<Slot> spelled = split_slots(binding.slots.empty() ? rule->slots : binding.slots);
   for (const Slot& slot : canonical) {
@@ -94,7 +95,12 @@ std::string_view bare(std::string_view op) {
 const Registry& Registry::builtin() {
   static const Registry built = [] {
     Registry registry;
-    for (Rule& rule : rules::builtin()) {
+    std::vector<Rule> rows = rules::builtin();
+    std::size_t spelled = 0;
+    for (const Rule& rule : rows) spelled += rule.spelled.size();
+    registry.rules_.reserve(rows.size());
+    registry.owners_.reserve(spelled);
+    for (Rule& rule : rows) {
       // A refused row would be a mistake in the table; tests/cpp/test_registry.cpp finds it.
       (void)static_cast<bool>(registry.add(std::move(rule)));
     }
@@ -113,25 +119,25 @@ Status Registry::enter(std::shared_ptr<const Rule> rule, bool take_over) {
     if (binding.op.find("::") == std::string::npos || bare(binding.op).empty()) {
       return {Code::bad_request, "'" + binding.op + "' is not a spelling: write \"dialect::Name\""};
     }
-    const auto owners = matches_.find(binding.op);
-    if (take_over || owners == matches_.end()) continue;
-    for (const Match& owner : owners->second) {
+    if (take_over) continue;
+    const auto [first, last] = owners_.equal_range(binding.op);
+    for (auto at = first; at != last; ++at) {
+      const Owner& owner = at->second;
       if (binding.since <= owner.until && owner.since <= binding.until) {
         return {Code::bad_request,
                 "'" + binding.op + "' already belongs to rule '" + owner.rule->name + "'; use replace"};
       }
     }
   }
-  for (const Binding& binding : rule->spelled) {  // match_for() keeps a pointer to it
-    std::vector<Match>& owners = matches_[binding.op];
+  for (const Binding& binding : rule->spelled) {
     if (take_over) {
-      owners.erase(std::remove_if(owners.begin(), owners.end(),
-                                  [&](const Match& owner) {
-                                    return binding.since <= owner.until && owner.since <= binding.until;
-                                  }),
-                   owners.end());
+      const auto [first, last] = owners_.equal_range(binding.op);
+      for (auto at = first; at != last;) {
+        const bool meets = binding.since <= at->second.until && at->second.since <= binding.until;
+        at = meets ? owners_.erase(at) : std::next(at);
+      }
     }
-    owners.push_back(match_for(rule, binding));
+    owners_.emplace(binding.op, Owner{rule, &binding, binding.since, binding.until});
   }
   rules_.push_back(std::move(rule));
   if (take_over) drop_idle();
@@ -141,9 +147,7 @@ Status Registry::enter(std::shared_ptr<const Rule> rule, bool take_over) {
 // A row that lost its last name to another is gone.
 void Registry::drop_idle() {
   std::unordered_set<const Rule*> used;
-  for (const auto& [op, owners] : matches_) {
-    for (const Match& owner : owners) used.insert(owner.rule.get());
-  }
+  for (const auto& [op, owner] : owners_) used.insert(owner.rule.get());
   rules_.erase(
       std::remove_if(rules_.begin(), rules_.end(), [&](const auto& rule) { return used.count(rule.get()) == 0; }),
       rules_.end());
@@ -153,38 +157,51 @@ Status Registry::alias(std::string_view op, std::string_view like) {
   if (op.find("::") == std::string_view::npos) {
     return {Code::bad_request, "'" + std::string(op) + "' is not a spelling: write \"dialect::Name\""};
   }
-  const auto from = matches_.find(std::string(like));
-  if (from == matches_.end()) {
+  const auto [first, last] = owners_.equal_range(like);
+  if (first == last) {
     std::string text = "no rule answers to '" + std::string(like) + "'";
     const auto names = near(like, 3);
     if (!names.empty()) text += "; the nearest:";
     for (const std::string& name : names) text += " " + name;
     return {Code::bad_request, std::move(text)};
   }
-  std::vector<Match> copy = from->second;
   // The alias's dialect has versions of its own: the newest meaning answers to all of them.
-  Match newest =
-      *std::max_element(copy.begin(), copy.end(), [](const Match& a, const Match& b) { return a.until < b.until; });
+  Owner newest = std::max_element(first, last, [](const auto& a, const auto& b) {
+                   return a.second.until < b.second.until;
+                 })->second;
   newest.since = 0;
   newest.until = INT64_MAX;
-  matches_[std::string(op)] = {std::move(newest)};
+  aliases_.push_back(std::make_shared<const std::string>(op));
+  owners_.erase(*aliases_.back());
+  owners_.emplace(*aliases_.back(), std::move(newest));
   return {};
 }
 
-const Match* Registry::find(std::string_view op, std::int64_t version) const {
-  const auto owners = matches_.find(std::string(op));
-  if (owners == matches_.end()) return nullptr;
-  for (const Match& match : owners->second) {
-    if (version >= match.since && version <= match.until) return &match;
+const Registry::Owner* Registry::owner(std::string_view op, std::int64_t version) const noexcept {
+  const auto [first, last] = owners_.equal_range(op);
+  for (auto at = first; at != last; ++at) {
+    if (version >= at->second.since && version <= at->second.until) return &at->second;
   }
   return nullptr;
 }
 
+std::shared_ptr<const Match> Registry::find(std::string_view op, std::int64_t version) const {
+  const Owner* of = owner(op, version);
+  return of == nullptr ? nullptr
+                       : std::make_shared<const Match>(match_for(of->rule, *of->binding, of->since, of->until));
+}
+
+const Rule* Registry::rule(std::string_view op, std::int64_t version) const noexcept {
+  const Owner* of = owner(op, version);
+  return of == nullptr ? nullptr : of->rule.get();
+}
+
 std::vector<std::string> Registry::spellings() const {
   std::vector<std::string> out;
-  out.reserve(matches_.size());
-  for (const auto& [op, owners] : matches_) out.push_back(op);
+  out.reserve(owners_.size());
+  for (const auto& [op, owner] : owners_) out.emplace_back(op);
   std::sort(out.begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
   return out;
 }
 
@@ -198,11 +215,13 @@ std::vector<std::string> Registry::near(std::string_view op, std::size_t most) c
     return dialect == asked ? 0 : dialect == "onnx::" ? 1 : 2;
   };
   std::vector<std::tuple<std::size_t, int, std::string>> found;
-  for (const auto& [spelled, owners] : matches_) {
+  for (const auto& [spelled, owner] : owners_) {
     const std::size_t apart = distance(name, bare(spelled), limit);
     if (apart <= limit) found.emplace_back(apart, strange(spelled), spelled);
   }
   std::sort(found.begin(), found.end());
+  found.erase(std::unique(found.begin(), found.end()),
+              found.end());  // a spelling has an owner for each of its versions
   std::vector<std::string> out;
   for (std::size_t i = 0; i < found.size() && i < most; ++i) out.push_back(std::move(std::get<2>(found[i])));
   return out;

@@ -65,17 +65,15 @@ Status Walk::run() {
 }
 
 void Walk::match(const Op& op) {
-  const Match* match = registry_.find(op.full(), op.version);
-  if (match != nullptr && op.function != kNone) {
-    // A function of the model's says better than a built-in row what its name means there; a row of the user's, not.
-    const Match* built_in = Registry::builtin().find(op.full(), op.version);
-    if (built_in != nullptr && built_in->rule == match->rule) match = nullptr;
-  }
-  found_->matches.push_back(match);
-  if (match != nullptr) found_->rules.push_back(match->rule);
+  const std::string name = op.full();
+  std::shared_ptr<const Match> match = registry_.find(name, op.version);
   // Rows of the user's may look at more than a call shows.
-  const Match* own = match != nullptr ? Registry::builtin().find(op.full(), op.version) : nullptr;
-  repeats_.emplace_back().on = own != nullptr && own->rule == match->rule && match->rule->control == nullptr;
+  const bool own = match != nullptr && Registry::builtin().rule(name, op.version) == match->rule.get();
+  // A function of the model's says better than a built-in row what its name means there; a row of the user's, not.
+  if (own && op.function != kNone) match = nullptr;
+  found_->matches.push_back(match.get());
+  repeats_.emplace_back().on = own && match != nullptr && match->rule->control == nullptr;
+  if (match != nullptr) found_->kept_matches.push_back(std::move(match));
 }
 
 Frame& Walk::begin() {
@@ -114,11 +112,6 @@ std::shared_ptr<Analysis> Walk::take(Rows& rows) {
   found_->own_bytes = std::move(rows_.own_bytes);
   found_->nests = std::move(rows_.nests);
   rows.columns = std::move(rows_.columns);
-  // Matches live in the registry, which may go before the report does.
-  found_->kept_matches.reserve(found_->matches.size());
-  for (const Match*& match : found_->matches) {
-    if (match != nullptr) match = &found_->kept_matches.emplace_back(*match);
-  }
   return std::move(found_);
 }
 

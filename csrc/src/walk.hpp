@@ -122,11 +122,10 @@ struct Release {
 /// Everything that analysis found and that binding does not change.
 struct Analysis {
   ModelPtr model;
-  std::vector<const Match*> matches;               ///< by Model::ops; null: unknown
-  std::vector<std::shared_ptr<const Rule>> rules;  ///< keeps the rules that were used alive
-  std::vector<Match> kept_matches;
-  std::deque<Frame> frames;                ///< [0] is the model's graph
-  std::vector<std::uint32_t> node, frame;  ///< by row
+  std::vector<const Match*> matches;                       ///< by Model::ops; null: unknown
+  std::vector<std::shared_ptr<const Match>> kept_matches;  ///< keeps them, and their rules, alive
+  std::deque<Frame> frames;                                ///< [0] is the model's graph
+  std::vector<std::uint32_t> node, frame;                  ///< by row
   std::vector<Trust> trust;
   std::vector<std::string_view> because;
   std::vector<std::array<DType, 4>> dtypes;

@@ -12,7 +12,7 @@ from macsim import _core
 from macsim.custom import Registry, rules
 from macsim.errors import ReadError, RequestError, UnknownWorkError
 from macsim.report import Report
-from macsim.sources.torch_files import INSTALL, is_torch_file, read_program
+from macsim.sources.torch_files import INSTALL, is_program, is_torch_file, may_be_graph, read_program
 from macsim.training import Training, trained
 
 if TYPE_CHECKING:
@@ -295,15 +295,11 @@ def _is_torch(model: object) -> bool:
                 f"{getattr(model, '__name__', type(model).__name__)} can only be a program of torch's, which is not "
                 f"installed: {INSTALL}"
             ) from error
-    from macsim.sources.torch_kinds import is_program
-
     return is_program(model)
 
 
 def _is_graph(model: object) -> bool:
     """Whether it is a graph of torch's; what reads them is not imported to find out."""
-    from macsim.sources.torch_kinds import may_be_graph
-
     if not may_be_graph(model):
         return False
     from macsim.sources.torch_graphs import is_graph

@@ -48,7 +48,7 @@ TEST("a spelling has one owner for each version") {
 TEST("slots of a spelling map to those of the row") {
   Registry registry;
   CHECK(static_cast<bool>(registry.add(rule_of("r", {{"a::Op", "w #n x"}}))));
-  const Match* match = registry.find("a::Op", 1);
+  const auto match = registry.find("a::Op", 1);
   CHECK(match != nullptr);
   CHECK_EQ(match->position, (std::vector<std::int32_t>{2, 0, -1}));  // x, w, b
   CHECK_EQ(match->host, (std::vector<bool>{false, true, false}));

@@ -240,7 +240,51 @@ def parts_of_others() -> Iterator[Program]:
     yield program("_make_dual", lambda x, y: A._make_dual(x, y, 0), [X, X], X)
 
 
-ROWS = [*windows(), *draws(), *histograms(), *smoothed(), *moved(), *sparse_parts(), *parts_of_others()]
+def seldom() -> Iterator[Program]:
+    yield program("_is_all_true", A._is_all_true, [t("bool", 4, 8)], t("bool"), compare=31)
+    yield program("_is_any_true", A._is_any_true, [t("bool", 4, 8)], t("bool"), compare=31)
+    yield program("_stack", lambda x, y: torch._stack([x, y]), [X, X], f32(2, 4, 8))
+    yield program("_add_relu", A._add_relu, [X, X], X, add=32, compare=32)
+    yield program("_conj_copy", torch._conj_copy, [C], C, logic=32)
+    yield program("_neg_view_copy", torch._neg_view_copy, [X], X, logic=32)
+    # 4 rows of 8, and a mask.
+    work = {"compare": 28, "add": 60, "exp": 32, "div": 32, "logic": 32}
+    yield program("_masked_softmax", lambda x, m: torch._masked_softmax(x, m, 1, 2), [X, t("bool", 4, 8)], X, **work)
+    for axes in (1, 2, 3):
+        y = 2 * 3 * 4**axes
+        yield program(
+            f"quantized_max_pool{axes}d",
+            lambda x, n=axes: getattr(A, f"quantized_max_pool{n}d")(x, [2] * n, [2] * n),
+            [t("u8", 2, 3, *[8] * axes)],
+            t("u8", 2, 3, *[4] * axes),
+            compare=y * (2**axes - 1),
+        )
+    yield program(
+        "_pack_padded_sequence",
+        lambda x: torch.nn.utils.rnn.pack_padded_sequence(x, torch.tensor([3, 2])).data,
+        [f32(3, 2, 5)],
+        f32(5, 5),
+    )
+    yield program("hspmm", A.hspmm, [f32(4, 8), f32(8, 3)], f32(4, 3), mac=96)
+    yield program("sspaddmm", A.sspaddmm, [f32(4, 3), f32(4, 8), f32(8, 3)], f32(4, 3), mac=96, add=12)
+    # The range of 32 elements, its running means, the scale; then quantised and back.
+    yield program(
+        "_fused_moving_avg_obs_fq_helper",
+        lambda x, on, low, high, s, z: A._fused_moving_avg_obs_fq_helper(
+            x, on, on, low.clone(), high.clone(), s.clone(), z.clone(), 0.1, 0, 255, 0
+        ),
+        [X, t("i64", 1), f32(1), f32(1), f32(1), t("i32", 1)],
+        [X, t("bool", 4, 8)],
+        "bound",
+        compare=62 + 2 + 64,
+        add=6 + 64,
+        mul=2 + 32,
+        div=2 + 32,
+        convert=1 + 32,
+    )
+
+
+ROWS = [*seldom(), *windows(), *draws(), *histograms(), *smoothed(), *moved(), *sparse_parts(), *parts_of_others()]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)

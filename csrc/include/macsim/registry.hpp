@@ -48,8 +48,11 @@ class Registry {
   Status replace(Rule rule);
   /// `op` ("acme::Conv") behaves as `like` ("onnx::Conv").
   Status alias(std::string_view op, std::string_view like);
-  /// nullptr: nobody answers to it. `op` is "dialect::Name".
-  const Match* find(std::string_view op, std::int64_t version) const;
+  /// nullptr: nobody answers to it. `op` is "dialect::Name". How a spelling fits its row is worked out here: of most it
+  /// is never asked.
+  std::shared_ptr<const Match> find(std::string_view op, std::int64_t version) const;
+  /// The row alone; the registry keeps it.
+  const Rule* rule(std::string_view op, std::int64_t version) const noexcept;
   /// All rows, in order of families.
   const std::vector<std::shared_ptr<const Rule>>& rules() const noexcept { return rules_; }
   /// Every spelling, sorted.
@@ -58,10 +61,18 @@ class Registry {
   std::vector<std::string> near(std::string_view op, std::size_t most) const;
 
  private:
+  /// Who answers to a spelling for some versions.
+  struct Owner {
+    std::shared_ptr<const Rule> rule;
+    const Binding* binding;
+    std::int64_t since, until;
+  };
   Status enter(std::shared_ptr<const Rule> rule, bool take_over);
+  const Owner* owner(std::string_view op, std::int64_t version) const noexcept;
   void drop_idle();
   std::vector<std::shared_ptr<const Rule>> rules_;
-  std::unordered_map<std::string, std::vector<Match>> matches_;
+  std::unordered_multimap<std::string_view, Owner> owners_;  ///< by texts of bindings and of aliases
+  std::vector<std::shared_ptr<const std::string>> aliases_;  ///< shared by copies, as rules are
 };
 
 }  // namespace macsim

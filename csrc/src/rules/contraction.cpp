@@ -413,7 +413,7 @@ std::vector<Rule> aten_rules() {
        "mac = |y| * K, times the batches that are summed; add = |y|; mul = |y| with alpha, |c| with beta; a sparse "
        "operand: as matmul",
        "https://docs.pytorch.org/docs/stable/generated/torch.addmm.html", aten_addmm, cost_aten_addmm,
-       aten({"addmm", "addmv", "baddbmm", "addbmm", "_sparse_addmm"}, aten_addmm, "c a b") +
+       aten({"addmm", "addmv", "baddbmm", "addbmm", "_sparse_addmm", "sspaddmm"}, aten_addmm, "c a b") +
            aten({"addr"}, {}, "c a b"),
        nullptr, scaled_gradient},
       {"sampled_addmm", "a b c", "beta * C + alpha * A B where C stores an element",
@@ -463,8 +463,9 @@ std::vector<Rule> plain_rules() {
        "A; both: the smaller, a bound",
        "https://onnx.ai/onnx/operators/onnx__MatMul.html", infer_matmul, cost_matmul,
        onnx({"MatMul"}) +
-           aten({"matmul", "mm", "bmm", "mv", "dot", "vdot", "inner", "linalg_vecdot", "_int_mm", "_sparse_mm"},
-                aten_matmul, {}, {}, cost_aten_matmul) +
+           aten(
+               {"matmul", "mm", "bmm", "mv", "dot", "vdot", "inner", "linalg_vecdot", "_int_mm", "_sparse_mm", "hspmm"},
+               aten_matmul, {}, {}, cost_aten_matmul) +
            aten({"outer", "ger"}, {}, {}, {}, cost_outer),
        nullptr, gradient_matmul},
       {"fused_matmul", "a b", "Matrix product of perhaps transposed operands, scaled, with an activation",

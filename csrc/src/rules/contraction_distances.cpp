@@ -92,10 +92,38 @@ Status gradient_distances(const Call& c, Gradient& g) {
   return {};
 }
 
+/// Of the rows of one matrix: a factor for each pair, dy over the distance, times their difference, summed by row;
+/// where all pairs are of that matrix both rows of a pair get it.
+Status cost_distances_backward(const Call& c, Cost& cost) {
+  enum : std::size_t { kDy = 0, kRows };
+  const Shape& x = c.shape(kRows);
+  const double p = c.real("p", 2);
+  const Count pairs = numel(c.shape(kDy)), each = pairs * (x.empty() ? Dim(1) : x.back());
+  cost[Work::div] = pairs;
+  cost[Work::mul] = each;
+  cost[Work::add] = (c.op() == "_pdist_backward" ? 3 : 2) * each - numel(x);
+  if (p == 2) return {};
+  for (const Work kind : {Work::log, Work::mul, Work::exp}) cost[kind] += each;
+  cost.trust = Trust::estimate;
+  cost.because = "a power of every difference";
+  return {};
+}
+
 }  // namespace
 
 std::vector<Rule> distance_rules() {
-  return {{"distances", "a b", "Distances between all rows of one matrix and all rows of another",
+  return {{"distances_backward",
+           "dy a b",
+           "The gradient of distances, of the rows of one matrix",
+           "pairs of rows of N: div = |dy|; mul = |dy| * N; add = 2|dy| * N - |a|, of one matrix' own 3|dy| * N - |a|; "
+           "norms other than 2: log, mul, exp = |dy| * N more, an estimate",
+           "https://docs.pytorch.org/docs/stable/generated/torch.cdist.html",
+           {},
+           cost_distances_backward,
+           aten({"_cdist_backward", "_pdist_backward"}),
+           nullptr,
+           gradient_like_run},
+          {"distances", "a b", "Distances between all rows of one matrix and all rows of another",
            "over rows of N: mul = |y| * N; add = |y| * (2 N - 1); sqrt = |y| for the Euclidean metric; norm 1: logic "
            "in place of mul; p: log, mul, exp = |y| * (N + 1) more",
            contrib_doc("CDist"), infer_distances, cost_distances,

@@ -35,7 +35,7 @@ std::vector<Exact> exact_functions() {
        "logic = |y|",
        {{logic, 1}},
        aten({"copysign", "nextafter", "prims::nextafter"}, {}, "a b") +
-           aten({"signbit", "prims::signbit", "frexp", "prims::frexp", "_conj_physical", "conj_physical",
+           aten({"signbit", "prims::signbit", "frexp", "prims::frexp", "_conj_physical", "conj_physical", "_conj_copy",
                  "prims::conj_physical"},
                 {}, "a")},
       {"lerp", "a + w (b - a)", "add = 2|y|; mul = |y|", {{add, 2}, {mul, 1}}, aten({"lerp"}, {}, "a b w")},
@@ -49,6 +49,16 @@ std::vector<Exact> exact_functions() {
        "mul = add = exp = |y|",
        {{mul, 1}, {add, 1}, {exp, 1}},
        aten({"logspace"}, {}, "a? b")},
+      {"add_relu",
+       "max(0, a + alpha b)",
+       "add = compare = |y|",
+       {{add, 1}, {compare, 1}},
+       aten({"_add_relu"}, aten_pair)},
+      {"shrink_backward",
+       "A gradient where what it belongs to was not shrunk to 0",
+       "compare = 2|y|; logic = |y|",
+       {{compare, 2}, {logic, 1}},
+       aten({"hardshrink_backward", "softshrink_backward"}, {}, "a b")},
       {"cbrt", "Cube root", "exp = |y|", {{exp, 1}}, aten({"prims::cbrt"}, {}, "a")},
   };
 }
@@ -179,6 +189,14 @@ Status gradient_special(const Call& c, Gradient& g) {
   return {};
 }
 
+/// To both where the sum was above 0.
+Status gradient_add_relu(const Call& c, Gradient& g) {
+  g[Work::logic] += numel(c.out_shape());
+  spread_pair(c, g);
+  g.keep_output();
+  return {};
+}
+
 std::vector<Rule> with_their_gradients(std::vector<Rule> rules) {
   return with_gradients({{"atan2", gradient_atan2},
                          {"hypot", gradient_hypot},
@@ -187,6 +205,8 @@ std::vector<Rule> with_their_gradients(std::vector<Rule> rules) {
                          {"log_add_exp", gradient_log_add_exp},
                          {"logspace", NoGradient{"of numbers that are given on the host"}},
                          {"cbrt", gradient_each({{Work::mul, 2}, {Work::div, 1}}, Keeps::output)},  // dy / (3 y^2)
+                         {"shrink_backward", gradient_each({{Work::compare, 2}, {Work::logic, 1}}, Keeps::input)},
+                         {"add_relu", gradient_add_relu},
                          {"angle", gradient_angle},
                          {"divisor", NoGradient{"its results are no real numbers"}},
                          {"special_function", gradient_special}},

@@ -266,7 +266,7 @@ Status cost_slogdet(const Call& c, Cost& cost) {
   eliminate(cost, batch, m, n);
   cost[Work::logic] = 2 * batch * n;  // magnitudes and signs
   cost[Work::log] = batch * n;
-  cost[Work::add] += batch * (n - 1);
+  cost[Work::add] += batch * (n.is(0) ? Dim(0) : n - 1);
   done(cost, c.dtype(kA));
   return {};
 }

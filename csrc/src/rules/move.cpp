@@ -182,6 +182,12 @@ Status infer_pad(const Call& c, Outputs& out) {
   return {};
 }
 
+Status cost_pad_backward(const Call& c, Cost& cost) {
+  cost[Work::add] = at_least_zero(c, numel(c.shape(0)) - numel(c.out_shape()));
+  if (cost[Work::add].is(0)) cost.moves("moves data only");
+  return {};
+}
+
 Status cost_pad(const Call& c, Cost& cost) {
   const Shape& x = c.shape(kX);
   Padding padding;
@@ -373,8 +379,9 @@ std::vector<Rule> move_family() {
   const std::string docs = "https://onnx.ai/onnx/operators/onnx__";
   std::vector<Rule> rules = {
       {"concat", "xs...", "Tensors joined along one axis", "none: moves data only", docs + "Concat.html", infer_concat,
-       moves, onnx({"Concat"}) + aten({"cat", "concat", "stack", "hstack", "vstack", "dstack"}, aten_cat), nullptr,
-       gradient_view()},
+       moves,
+       onnx({"Concat"}) + aten({"cat", "concat", "stack", "hstack", "vstack", "dstack"}, aten_cat) + aten({"_stack"}),
+       nullptr, gradient_view()},
       {"pad", "x #pads #value #axes", "A tensor with margins added, or cropped", "none: moves data only",
        docs + "Pad.html", infer_pad, cost_pad,
        onnx({"Pad"}) + aten({"pad", "constant_pad_nd"}, aten_pad, "x", {}, moves) +
@@ -383,6 +390,16 @@ std::vector<Rule> move_family() {
                 {}, "x", {}, moves) +
            std::vector<Binding>{{"com.microsoft::Pad", "x #pads #value"}},
        nullptr, gradient_pad},
+      {"pad_backward",
+       "dy",
+       "The gradient of a tensor whose edges were repeated",
+       "add = |dy| - |y|",
+       "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.pad.html",
+       {},
+       cost_pad_backward,
+       aten({"replication_pad1d_backward", "replication_pad2d_backward", "replication_pad3d_backward"}),
+       nullptr,
+       gradient_moves()},
       {"tile", "x #repeats #axis", "A tensor repeated along its axes", "none: moves data only", docs + "Tile.html",
        infer_tile, moves, onnx({"Tile"}) + aten({"repeat", "tile", "repeat_interleave"}, {}, "x repeats", {}, moves),
        nullptr, gradient_tile},

@@ -368,6 +368,28 @@ Status gradient_gather(const Call& c, Gradient& g) {
   return {};
 }
 
+/// Each bag's gradient is added to the rows that it picked.
+Status cost_embedding_bag_backward(const Call& c, Cost& cost) {
+  enum : std::size_t { kDy = 0, kPicked };
+  enum : std::int64_t { kMean = 1, kLargest };
+  const Shape& dy = c.shape(kDy);
+  if (dy.size() != 2) return bad("an embedding bag of another kind");
+  const std::int64_t mode = c.integer("mode", 0);
+  const Count picked = numel(c.shape(kPicked)) * dy[1];
+  cost[Work::add] = mode == kLargest ? numel(dy) : picked;
+  if (mode == kMean) cost[Work::div] = numel(dy);
+  const std::size_t weights = c.op() == "_embedding_bag_backward" ? 6 : 5;  // by position
+  if (c.inputs() > weights && c.given(weights)) cost[Work::mul] = picked;
+  return {};
+}
+
+Status cost_bag_weights_backward(const Call& c, Cost& cost) {
+  enum : std::size_t { kTable = 1, kPicked };  // by position
+  const Shape& table = c.shape_at(kTable);
+  cost[Work::mac] = numel(c.shape_at(kPicked)) * (table.empty() ? Dim(1) : table.back());
+  return {};
+}
+
 /// Of a sum each picked row gets its bag's, times its weight; of a mean its share; of the largest each element goes to
 /// where it is. A weight gets the product of its row with its bag's.
 Status gradient_embedding_bag(const Call& c, Gradient& g) {
@@ -430,6 +452,17 @@ std::vector<Rule> gather_rules() {
        aten({"embedding_bag", "_embedding_bag", "_embedding_bag_forward_only"}),
        nullptr,
        gradient_embedding_bag},
+      {"embedding_bag_backward",
+       "dy indices",
+       "The gradient of rows that were folded bag by bag, or of their weights",
+       "of i indices and rows of D: add = i*D; mean: div = |dy|; weights: mul = i*D; their own: mac = i*D",
+       "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.embedding_bag.html",
+       {},
+       cost_embedding_bag_backward,
+       aten({"_embedding_bag_backward", "_embedding_bag_dense_backward"}, {}, "dy indices") +
+           aten({"_embedding_bag_per_sample_weights_backward"}, {}, {}, {}, cost_bag_weights_backward),
+       nullptr,
+       gradient_like_run},
       {"gather_elements", "x indices", "Elements picked by index along one axis", moves, docs + "GatherElements.html",
        infer_gather_elements, cost_gather,
        onnx({"GatherElements"}) + aten({"gather"}, aten_gather) + aten({"take_along_dim", "take"}), nullptr,
@@ -443,7 +476,7 @@ std::vector<Rule> gather_rules() {
        docs + "ScatterElements.html", infer_scatter_elements, cost_scatter,
        onnx({"ScatterElements", "Scatter"}) +
            aten({"scatter", "scatter_add", "scatter_reduce", "index_add", "index_copy", "index_fill", "masked_scatter",
-                 "put", "index_reduce"},
+                 "masked_scatter_backward", "put", "index_reduce"},
                 {}, "x indices updates", {}, cost_put),
        nullptr, gradient_scatter},
       {"scatter_nd", "x indices updates", "Slices put in by tuples of indices", reduces, docs + "ScatterND.html",

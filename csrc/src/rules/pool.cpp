@@ -300,13 +300,24 @@ Status infer_reorder(const Call& c, Outputs& out) {
 Status cost_average_backward(const Call& c, Cost& cost) {
   const Count dy = numel(c.shape(kX));
   cost[Work::div] = dy;
-  if (c.op() == "avg_pool2d_backward") {
+  if (c.op().starts_with("avg_pool")) {
     cost[Work::add] = dy * aten_window(c);
     return {};
   }
   cost[Work::add] = numel(c.out_shape());
   cost.trust = Trust::estimate;
   cost.because = "as if the windows did not overlap";
+  return {};
+}
+
+/// The result is like slot 1, the input of the operator whose gradient it is.
+Status infer_like_x(const Call& c, Outputs& out) {
+  out.set(0, c.in(1));
+  return {};
+}
+
+Status cost_max_backward(const Call& c, Cost& cost) {
+  cost[Work::add] = numel(c.shape(0));
   return {};
 }
 
@@ -385,8 +396,9 @@ std::vector<Rule> pool_family() {
       {"max_pool", "x", "Largest element of each window", "compare = |y| * (|k| - 1), padding counted",
        docs + "MaxPool.html", infer_pool, cost_max,
        layouts("MaxPool", {kNhwc, kNchwc}) + microsoft({"NhwcMaxPool"}) +
-           aten({"max_pool1d", "max_pool2d", "max_pool3d", "quantized::max_pool1d", "quantized::max_pool2d"}, aten_pool,
-                {}, {}, cost_aten_max) +
+           aten({"max_pool1d", "max_pool2d", "max_pool3d", "quantized::max_pool1d", "quantized::max_pool2d",
+                 "quantized_max_pool1d", "quantized_max_pool2d", "quantized_max_pool3d"},
+                aten_pool, {}, {}, cost_aten_max) +
            aten({"max_pool1d_with_indices", "max_pool2d_with_indices", "max_pool3d_with_indices",
                  "fractional_max_pool2d", "fractional_max_pool3d"},
                 {}, "x", {}, cost_aten_max),
@@ -406,7 +418,14 @@ std::vector<Rule> pool_family() {
        "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.avg_pool2d.html",
        {},
        cost_average_backward,
-       aten({"avg_pool2d_backward", "_adaptive_avg_pool2d_backward"})},
+       aten({"avg_pool2d_backward", "avg_pool3d_backward", "_adaptive_avg_pool2d_backward",
+             "_adaptive_avg_pool3d_backward"})},
+      {"max_pool_backward", "dy x indices", "The gradient of the largest elements of windows, put where they were",
+       "add = |dy|", "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.max_pool2d.html", infer_like_x,
+       cost_max_backward,
+       aten({"max_pool3d_with_indices_backward", "adaptive_max_pool2d_backward", "adaptive_max_pool3d_backward",
+             "fractional_max_pool2d_backward", "fractional_max_pool3d_backward"},
+            infer_like_x)},
       {"lp_pool", "x", "Lp norm of each window",
        "add = |y| * (|k| - 1); p = 2: mul = |y|*|k|, sqrt = |y|; p = 1: logic = |y|*|k|; other: logic = |y|*|k| and "
        "log, mul, exp = |y| * (|k| + 1)",
@@ -451,6 +470,7 @@ std::vector<Rule> pool_family() {
   const NoGradient codes{"of codes, which are rounded"};
   return with_gradients({{"masked_max_pool", gradient_max},
                          {"average_pool_backward", gradient_like_run},
+                         {"max_pool_backward", gradient_moves()},
                          {"lp_pool", gradient_norms},
                          {"global_lp_pool", gradient_norms},
                          {"quantised_average_pool", codes},

@@ -319,6 +319,29 @@ Status cost_fake(const Call& c, Cost& cost) {
   return {};
 }
 
+/// Runs of the observer and of the quantisation are told apart by data: as if both did.
+Status cost_observed(const Call& c, Cost& cost) {
+  const Shape& x = c.shape(kX);
+  const auto axis = axis_in(c.integer("ch_axis", 0), x.size());
+  const bool rows = c.integer("per_row_fake_quant", 0) != 0 && axis;
+  const Count channels = rows ? Count(x[*axis]) : Count(1);
+  if (Status status = cost_fake(c, cost); !status) return status;
+  cost[Work::compare] += 2 * (numel(x) - channels) + 2 * channels;
+  cost[Work::add] += 6 * channels;
+  cost[Work::mul] += 2 * channels;
+  cost[Work::div] += 2 * channels;
+  cost[Work::convert] += channels;
+  cost.trust = Trust::bound;
+  cost.because = "as if both the observer and the quantisation were on, which is data";
+  return {};
+}
+
+Status gradient_observed(const Call& c, Gradient& g) {
+  g[Work::mul] = numel(c.shape(kX));
+  g.keep_output(1);
+  return {};
+}
+
 /// Straight through where nothing was cut off, 0 elsewhere: a mask of a byte an element is kept. A scale that is
 /// learned sums its share of every element, (q - x / scale) dy or a bound's code times dy; a zero point -scale dy where
 /// it was cut off: S. K. Esser et al., Learned Step Size Quantization (2020).
@@ -371,6 +394,19 @@ std::vector<Rule> quant_family() {
            aten({"quantized_decomposed::dequantize_per_tensor", "quantized_decomposed::dequantize_per_channel",
                  "quantized_decomposed::dequantize_per_channel_group", "quantized_decomposed::dequantize_per_token"},
                 {}, "x", {}, cost_aten_dequantize)},
+      {"observed_fake_quantize",
+       "x",
+       "Range of a tensor followed by a running mean, and quantised by it and back",
+       "compare = 2(|x| - 1) for the range, of r channels 2(|x| - r); of each channel its means add 4, mul 2, and "
+       "scale "
+       "add 2, div 2, compare 2, convert 1; div = convert = mul = |x|; add = compare = 2|x|",
+       "https://docs.pytorch.org/docs/stable/generated/"
+       "torch.ao.quantization.fake_quantize.FusedMovingAvgObsFakeQuantize.html",
+       {},
+       cost_observed,
+       aten({"_fused_moving_avg_obs_fq_helper"}),
+       nullptr,
+       gradient_observed},
       {"fake_quantize", "x", "Quantised and back, as floats", "div = convert = mul = |x|; add = compare = 2|x|",
        "https://docs.pytorch.org/docs/stable/generated/torch.fake_quantize_per_tensor_affine.html", aten_fake,
        cost_fake,

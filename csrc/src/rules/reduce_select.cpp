@@ -163,6 +163,36 @@ Status gradient_paths(const Call& c, Gradient& g) {
   return {};
 }
 
+Status cost_segments_backward(const Call& c, Cost& cost) {
+  enum : std::size_t { kDy = 0, kData = 2 };
+  const std::string_view how = c.text("reduce", "sum");
+  const Count n = numel(c.shape(kData));
+  if (how == "mean") cost[Work::div] = numel(c.shape(kDy));
+  if (how == "max" || how == "min") cost[Work::compare] = cost[Work::mul] = n;
+  if (how == "prod") cost[Work::mul] = cost[Work::div] = n;
+  if (how == "sum") cost.moves("moves data only");
+  return {};
+}
+
+Status infer_like_scores(const Call& c, Outputs& out) {
+  out.set(0, c.in(1));
+  return {};
+}
+
+/// As `gradient_paths`, of a run's sums.
+Status cost_paths_backward(const Call& c, Cost& cost) {
+  enum : std::size_t { kScores = 1, kPaths = 4 };
+  const Count cells = numel(c.shape(kPaths)), n = numel(c.shape(kScores));
+  cost[Work::compare] = 2 * cells;
+  cost[Work::exp] = 4 * cells + n;
+  cost[Work::log] = cells;
+  cost[Work::add] = 9 * cells + n;
+  cost[Work::mul] = n;
+  cost.trust = Trust::bound;
+  cost.because = "as if every signal and every target were as long as the longest";
+  return {};
+}
+
 std::string page(std::string_view name) {
   return "https://docs.pytorch.org/docs/stable/generated/torch." + std::string(name) + ".html";
 }
@@ -219,6 +249,20 @@ std::vector<Rule> selection_rules() {
        {},
        cost_segments,
        aten({"segment_reduce"}, {}, "x")},
+      {"segments_backward",
+       "dy y x",
+       "The gradient of rows that were folded in segments",
+       "mean: div = |dy|; extremes: compare = mul = |x|; products: mul = div = |x|",
+       page("segment_reduce"),
+       {},
+       cost_segments_backward,
+       aten({"_segment_reduce_backward"}),
+       nullptr,
+       gradient_like_run},
+      {"ctc_loss_backward", "dy scores targets loss paths", "The gradient of the connectionist temporal classification",
+       "cells of batch, steps and 2 labels + 1: compare 2, exp 4, log 1, add 9; exp = add = mul = |x|: a bound",
+       page("nn.functional.ctc_loss"), infer_like_scores, cost_paths_backward,
+       aten({"_ctc_loss_backward"}, infer_like_scores), nullptr, NoGradient{"torch has none of it"}},
       {"ctc_loss", "scores targets", "Connectionist temporal classification",
        "cells of batch, steps and 2 labels + 1: compare 2, exp 3, log 1, add 7: a bound",
        page("nn.functional.ctc_loss"), infer_paths, cost_paths, aten({"_ctc_loss"}, infer_paths, "scores targets")},

@@ -67,6 +67,12 @@ void log_softmax(Cost& cost, const Count& rows, const Count& length) {
   cost[Work::log] += rows;
 }
 
+/// What is hidden by a mask gets no share.
+Status cost_masked_softmax(const Call& c, Cost& cost) {
+  cost[Work::logic] = numel(c.shape(0));
+  return cost_softmax(c, cost);
+}
+
 /// Of a sparse tensor the elements that are stored take part.
 CostFn as_if_stored(const CostFn& plain) {
   return [plain](const Call& c, Cost& cost) {
@@ -216,7 +222,8 @@ std::vector<Rule> softmax_rules() {
       {"softmax", "x", "Exponentials that sum to 1 along an axis (before version 13, over all axes from there on)",
        "r rows: compare = |x| - r; add = 2|x| - r; exp = div = |x|", onnx_page("Softmax"), infer_rows, cost_softmax,
        onnx({"Softmax"}) + aten({"softmax", "_softmax", "_safe_softmax"}, aten_stated, {}, "dim=axis") +
-           aten({"_sparse_softmax"}, aten_same, {}, "dim=axis", as_if_stored(cost_softmax)),
+           aten({"_sparse_softmax"}, aten_same, {}, "dim=axis", as_if_stored(cost_softmax)) +
+           aten({"_masked_softmax"}, aten_same, {}, "dim=axis", cost_masked_softmax),
        nullptr, gradient_softmax},
       {"bias_softmax", "x bias", "Softmax after a bias, over all axes from one on",
        "r rows: compare = |x| - r; add = 3|x| - r; exp = div = |x|", contrib_doc("BiasSoftmax"), infer_rows,

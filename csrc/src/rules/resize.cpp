@@ -179,10 +179,9 @@ Count stretched(const Call& c, std::int64_t taps, const Dim& in, const Dim& out)
   return larger(c, taps, ceil_div(Count(taps) * in, out));
 }
 
-void resize_work(const Call& c, Cost& cost, sample::Mode mode) {
-  const Shape& x = c.shape(kX);
-  const Shape& y = c.out_shape();
-  const bool smooth = (c.integer("antialias", 0) != 0 || c.op().ends_with("_aa")) && mode != sample::Mode::nearest;
+void resize_work(const Call& c, Cost& cost, sample::Mode mode, const Shape& x, const Shape& y) {
+  const bool smooth =
+      (c.integer("antialias", 0) != 0 || c.op().find("_aa") != std::string_view::npos) && mode != sample::Mode::nearest;
   std::vector<Count> taps;
   Count positions = 1;
   for (std::size_t axis = 0; axis < y.size(); ++axis) {
@@ -216,15 +215,22 @@ void resize_work(const Call& c, Cost& cost, sample::Mode mode) {
 }
 
 Status cost_resize(const Call& c, Cost& cost) {
-  resize_work(c, cost, sample::mode_of(c.text("mode", "nearest")));
+  resize_work(c, cost, sample::mode_of(c.text("mode", "nearest")), c.shape(kX), c.out_shape());
   return {};
 }
 
 /// torch has the mode in the name: "upsample_bilinear2d".
 Status cost_upsample(const Call& c, Cost& cost) {
-  const bool cubic = c.op().find("cubic") != std::string_view::npos,
-             linear = c.op().find("linear") != std::string_view::npos;
-  resize_work(c, cost, cubic ? sample::Mode::cubic : linear ? sample::Mode::linear : sample::Mode::nearest);
+  resize_work(c, cost, sample::mode_of(c.op()), c.shape(kX), c.out_shape());
+  return {};
+}
+
+/// Its gradient, of what comes for the larger image or the smaller: by the same weights to the pixels that it was made
+/// of.
+Status cost_upsample_backward(const Call& c, Cost& cost) {
+  const Shape &dy = c.shape(kX), &dx = c.out_shape();
+  resize_work(c, cost, sample::mode_of(c.op()), dx, dy);
+  if (!(dx == dy)) cost[Work::add] += numel(dy);
   return {};
 }
 
@@ -258,6 +264,20 @@ std::vector<Rule> resize_family() {
                 {}, "x", {}, cost_upsample),
        nullptr, gradient_resize},
   };
+  rules.push_back({"resize_backward",
+                   "dy",
+                   "The gradient of an image resampled to another size",
+                   "as of the image, and add = |dy|",
+                   "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.interpolate.html",
+                   {},
+                   cost_upsample_backward,
+                   aten({"upsample_nearest1d_backward", "upsample_nearest2d_backward", "upsample_nearest3d_backward",
+                         "_upsample_nearest_exact1d_backward", "_upsample_nearest_exact2d_backward",
+                         "_upsample_nearest_exact3d_backward", "upsample_linear1d_backward",
+                         "upsample_bilinear2d_backward", "upsample_trilinear3d_backward", "upsample_bicubic2d_backward",
+                         "_upsample_bilinear2d_aa_backward", "_upsample_bicubic2d_aa_backward"}),
+                   nullptr,
+                   gradient_like_run});
   for (Rule& rule : sample_rules()) rules.push_back(std::move(rule));
   return rules;
 }

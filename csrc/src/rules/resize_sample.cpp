@@ -44,6 +44,13 @@ sample::Mode grid_mode(const Call& c) {
 }
 
 /// The place of each coordinate takes a mul and an add; each pixel around it is compared with both edges.
+void find_places(Cost& cost, sample::Mode mode, const Count& coordinates) {
+  cost[Work::mul] = coordinates;
+  cost[Work::add] = coordinates;
+  cost[Work::compare] = 2 * sample::taps_of(mode) * coordinates;
+  sample::weights(cost, mode, coordinates);
+}
+
 Status cost_grid_sample(const Call& c, Cost& cost) {
   const Shape& grid = c.shape(kGrid);
   if (grid.size() < 3) return bad("GridSample needs a grid, and has " + text(grid));
@@ -51,13 +58,37 @@ Status cost_grid_sample(const Call& c, Cost& cost) {
   const sample::Mode mode = grid_mode(c);
   const std::size_t spatial = grid.size() - 2;
   const Count positions = numel(grid, 0, grid.size() - 1);
-  const Count coordinates = positions * spatial;
-  cost[Work::mul] = coordinates;
-  cost[Work::add] = coordinates;
-  cost[Work::compare] = 2 * sample::taps_of(mode) * coordinates;
-  sample::weights(cost, mode, coordinates);
+  find_places(cost, mode, positions * spatial);
   if (mode != sample::Mode::nearest) {
     sample::blend(cost, std::vector<Count>(spatial, sample::taps_of(mode)), positions, numel(c.out_shape()));
+  }
+  return {};
+}
+
+/// Of the image: each element times the products of its weights, to the pixels around it. Of the places: by each axis
+/// the differences of pixels times the weights of the others, and by the size of the image.
+Status cost_grid_sample_backward(const Call& c, Cost& cost) {
+  enum : std::size_t { kDy = 0, kPlaces = 2 };
+  const Shape& grid = c.shape(kPlaces);
+  if (grid.size() < 3) return bad("a gradient of places needs a grid, and has " + text(grid));
+  const sample::Mode mode = grid_mode(c);
+  const std::size_t spatial = grid.size() - 2;
+  const Count dy = numel(c.shape(kDy)), positions = numel(grid, 0, grid.size() - 1);
+  const auto axes = static_cast<std::int64_t>(spatial);
+  std::int64_t taps = 1;
+  find_places(cost, mode, positions * spatial);
+  for (std::size_t i = 0; i < spatial; ++i) {
+    taps *= sample::taps_of(mode);
+    if (i != 0 && mode != sample::Mode::nearest) cost[Work::mul] += positions * taps;
+  }
+  if (taps > 1) cost[Work::mul] += taps * dy;
+  cost[Work::add] += taps * dy;
+  if (mode == sample::Mode::nearest) return {};
+  cost[Work::mul] += axes * (taps + 1) * dy + numel(grid);
+  cost[Work::add] += axes * taps * dy;
+  if (mode == sample::Mode::cubic) {
+    cost.trust = Trust::estimate;
+    cost.because = "cubic weights' derivatives are left out";
   }
   return {};
 }
@@ -253,6 +284,18 @@ std::vector<Rule> sample_rules() {
                  "cudnn_grid_sampler"},
                 infer_grid_sample) +
            std::vector<Binding>{{"com.ms.internal.nhwc::GridSample", {}}}},
+      {"grid_sample_backward",
+       "dy x grid",
+       "The gradients of an image that was sampled and of the places",
+       "places and weights as of the samples; t^d = k pixels: mul = add = k|dy|, and for the places mul = d(k + 1)|dy| "
+       "+ "
+       "|grid|, add = dk|dy|; nearest: add = |dy|",
+       "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.grid_sample.html",
+       {},
+       cost_grid_sample_backward,
+       aten({"grid_sampler_2d_backward", "grid_sampler_3d_backward"}),
+       nullptr,
+       gradient_like_run},
       {"affine_grid", "theta #size", "Places on a grid under an affine map",
        "mac = |y| * (d + 1) in d dimensions; mul = add = one for each coordinate of each axis",
        docs + "AffineGrid.html", infer_affine_grid, cost_affine_grid,

@@ -276,6 +276,7 @@ Status cost_det(const Call& c, Cost& cost) {
   cost[Work::add] = updates;
   cost[Work::div] = factors;
   cost[Work::compare] = factors;
+  if (n.is(1)) cost.moves("one element: moves data only");
   linalg::widen(cost, c.dtype(kX));
   return {};
 }

@@ -415,6 +415,7 @@ std::vector<Rule> view_family() {
              "slice_copy",
              "split_copy",
              "detach_copy",
+             "_pack_padded_sequence",
              "view_as_real_copy",
              "view_as_complex_copy",
              "_reshape_copy",

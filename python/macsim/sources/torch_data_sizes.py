@@ -17,6 +17,10 @@ __all__ = ["DataSizeError", "is_by_data", "results_by_data", "with_sizes"]
 _UNIQUE = frozenset({"_unique", "_unique2", "unique_dim", "unique_dim_consecutive", "unique_consecutive"})
 _BY_DATA = _UNIQUE | {"argwhere", "masked_select", "nms", "nonzero", "nonzero_numpy"}
 
+# Parts of sparse tensors, of which as many elements are stored as the data says.
+_PARTS = frozenset({"values", "_values", "indices", "_indices", "crow_indices", "col_indices", "ccol_indices",
+                    "row_indices"})  # fmt: skip
+
 
 class DataSizeError(TraceError):
     """A size depends on data, and the sizes of the run are numbers."""
@@ -31,6 +35,8 @@ def is_by_data(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool
         return not told and _is_unknown(args[-1] if len(args) == 1 else args[1])
     if name == "bincount":
         return _is_unknown(args[0])
+    if name in _PARTS:
+        return args[0].layout is torch.strided  # what stands for a sparse tensor
     return name in _BY_DATA or (name == "index" and any(map(_is_mask, args[1])))
 
 
@@ -66,6 +72,8 @@ def results_by_data(
         return [_like(x, [found], torch.int64) for _ in range(x.dim())]
     if name in ("argwhere", "nonzero"):
         return _like(x, [count(x.numel()), x.dim()], torch.int64)
+    if name in _PARTS:
+        return _part(name.strip("_"), x, count)
     if name == "nms":  # of boxes
         return _like(x, [count(x.shape[0])], torch.int64)
     if name == "bincount":  # one more than the largest, and no less than is asked for
@@ -84,6 +92,15 @@ def results_by_data(
     given = {one.name: one.default_value for one in func._schema.arguments if one.has_default_value()}
     given |= {one.name: value for one, value in zip(func._schema.arguments, args, strict=False)} | kwargs
     return _unique(x, given, count, len(func._schema.returns))
+
+
+def _part(name: str, x: torch.Tensor, count: Callable[[Any], Any]) -> torch.Tensor:
+    if name in ("crow_indices", "ccol_indices"):
+        return _like(x, [x.shape[-2 if name == "crow_indices" else -1] + 1], torch.int64)
+    found = count(x.numel())
+    if name == "indices":
+        return _like(x, [x.dim(), found], torch.int64)
+    return _like(x, [found], None if name == "values" else torch.int64)
 
 
 def _repeated(args: tuple[Any, ...], dim: int | None, found: Any) -> Any:

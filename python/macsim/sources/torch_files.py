@@ -1,6 +1,6 @@
-# Torch programs in files: exported programs and TorchScript.
+# Torch programs: how they are known, and those in files, exported programs and TorchScript.
 # Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
-"""Reads torch programs from files, without running code that a file holds."""
+"""Knows torch programs, and reads them from files without running code that a file holds; torch is not imported."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from macsim.errors import ReadError
 
-__all__ = ["INSTALL", "is_torch_file", "read_program"]
+__all__ = ["INSTALL", "is_program", "is_torch_file", "may_be_graph", "read_program"]
 
 INSTALL = "pip install 'macsim[torch]'"
 SUFFIXES = (".pt2", ".pt", ".pth", ".ckpt", ".torchscript")
@@ -46,3 +46,18 @@ def read_program(path: str | os.PathLike[str]) -> Any:
             f"{name} is neither an exported program nor TorchScript. A file of weights says nothing of the work: build "
             "the module and give that, or save it with torch.export.save"
         ) from error
+
+
+def is_program(model: Any) -> bool:
+    """Whether it is something that torch runs."""
+    import torch
+
+    programs = torch.nn.Module | torch.jit.ScriptFunction
+    return isinstance(model, programs) or (callable(model) and not isinstance(model, type))
+
+
+def may_be_graph(model: Any) -> bool:
+    """Whether it is of a class whose objects hold a graph."""
+    import torch
+
+    return isinstance(model, torch.fx.GraphModule | torch.export.ExportedProgram)

@@ -11,6 +11,8 @@ from torch.nn import functional
 
 __all__ = ["FUSED"]
 
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
 
 def _attention(
     query: Any,
@@ -124,6 +126,22 @@ def _kronecker(a: Any, b: Any) -> Any:
     return (a.view(m, 1, n, 1) * b.view(1, p, 1, q)).reshape(m * p, n * q)
 
 
+def _heads(qkv: Any, bias: Any, heads: int) -> tuple[Any, Any, Any]:
+    """Split the projections that a layer of attention makes at once, with their bias, queries scaled."""
+    q, k, v = (one.unflatten(-1, (heads, -1)).transpose(1, 2) for one in (qkv + bias).chunk(3, -1))
+    return q * q.shape[-1] ** -0.5, k, v
+
+
+def _trilinear(
+    a: Any, b: Any, c: Any, expand1: Any, expand2: Any, expand3: Any, sumdim: Any, unroll_dim: int = 1
+) -> Any:
+    """Of three tensors that lack the axes ``expand``: their products, summed over the axes ``sumdim``."""
+    axes = range(a.dim() + len(expand1))
+    given = ["".join(_LETTERS[i] for i in axes if i not in gone) for gone in (expand1, expand2, expand3)]
+    kept = "".join(_LETTERS[i] for i in axes if i not in sumdim)
+    return torch.einsum(f"{','.join(given)}->{kept}", a, b, c)
+
+
 def _bin_edges(x: Any, bins: Any, *, range: Any = None, weight: Any = None, density: bool = False) -> list[Any]:
     if range is None:
         torch.aminmax(x, dim=0)
@@ -134,6 +152,10 @@ FUSED: dict[Any, Any] = {
     torch.ops.aten.cov.default: _covariance,
     torch.ops.aten.corrcoef.default: _correlation,
     torch.ops.aten.kron.default: _kronecker,
+    torch.ops.aten._trilinear.default: _trilinear,
+    torch.ops.aten._transform_bias_rescale_qkv.default: _heads,
+    torch.ops.aten._aminmax.default: lambda x: (x.amin(), x.amax()),
+    torch.ops.aten._aminmax.dim: lambda x, dim, keepdim=False: (x.amin(dim, keepdim), x.amax(dim, keepdim)),
     torch.ops.aten._histogramdd_bin_edges.default: _bin_edges,
     torch.ops.aten._native_multi_head_attention.default: _attention,
     torch.ops.aten._transformer_encoder_layer_fwd.default: _encoder_layer,

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import operator as python_operators
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -17,7 +18,6 @@ from torch._ops import HigherOrderOperator, OpOverload
 from macsim import _core
 from macsim.custom import Registry
 from macsim.errors import TraceError
-from macsim.sources.torch_formulas import tape_of
 from macsim.sources.torch_graph_values import (
     STORED,
     Value,
@@ -100,6 +100,14 @@ def walk(
     return ledger, walker.plain.called(ledger), outputs
 
 
+def _tape_of(registry: Registry, name: str, facts: dict[str, Any]) -> _core.Tape:
+    if "torch.utils.flop_counter" not in sys.modules:  # so nobody registered formulas
+        return _core.Tape(registry.table, name, facts)
+    from macsim.sources.torch_formulas import tape_of
+
+    return tape_of(registry, name, facts)
+
+
 # Tensors say what they are without a look at who overrides functions of torch: attributes are no functions to override.
 _plainly = torch._C.DisableTorchFunctionSubclass
 
@@ -132,7 +140,7 @@ class Walker:
         self.registry = registry
         self.name = name
         self.sizes: Sizes = like.sizes if like else Sizes(model.range_constraints if exported else {})
-        self.tape = tape_of(registry, name, facts(self.sizes))
+        self.tape = _tape_of(registry, name, facts(self.sizes))
         self._seen: dict[Any, str | None] = {}  # paths of modules that graphs run for, by these and the calls' names
         self._operators: dict[Any, Operator] = {}
         self.plain = _core.GraphWalk(

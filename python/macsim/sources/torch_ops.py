@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch._ops import OpOverload
@@ -175,7 +175,7 @@ class Operator:
         self.plan = plan
         self.known, self.infers = plan.known, plan.infers
         self.native, self.writes, self.reshapes = said.native, said.writes, said.reshapes
-        self.random, self.packed = said.random, said.packed
+        self.random, self.packed = said.random, tuple(said.packed)
         self.fast = plan.infers and not said.native and said.writes is None and not said.packed and said.takes
         self.method = said.method
         self.view = said.makes and said.writes is None and said.first
@@ -216,80 +216,60 @@ def _parts_of(kind: str, name: str) -> list[tuple[str, str]] | None:
     return parts_of(kind, name)
 
 
-class _Reading(NamedTuple):
+class _Reading:
     """What the schema says, the same for every count."""
 
-    dialect: str
-    name: str
-    signature: _core.Signature
-    outputs: int
-    native: bool
-    writes: int | str | None
-    reshapes: bool
-    random: bool
-    packed: tuple[tuple[int, str], ...]
-    stores: str
-    takes: bool
-    first: bool
-    plain: bool
-    makes: bool  # torch makes its results in no time
-    founds: bool  # it makes a tensor out of numbers, and is told by name where it lies
-    runs: bool
-    method: Any
+    def __init__(self, func: Any) -> None:
+        schema = func._schema
+        self.dialect, _, packet = schema.name.partition("::")
+        self.writes: int | str | None = None
+        self.packed: list[tuple[int, str]] = []
+        parameters = self._parameters(schema.arguments)
+        returns = [str(one.type) for one in schema.returns]
+        if returns and all(one.alias_info is None for one in schema.returns):
+            self.writes = None  # statistics on the side: what it gives back is new
+        inward = self.writes is not None and packet.endswith("_") and not packet.endswith("__")
+        tensors = all(one in ("Tensor", "List[Tensor]") for one in returns)
+        self.reshapes = packet in _RESHAPING
+        changes = self.writes == 0 and returns == ["Tensor"] and not self.reshapes
+        self.name = packet[:-1] if inward else packet
+        self.signature = _core.Signature(parameters)
+        self.outputs = len(returns) if returns and all(one == "Tensor" for one in returns) else 0
+        self.native = self.dialect == "aten" and packet in _NATIVE
+        self.random = torch.Tag.nondeterministic_seeded in func.tags
+        self.plain = self.dialect == "aten" and bool(returns) and (tensors if self.writes is None else changes)
+        self.first = bool(parameters) and parameters[0][1] == "tensor"
+        self.takes = any(use in ("tensor", "tensors") for _, use, _ in parameters)
+        self.stores = "some" if packet.startswith("to_sparse") else "same" if packet in _STORING else "all"
+        aten, single = self.dialect == "aten", len(returns) == 1
+        where = [one.kwarg_only and one.name == "device" for one in schema.arguments if "Device" in str(one.type)]
+        given = self.takes or self.packed or self.writes is not None
+        self.makes = self.native or func is torch.ops.aten.to.dtype  # torch makes its results in no time
+        # It makes a tensor out of numbers, and is told by name where that lies.
+        self.founds = aten and where == [True] and single and not self.random and not given
+        self.runs = single and not self.random and not where
+        self.method = getattr(torch.Tensor, packet) if aten and packet in _METHODS else None
+
+    def _parameters(self, arguments: Any) -> list[tuple[str, str, Any]]:
+        parameters: list[tuple[str, str, Any]] = []
+        for position, argument in enumerate(arguments):
+            written = argument.alias_info is not None and argument.alias_info.is_write
+            kind, name = str(argument.type), argument.name
+            if written:
+                self.writes = name if argument.kwarg_only else position if self.writes is None else self.writes
+            parts = _parts_of(kind, name)
+            if parts is not None:
+                self.packed.append((position, name))
+                parameters += [(part, used, None) for part, used in parts]
+                continue
+            use = "nothing" if argument.kwarg_only and written else _use(kind, name)  # out=: it is only written to
+            parameters.append((name, use, argument.default_value if argument.has_default_value() else None))
+        return parameters
 
 
 @cache
 def _reading(func: Any) -> _Reading:
-    func = _read_as(func)
-    schema = func._schema
-    dialect, _, packet = schema.name.partition("::")
-    writes: int | str | None = None
-    parameters: list[tuple[str, str, Any]] = []
-    packed: list[tuple[int, str]] = []
-    for position, argument in enumerate(schema.arguments):
-        written = argument.alias_info is not None and argument.alias_info.is_write
-        kind = str(argument.type)
-        use = _use(kind, argument.name)
-        if written:
-            writes = argument.name if argument.kwarg_only else position if writes is None else writes
-        parts = _parts_of(kind, argument.name)
-        if parts is not None:
-            packed.append((position, argument.name))
-            parameters += [(name, used, None) for name, used in parts]
-            continue
-        if argument.kwarg_only and written:
-            use = "nothing"  # out=: it is only written to
-        parameters.append((argument.name, use, argument.default_value if argument.has_default_value() else None))
-    returns = [str(one.type) for one in schema.returns]
-    if returns and all(one.alias_info is None for one in schema.returns):
-        writes = None  # statistics on the side: what it gives back is new
-    inward = writes is not None and packet.endswith("_") and not packet.endswith("__")
-    tensors = all(one in ("Tensor", "List[Tensor]") for one in returns)
-    changes = isinstance(writes, int) and writes == 0 and returns == ["Tensor"] and packet not in _RESHAPING
-    takes = any(use in ("tensor", "tensors") for _, use, _ in parameters)
-    random = torch.Tag.nondeterministic_seeded in func.tags
-    native = dialect == "aten" and packet in _NATIVE
-    where = [one.kwarg_only and one.name == "device" for one in schema.arguments if "Device" in str(one.type)]
-    single = len(returns) == 1
-    return _Reading(
-        dialect=dialect,
-        name=packet[:-1] if inward else packet,
-        signature=_core.Signature(parameters),
-        outputs=len(returns) if returns and all(one == "Tensor" for one in returns) else 0,
-        native=native,
-        writes=writes,
-        reshapes=packet in _RESHAPING,
-        random=random,
-        packed=tuple(packed),
-        plain=dialect == "aten" and bool(returns) and (tensors if writes is None else changes),
-        first=bool(parameters) and parameters[0][1] == "tensor",
-        takes=takes,
-        makes=native or func is torch.ops.aten.to.dtype,  # which makes a tensor where its input is
-        founds=dialect == "aten" and where == [True] and single and not (takes or random or packed or writes),
-        runs=single and not random and not where,
-        method=getattr(torch.Tensor, packet) if dialect == "aten" and packet in _METHODS else None,
-        stores="some" if packet.startswith("to_sparse") else "same" if packet in _STORING else "all",
-    )
+    return _Reading(_read_as(func))
 
 
 def operator_of(func: Any, tape: _core.Tape) -> Operator:

@@ -265,6 +265,14 @@ class Recorder(TorchDispatchMode):
         for one in changed if isinstance(changed, list | tuple) else [changed]:
             self._forget(one)
         back = changed if func._schema.returns else None
+        if isinstance(operator.writes, str) and isinstance(changed, torch.Tensor) and changed.numel() == 0:
+            plain = _without_writing(func)
+            if plain is not None:  # torch makes it as large as it has to be
+                with self:
+                    made = plain(*args, **{name: one for name, one in kwargs.items() if name != operator.writes})
+                changed.resize_(made.shape)
+                self.tape.same(changed, made)
+                return back
         if not operator.known:
             plain = _without_writing(func)
             if plain is not None:  # counted by what it computes
@@ -505,8 +513,16 @@ def made_of(func: Any, args: Any, kwargs: Any) -> Any:
         return out
     if func._can_decompose():
         return func.decompose(*args, **kwargs)
-    recipe = recipes().get(func)
+    recipe = recipes().get(func) if func.namespace != "torch_nn" else _written_in_python(func)
     return NotImplemented if recipe is None else recipe(*args, **kwargs)
+
+
+def _written_in_python(func: Any) -> Any:
+    """Return the function that torch's own operators outside of ATen are made of, if they are."""
+    from torch._library.custom_ops import OPDEFS
+
+    made = OPDEFS.get(func._schema.name)
+    return None if made is None else made._init_fn
 
 
 def _gather(values: Any, into: list[torch.Tensor]) -> list[torch.Tensor]:
