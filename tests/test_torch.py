@@ -681,3 +681,38 @@ def test_scaling() -> None:
     one, two = (macsim.count(layer, (1, n, 16)).macs for n in (64, 128))
     assert two - 2 * one == 2 * 16 * (128**2 - 2 * 64**2)
     assert math.isclose(two / one, 2.5, abs_tol=0.5)
+
+
+def test_views_of_tensors_that_lie_alike() -> None:
+    """What was said of one is so for the next, unless it was changed in between."""
+
+    def program(x: Any) -> Any:
+        first, second, third = x + 1, x + 2, x + 3
+        second.t_()
+        third.mul_(2)
+        parts = [one.reshape(24) for one in (first, second, third)]  # only the second is copied
+        halves = [half.contiguous() for one in (first, third) for half in one.chunk(2, 1)]  # all four are
+        return parts, halves, first.t().t().reshape(24), first.contiguous()
+
+    report = macsim.count(program, (4, 6))
+    assert [row.op for row in report.rows].count("aten::clone") == 1
+    moved = [row for row in report.rows if row.written > 0 and row.op in ("aten::clone", "aten::contiguous")]
+    assert [int(row.written) for row in moved] == [4 * 24, *[4 * 12] * 4]
+    assert [tensor.shape for tensor in report.outputs] == [(24,)] * 3 + [(4, 3)] * 4 + [(24,), (4, 6)]
+
+
+def test_modules_made_on_the_way() -> None:
+    """They are called by their class, inside of who calls them; others by the first path that they have."""
+
+    class Outer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one = nn.Linear(4, 4)
+            self.same = self.one
+
+        def forward(self, x: Any) -> Any:
+            return nn.Sequential(nn.ReLU(), self.same)(self.one(x))
+
+    report = macsim.count(nn.Sequential(Outer()), (2, 4))
+    assert [row.scope for row in report.rows] == ["0.one", "0.Sequential.ReLU", "0.one"]
+    assert [group.name for group in report.by("scope")] == ["0.one", "0.Sequential.ReLU"]

@@ -500,3 +500,23 @@ def test_everything_is_left_as_it_was():
     assert all(torch.equal(value, known[name]) for name, value in model.state_dict().items())
     assert macsim.count(model, (2, 8)).macs == first.macs
     assert model(torch.zeros(2, 8, dtype=torch.long)).shape == (2, 8, 100)
+
+
+def test_what_repeats_is_told_once():
+    """Layers whose views and copies are those of the layer before count the same at every size, also at 1."""
+
+    class Layer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.qkv, self.out = nn.Linear(8, 24), nn.Linear(8, 8)
+
+        def forward(self, x):
+            batch, length, width = x.shape
+            q, k, v = self.qkv(x).view(batch, length, 3, 2, 4).permute(2, 0, 3, 1, 4)
+            scores = torch.softmax(q @ k.transpose(-2, -1) / 2, -1)
+            return x + self.out((scores @ v).transpose(1, 2).contiguous().view(batch, length, width))
+
+    one, three = (agrees(nn.Sequential(*(Layer() for _ in range(n))), ("batch", "seq", 8), SEQUENCES) for n in (1, 3))
+    assert three.macs == 3 * one.macs
+    assert three.written == 3 * one.written
+    assert len(three.rows) == 3 * len(one.rows)

@@ -2,6 +2,7 @@
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include "dispatcher.hpp"
 #include "graph_walk.hpp"
+#include "module_calls.hpp"
 #include "module_states.hpp"
 #include "tape.hpp"
 
@@ -118,13 +119,31 @@ void bind_tape(py::module_& m) {
            "Say whether what calls from now on compute is computed again for the gradient.")
       .def_property_readonly("calls", &Tape::calls, "How many calls were recorded.")
       .def("finish", &Tape::finish, py::arg("results"), "The ledger; the tape is then of no more use.");
+  py::class_<ModuleCalls>(m, "ModuleCalls", "Which module a torch program is in.")
+      .def(py::init<Tape&, py::dict>(), py::arg("tape"), py::arg("paths"), py::keep_alive<1, 2>())
+      .def_property_readonly("paths", &ModuleCalls::paths, "The modules with their paths.")
+      .def_property_readonly("path", &ModuleCalls::path, "The path of the module that the program is in.")
+      .def_property_readonly("scope", &ModuleCalls::scope, "The number of its scope.")
+      .def_property_readonly("failed_in", &ModuleCalls::failed_in, "The path of the innermost module that raised.")
+      .def("announce", &ModuleCalls::announce, py::arg("unusual"),
+           "Tell the tape of the parameters and buffers; buffers of whole numbers or of one.")
+      .def("called", &ModuleCalls::called, py::arg("make"), "By path, what make() gives for each module.");
+  m.def("exchange_calls", &exchange_calls, py::arg("calls").none(true), py::return_value_policy::reference,
+        "Tell these, or nobody, of the modules that this thread calls; who was told until now.");
+  m.def("watched_call", &watched_call, py::arg("original"), "A method that tells of the call, and calls the original.");
+  m.attr("torch_dispatch") = dispatch_method();
   py::class_<Dispatcher>(m, "Dispatcher", "The short way of operators to a tape.")
-      .def(py::init<Tape&, py::dict, py::dict>(), py::arg("tape"), py::arg("known"), py::arg("copies"),
-           py::keep_alive<1, 2>())
+      .def(py::init<Tape&, const ModuleCalls&, py::dict, py::dict, py::object>(), py::arg("tape"), py::arg("calls"),
+           py::arg("known"), py::arg("copies"), py::arg("cpu"), py::keep_alive<1, 2>(), py::keep_alive<1, 3>())
       .def("add", &Dispatcher::add, py::arg("operation"), py::arg("plan"), py::arg("way"), py::arg("method"),
            py::arg("copying"), py::arg("most"), "Say how calls of an operator are taken.")
+      .def_readwrite("follower", &Dispatcher::follower, "Whose look() is called before each call; or None.")
+      .def("note_view", &Dispatcher::note_view, py::arg("from_"), py::arg("results"), py::arg("copies"),
+           py::arg("times"), py::arg("bound"), py::arg("because"),
+           "Note what the last view gave, which was not taken, for others of tensors like this one.")
+      .def_readwrite("expanding", &Dispatcher::expanding, "Calls are what an operator without a row is made of.")
       .def(
-          "dispatch", &Dispatcher::dispatch, py::arg("operation"), py::arg("args"), py::arg("kwargs"), py::arg("scope"),
+          "dispatch", &Dispatcher::dispatch, py::arg("operation"), py::arg("args"), py::arg("kwargs"),
           "Record a call and return its results; None: it is not taken; NotImplemented: nor is it, and the contents of "
           "all tensors are known.");
   py::class_<ModuleStates>(m, "ModuleStates", "What modules hold, noted before a count and put back after it.")

@@ -21,4 +21,13 @@ void each_item(const py::object& mapping, const Do& act) {
   }
 }
 
+// What a module keeps under a name: of an object with attributes of its own without the search through its classes.
+inline py::object own_item(PyObject* module, const py::str& name) {
+  const auto dict = py::reinterpret_steal<py::object>(PyObject_GenericGetDict(module, nullptr));
+  PyObject* const found = dict ? PyDict_GetItemWithError(dict.ptr(), name.ptr()) : nullptr;
+  if (found != nullptr) return py::reinterpret_borrow<py::object>(found);
+  PyErr_Clear();
+  return py::handle(module).attr(name);
+}
+
 }  // namespace macsim::bind

@@ -68,9 +68,14 @@ ModuleStates::ModuleStates(const py::dict& common)
 }
 
 void ModuleStates::enter(const py::list& modules, bool evaluate) {
+  std::unordered_map<PyTypeObject*, bool> torch;  // which classes are torch's own
+  states_.reserve(states_.size() + modules.size());
   for (const py::handle module : modules) {
     State& state = states_[module.ptr()];
-    if (state.counts++ == 0) note(py::reinterpret_borrow<py::object>(module), state, evaluate);
+    if (state.counts++ != 0) continue;
+    const auto [at, added] = torch.try_emplace(Py_TYPE(module.ptr()));
+    if (added) at->second = is_of_torch(at->first);
+    note(py::reinterpret_borrow<py::object>(module), state, evaluate, !at->second);
   }
 }
 
@@ -97,8 +102,8 @@ bool ModuleStates::is_container(PyObject* one) const {
 }
 
 // Torch's own modules keep nothing between calls.
-bool ModuleStates::is_of_torch(PyObject* module) {
-  const auto from = py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(Py_TYPE(module))).attr("__module__");
+bool ModuleStates::is_of_torch(PyTypeObject* kind) {
+  const py::object from = py::handle(reinterpret_cast<PyObject*>(kind)).attr("__module__");
   return py::isinstance<py::str>(from) && py::cast<std::string_view>(from).starts_with("torch.nn.modules.");
 }
 
@@ -108,16 +113,15 @@ void ModuleStates::hold(PyObject* one, State& state) {
   state.held.push_back({std::move(container), std::move(copy)});
 }
 
-void ModuleStates::note(py::object module, State& state, bool evaluate) const {
+void ModuleStates::note(py::object module, State& state, bool evaluate, bool own) const {
   const py::dict attributes = attributes_of(module);
-  const bool own = !is_of_torch(module.ptr());
   state.module = std::move(module);
   state.before = items_of(attributes.ptr());
   for (std::size_t i = 0; i < kInside; ++i) {
     if (PyObject* dict = item(attributes, state.before, inside_[i])) state.inside[i] = items_of(dict);
   }
   for (const auto& [name, parameter] : state.inside[kParameters]) {
-    state.trained.push_back(!parameter.is_none() && py::bool_(parameter.attr(requires_grad_)));
+    state.trained.push_back(!parameter.is_none() && is_trained(parameter.ptr()));
   }
   for (std::size_t i = common_; own && i < state.before.size(); ++i) {
     PyObject* value = state.before[i].second.ptr();
@@ -157,10 +161,16 @@ void ModuleStates::put_back(const State& state) const {
   for (const Held& held : state.held) fill_again(held);
 }
 
+bool ModuleStates::is_trained(PyObject* parameter) const {
+  const py::object flag = trained_.of(parameter);
+  if (!flag) throw py::error_already_set();
+  return py::bool_(flag);
+}
+
 void ModuleStates::trained_back(const State& state) const {
   for (std::size_t i = 0; i < state.trained.size(); ++i) {
     const py::object& parameter = state.inside[kParameters][i].second;
-    if (parameter.is_none() || py::bool_(parameter.attr(requires_grad_)) == state.trained[i]) continue;
+    if (parameter.is_none() || is_trained(parameter.ptr()) == state.trained[i]) continue;
     parameter.attr(requires_grad_) = py::bool_(state.trained[i]);
   }
 }
@@ -206,9 +216,9 @@ py::tuple module_paths(const py::object& root) {
     if (paths.contains(module)) continue;
     paths[module] = py::str(path);
     note(module.ptr());
-    each_item(module.attr(parameters), [&](PyObject*, PyObject* one) { note(one); });
+    each_item(own_item(module.ptr(), parameters), [&](PyObject*, PyObject* one) { note(one); });
     const std::size_t first = waiting.size();
-    each_item(module.attr(inside), [&](PyObject* name, PyObject* child) {
+    each_item(own_item(module.ptr(), inside), [&](PyObject* name, PyObject* child) {
       if (child == Py_None) return;
       std::string at = path.empty() ? std::string() : path + ".";
       at += py::cast<std::string_view>(py::handle(name));

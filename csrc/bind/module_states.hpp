@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "attributes.hpp"
 #include "bind.hpp"
 
 namespace macsim::bind {
@@ -39,7 +40,7 @@ class ModuleStates {
     std::size_t counts = 0;
   };
 
-  void note(py::object module, State& state, bool evaluate) const;
+  void note(py::object module, State& state, bool evaluate, bool own) const;
   void put_back(const State& state) const;
   void trained_back(const State& state) const;
   void hooks_back(const py::dict& now, const State& state) const;
@@ -50,14 +51,16 @@ class ModuleStates {
   };
   PyObject* item(const py::dict& dict, const Items& items, const Common& of) const;
   bool is_container(PyObject* one) const;
-  static bool is_of_torch(PyObject* module);
+  static bool is_of_torch(PyTypeObject* kind);
   static void hold(PyObject* one, State& state);
   static void fill_again(const Held& held);
 
   static constexpr std::size_t kInside = 3, kParameters = 0;
   std::unordered_map<PyObject*, State> states_;
   std::array<Common, kInside> inside_;
+  bool is_trained(PyObject* parameter) const;
   py::str training_ = "training", requires_grad_ = "requires_grad";
+  Getter trained_{"requires_grad"};
   std::size_t common_;
   std::vector<Common> hooks_;
   py::object ordered_;  ///< the class of dicts that move their entries

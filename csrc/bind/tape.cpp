@@ -125,8 +125,7 @@ py::tuple Tape::announce(const py::dict& modules, const py::object& unusual) {
     const std::uint32_t owner = scope(prefix);
     std::int64_t own = 0;
     for (const bool buffer : {false, true}) {
-      const auto held = py::reinterpret_borrow<py::object>(module).attr(buffer ? buffers_name_ : parameters_name_);
-      each_item(held, [&](PyObject* key, PyObject* value) {
+      each_item(own_item(module.ptr(), buffer ? buffers_name_ : parameters_name_), [&](PyObject* key, PyObject* value) {
         if (value == Py_None || ids_.contains(value)) return;
         as.assign(prefix).append(prefix.empty() ? "" : ".").append(py::cast<std::string_view>(py::handle(key)));
         const auto* kind = reinterpret_cast<PyObject*>(Py_TYPE(value));
@@ -278,19 +277,37 @@ void Tape::tell_stored(const Plan& plan) {
   if (any) builder_.attribute(nonzeros_, Span<std::int64_t>(integers_.data(), integers_.size()));
 }
 
+std::size_t hash_of(const Type& type, Order order) {
+  auto hash = static_cast<std::size_t>(type.dtype) * 2 + static_cast<std::size_t>(order);
+  for (const Dim& dim : type.shape) hash = hash * 1'000'003 + dim.hash();
+  return hash;
+}
+
+Like* Tape::like(const Type& type, Order order, std::size_t hash) {
+  for (auto [at, end] = like_.equal_range(hash); at != end; ++at) {
+    Like& one = at->second;
+    if (one.dtype == type.dtype && one.order == order && one.shape == type.shape) return &one;
+  }
+  return nullptr;
+}
+
 py::object Tape::made(ValueId id, Order order) {
   const Type& type = builder_.type(id);
   if (type.shape.size() != 4) order = Order::rows;
-  auto hash = static_cast<std::size_t>(type.dtype) * 2 + static_cast<std::size_t>(order);
-  for (const Dim& dim : type.shape) hash = hash * 1'000'003 + dim.hash();
-  Like& like = like_[hash];
-  if (!like.tensor || like.dtype != type.dtype || like.order != order || !(like.shape == type.shape)) {
-    like = {type.dtype, order, type.shape, first_made(type, order)};
+  const std::size_t hash = hash_of(type, order);
+  Like* found = like(type, order, hash);
+  if (found == nullptr) {
+    Like made_first{type.dtype, order, type.shape, first_made(type, order)};
+    found = &added(like_.emplace(hash, std::move(made_first))->second);
   }
+  return made(id, *found);
+}
+
+py::object Tape::made(ValueId id, Like& like) {
   auto out = py::reinterpret_steal<py::object>(PyObject_CallMethodNoArgs(like.tensor.ptr(), torch_.detach.ptr()));
   if (!out) throw py::error_already_set();
   held_.emplace_back(out.ptr(), id);
-  name(out, id);
+  name(out, id, &like);
   return out;
 }
 

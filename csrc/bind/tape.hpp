@@ -71,6 +71,7 @@ struct Torch {
     }
     if (from.contains("node")) node = from["node"];
     if (from.contains("parameter")) parameter = from["parameter"];
+    if (from.contains("symbols")) symbols = from["symbols"];
     if (from.contains("strided")) {
       nonzeros = from["nonzeros"];
       strided = from["strided"];
@@ -83,6 +84,7 @@ struct Torch {
   py::object strided;    ///< the layout of a tensor that is not sparse
   py::object expr_of;    ///< of a symbolic size
   py::object size_of;    ///< of an expression
+  py::tuple symbols;     ///< the classes of symbolic numbers, that of whole ones first; empty: there are none
   py::object node;       ///< the class of graphs' nodes, which stand for the tensors that they make; or none
   std::unordered_map<PyObject*, DType> dtypes;
   std::array<py::object, static_cast<std::size_t>(DType::count_)> named;
@@ -102,6 +104,26 @@ struct Like {
   Order order = Order::rows;
   Shape shape;
   py::object tensor;
+  bool fresh = false;  ///< the tensor knows what torch worked out of its sizes
+  std::uint32_t number = 0;
+  bool whole = true;  ///< it has all that its storage holds, each element once
+};
+
+std::size_t hash_of(const Type& type, Order order);
+
+/// What a view gives of a tensor that was made like another one: the same of all that are.
+struct View {
+  enum class Form : std::uint8_t { one, tuple, list, itself };
+  Like* from = nullptr;
+  const Plan* plan = nullptr;
+  std::vector<std::int64_t> arguments;
+  std::vector<Expr> symbols;  ///< in their order
+  std::vector<Like*> made;
+  Form form = Form::one;
+  bool copies = false;
+  Expr times = 1;  ///< how often it is carried out: not for all sizes
+  std::string because;
+  bool bound = false;
 };
 
 class Tape {
@@ -140,6 +162,25 @@ class Tape {
   /// Records a call whose result is like its first argument, but in order, and has no storage; nothing: torch must say
   /// what it is.
   py::object in_order(const Plan* plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope);
+  /// What a view with these arguments gives, if that was noted; null: it was not. The next note_view() is of this call.
+  const View* view_of(const Plan* plan, const py::tuple& args);
+  /// Records a call that gives what was noted, and makes it.
+  py::object viewed(const View& view, const Plan* plan, const py::tuple& args, const py::object& kwargs,
+                    std::uint32_t scope);
+  /// A call begins: what the one before asked is over.
+  void ask_nothing() { asked_.from = nullptr; }
+  /// Notes what the last view gave of `from`, which was recorded; null: it is not noted.
+  View* note_view(const py::object& from, const py::object& results, bool copies);
+  /// What is made like the tensor knows what torch worked out of its sizes.
+  void refresh(PyObject* tensor);
+  /// Whether sizes may be symbolic; whether there are symbolic numbers among arguments.
+  bool is_symbolic() const { return !torch_.symbols.empty(); }
+  bool has_symbols(PyObject* value) const;
+  /// Whether the last call was like an earlier one.
+  bool repeated() const { return builder_.repeated(); }
+  /// Records a call that changes the elements of its first argument, and nothing else of it.
+  void changed(const Plan* plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope,
+               const py::object& tensor);
   /// Whether the tensor's contents are known.
   bool follows(PyObject* tensor) const { return !known_.empty() && known_.contains(tensor); }
 
@@ -171,16 +212,18 @@ class Tape {
     }
   }
   /// The tensor is this value from now on.
-  void name(py::object tensor, ValueId id) {
-    std::uint32_t& known = ids_[tensor.ptr()];
+  void name(py::object tensor, ValueId id, const Like* like = nullptr) {
+    PyObject* const one = tensor.ptr();
+    std::uint32_t& known = ids_[one];
     if (known == kNone) alive_.push_back(std::move(tensor));  // so that its address stays its own
     known = id;
+    if (like != nullptr || liked_.contains(one)) liked_[one] = like == nullptr ? 0 : like->number;
   }
   /// The same of the last call's result, perhaps written to a tensor that was there.
-  void rename(py::object tensor, ValueId id) {
+  void rename(py::object tensor, ValueId id, const Like* like = nullptr) {
     const ValueId before = ids_.find(tensor.ptr());
     if (before != kNone && before != id) builder_.rewritten(before, id);
-    name(std::move(tensor), id);
+    name(std::move(tensor), id, like);
   }
   /// Whether it requires a gradient. What stands for a tensor in a graph does not say.
   bool is_trained(PyObject* tensor) const {
@@ -305,8 +348,21 @@ class Tape {
   // A tensor without storage for a value. Layers repeat: a tensor like an earlier one is a view of that one, which
   // takes torch a quarter of the time.
   py::object made(ValueId id, Order order);
-
+  py::object made(ValueId id, Like& like);
   py::object first_made(const Type& type, Order order) const;
+  Like* like(const Type& type, Order order, std::size_t hash);
+  Like* like_of(PyObject* tensor, const View& view);
+  Like& added(Like& one) {
+    one.number = static_cast<std::uint32_t>(likes_.size());
+    return *likes_.emplace_back(&one);
+  }
+  /// What the tensor was made like; null: it was not, or it may have changed.
+  Like* liked(PyObject* tensor) const {
+    const std::uint32_t number = liked_.find(tensor);
+    return number == kNone ? nullptr : likes_[number];
+  }
+  bool ask(PyObject* value);
+  bool ask_number(PyObject* value);
 
   /// How a call is read.
   enum class Read : std::uint8_t { whole, first_met, all_known };
@@ -330,11 +386,16 @@ class Tape {
   std::unordered_map<PyObject*, std::int64_t> sparse_;  ///< how many elements are stored
   std::deque<Plan> plans_;
   IdMap ids_;
+  IdMap liked_;  ///< tensors that were made like others, and may have changed since in nothing but their elements
   std::vector<py::object> alive_;
-  std::vector<std::pair<PyObject*, ValueId>> held_;  ///< results that the program had when it was looked last
-  std::size_t turn_ = 0;                             ///< of the older ones
-  std::unordered_map<std::size_t, Like> like_;       ///< by a hash of shape and dtype
-  std::unordered_set<PyObject*> known_;              ///< tensors whose contents are known
+  std::vector<std::pair<PyObject*, ValueId>> held_;   ///< results that the program had when it was looked last
+  std::size_t turn_ = 0;                              ///< of the older ones
+  std::unordered_multimap<std::size_t, Like> like_;   ///< by a hash of shape, dtype and order
+  std::deque<Like> other_likes_;                      ///< whose elements lie in another way
+  std::vector<Like*> likes_{nullptr};                 ///< all of them, by number
+  std::unordered_multimap<std::size_t, View> views_;  ///< by a hash of what they are asked
+  View asked_;                                        ///< what the last view was asked
+  std::unordered_set<PyObject*> known_;               ///< tensors whose contents are known
   std::vector<std::uint32_t> owners_;  ///< by value: the scope of the module that a tensor of the model's belongs to
   std::uint32_t owner_ = kNone;        ///< that of the latest
   std::vector<PyObject*> values_;      // of the call that is read

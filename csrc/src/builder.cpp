@@ -275,6 +275,8 @@ void Builder::remark(Code code, std::string text) {
 
 void Builder::assume_not_negative(const Expr& e) { (void)parts_->walk.call().assume_not_negative(e); }
 
+bool Builder::repeated() const noexcept { return parts_->walk.repeated(); }
+
 std::size_t Builder::calls() const noexcept { return parts_->graph().nodes.size(); }
 
 Report Builder::finish(const std::vector<ValueId>& outputs) {

@@ -71,8 +71,8 @@ std::uint8_t Walk::source_of(std::size_t position) const {
 bool Walk::is_like(const Repeat& known) const {
   const Node& node = *here_.node;
   const std::vector<Type>& types = frame().types;
-  if (known.node.inputs != node.inputs || known.node.outputs != node.outputs || known.node.attrs != node.attrs ||
-      known.typed != here_.typed || known.sources != sources_) {
+  if (known.hash != here_.hash || known.node.inputs != node.inputs || known.node.outputs != node.outputs ||
+      known.node.attrs != node.attrs || known.typed != here_.typed || known.sources != sources_) {
     return false;
   }
   for (std::size_t i = 0; i < node.inputs; ++i) {
@@ -88,19 +88,42 @@ bool Walk::is_like(const Repeat& known) const {
   return true;
 }
 
+// Of the inputs' types, and of the outputs' where its source said them.
+std::size_t Walk::hash_of_here() const {
+  const Node& node = *here_.node;
+  std::size_t hash = std::size_t{node.inputs} * 31 + node.attrs;
+  const std::size_t count = std::size_t{node.inputs} + (here_.typed ? node.outputs : 0);
+  for (std::size_t i = 0; i < count; ++i) {
+    if (here_.edges[i] == kNone) continue;
+    const Type& type = frame().types[here_.edges[i]];
+    hash = hash * 1'000'003 + static_cast<std::size_t>(type.dtype) + i;
+    for (const Dim& dim : type.shape) hash = hash * 1'000'003 + dim.hash();
+  }
+  return hash;
+}
+
 bool Walk::repeat() {
   const Node& node = *here_.node;
   Repeats& repeats = repeats_[node.op];
   sources_.fill(0);
   for (std::size_t i = 0; i < node.inputs; ++i) sources_[i] = source_of(i);
-  const auto found =
-      std::find_if(repeats.known.begin(), repeats.known.end(), [this](const Repeat& known) { return is_like(known); });
+  here_.hash = hash_of_here();
+  // Layers repeat in one order: the one after the latest is tried first.
+  const auto like = [this](const Repeat& known) { return is_like(known); };
+  const auto next = repeats.known.begin() + static_cast<std::ptrdiff_t>(std::min(repeats.next, repeats.known.size()));
+  auto found = std::find_if(next, repeats.known.end(), like);
+  if (found == repeats.known.end()) {
+    found = std::find_if(repeats.known.begin(), next, like);
+    if (found == next) found = repeats.known.end();
+  }
   if (found == repeats.known.end()) {
     ++repeats.misses;
     repeats.on = repeats.misses < kTries || repeats.hits > repeats.misses;
     return false;
   }
   ++repeats.hits;
+  here_.repeated = true;
+  repeats.next = static_cast<std::size_t>(found - repeats.known.begin()) + 1;
   Frame& in = frame();
   for (std::size_t i = node.inputs; i < found->types.size() && !here_.typed; ++i) {
     if (here_.edges[i] != kNone) in.types[here_.edges[i]] = found->types[i];
@@ -119,7 +142,7 @@ void Walk::remember() {
   const Node& node = *here_.node;
   const Frame& in = frame();
   if (row_.trust == Trust::unknown || here_.refused || here_.missed) return;
-  Repeat known{node, sources_, here_.typed, {}, row_, here_.view};
+  Repeat known{node, sources_, here_.hash, here_.typed, {}, row_, here_.view};
   known.types.reserve(std::size_t{node.inputs} + node.outputs);
   for (std::size_t i = 0; i < std::size_t{node.inputs} + node.outputs; ++i) {
     const ValueId id = here_.edges[i];

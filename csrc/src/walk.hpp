@@ -80,6 +80,7 @@ struct Repeat {
   using Sources = std::array<std::uint8_t, 16>;
   Node node;
   Sources sources;
+  std::size_t hash;         ///< of what is compared
   bool typed;               ///< its source said what its outputs are
   std::vector<Type> types;  ///< of its inputs, then of its outputs
   Row row;
@@ -88,7 +89,7 @@ struct Repeat {
 /// Those of one operator.
 struct Repeats {
   bool on = false;
-  std::size_t hits = 0, misses = 0, oldest = 0;
+  std::size_t hits = 0, misses = 0, oldest = 0, next = 0;
   std::vector<Repeat> known;
 };
 
@@ -167,14 +168,16 @@ struct Place {
   const Node* node = nullptr;
   NodeId id = 0;
   const Match* match = nullptr;
-  bool missed = false;   ///< a rule asked for a shape whose rank nobody knows
-  bool refused = false;  ///< the inputs do not fit: a rule failed on them, or remarked so
-  bool told = false;     ///< a remark says why its work is unknown
-  bool fresh = false;    ///< a rule made a symbol
-  bool cut = false;      ///< a body of its was not run: the limits are reached
-  bool typed = false;    ///< its outputs' types are there already
-  bool view = false;     ///< its outputs are its first input: nothing moves
-  bool single = false;   ///< its results hang on more than its inputs' types and attributes, or are not only types
+  bool missed = false;    ///< a rule asked for a shape whose rank nobody knows
+  bool refused = false;   ///< the inputs do not fit: a rule failed on them, or remarked so
+  bool told = false;      ///< a remark says why its work is unknown
+  bool fresh = false;     ///< a rule made a symbol
+  bool cut = false;       ///< a body of its was not run: the limits are reached
+  bool typed = false;     ///< its outputs' types are there already
+  bool view = false;      ///< its outputs are its first input: nothing moves
+  bool repeated = false;  ///< an earlier node was like it
+  std::size_t hash = 0;   ///< of what tells it from others, when it may repeat
+  bool single = false;    ///< its results hang on more than its inputs' types and attributes, or are not only types
 };
 
 class Walk {
@@ -198,7 +201,8 @@ class Walk {
   void use(std::uint32_t stored) { used_[stored] = true; }
   /// Whether the inputs of the last node do not fit.
   bool refused() const noexcept { return here_.refused; }
-  void note_times();  ///< of the last row: the outermost frame's may change
+  bool repeated() const noexcept { return here_.repeated; }  ///< an earlier node was like the latest
+  void note_times();                                         ///< of the last row: the outermost frame's may change
   void finish_diagnostics();
   void note_symbols(const Type& type, std::string_view value);
   void note_symbol(std::string_view name, std::string_view why) { found_->symbols.emplace(name, why); }
@@ -282,6 +286,7 @@ class Walk {
   // Nodes like earlier ones: repeats.cpp.
   bool may_repeat() const;
   bool repeat();
+  std::size_t hash_of_here() const;
   void remember();
   std::uint8_t source_of(std::size_t position) const;
   bool is_like(const Repeat& known) const;

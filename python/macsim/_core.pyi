@@ -516,20 +516,66 @@ class Tape:
         """Return the ledger; the tape is then of no more use."""
 
 @final
+class ModuleCalls:
+    """Follows the calls of modules of a torch program: what they call is in their scope; of one thread."""
+
+    def __init__(self, tape: Tape, paths: dict[Any, str]) -> None:
+        """``paths`` are the modules with their paths, in the order of the tree."""
+    @property
+    def paths(self) -> dict[Any, str]:
+        """The modules with their paths."""
+    @property
+    def path(self) -> str:
+        """The path of the module that the program is in."""
+    @property
+    def scope(self) -> int:
+        """The number of its scope."""
+    @property
+    def failed_in(self) -> str:
+        """The path of the innermost module that raised."""
+    def announce(self, unusual: Callable[[str, Any], None]) -> list[Any]:
+        """Tell the tape of the modules' parameters and buffers, as ``Tape.announce`` does; return its buffers."""
+    def called(self, make: Callable[[str, int, int], Any]) -> dict[str, Any]:
+        """Return by path what ``make`` gives for a module's class, its calls and the elements of its parameters."""
+
+def exchange_calls(calls: ModuleCalls | None) -> ModuleCalls | None:
+    """Tell these, or nobody, of the modules that this thread calls; return who was told until now."""
+
+def watched_call(original: Callable[..., Any]) -> Any:
+    """Return a method of modules that tells of the call, and then calls the original."""
+
+def torch_dispatch(self: Any, func: Any, types: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    """Take a call as the method ``__torch_dispatch__`` of a recorder, whose ``_short`` is a ``Dispatcher``.
+
+    What that does not take goes to the recorder's ``_otherwise``, with what the dispatcher said of it; where sizes are
+    symbolic, a call of a new kind goes to its ``_compare`` afterwards.
+    """
+
+@final
 class Dispatcher:
     """The short way of operators to a tape: what needs nothing else is recorded as it comes."""
 
-    def __init__(self, tape: Tape, known: dict[int, Any], copies: dict[int, Any]) -> None:
+    follower: Any
+    """Whose ``look()`` is called before each call; or None."""
+    expanding: bool
+    """Calls are what an operator without a row is made of."""
+    def __init__(self, tape: Tape, calls: ModuleCalls, known: dict[int, Any], copies: dict[int, Any], cpu: Any) -> None:
         """Make one. Results whose contents are known are added to ``known``; ``copies`` are not used here."""
     def add(self, operation: Any, plan: Plan, way: str, method: Any, copying: Plan | None, most: int) -> None:
         """Say how calls of an operator are taken.
 
         ``way`` is "call", the row tells the results; "turned", so, and they lie as ``Tape.call`` says; "changes", the
         first argument is changed and given back; "view", ``method`` makes the result; "reshape", so, or it copies,
-        which is recorded by the plan ``copying``; "orders", it is the first argument where that is in order. Of known
+        which is recorded by the plan ``copying``; "orders", it is the first argument where that is in order; "makes",
+        the row tells the result, which follows from numbers. Of known
         contents an operator is run where the result has no more than ``most`` elements.
         """
-    def dispatch(self, operation: Any, args: tuple[Any, ...], kwargs: Any, scope: int) -> Any:
+    def note_view(self, from_: Any, results: Any, copies: bool, times: Any, bound: bool, because: str) -> None:
+        """Note what the last view gave, which was not taken and is recorded, for others of tensors like this one.
+
+        ``times`` and ``bound`` are what ``Tape.within`` was told of it; ``because`` is empty where it was told nothing.
+        """
+    def dispatch(self, operation: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
         """Record a call and return its results.
 
         None: the call is not taken; ``NotImplemented``: nor is it, and the contents of all its tensors are known.

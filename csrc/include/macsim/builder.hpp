@@ -81,6 +81,8 @@ class Builder {
   /// The program went on as if this were at least 0: binding refuses sizes for which it is not.
   void assume_not_negative(const Expr& e);
   std::size_t calls() const noexcept;
+  /// Whether the last call was like an earlier one: of the same types, with the same attributes.
+  bool repeated() const noexcept;
 
   /// The report; the builder is then of no more use.
   Report finish(const std::vector<ValueId>& outputs);

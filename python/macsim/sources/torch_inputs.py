@@ -139,15 +139,12 @@ def dtype_named(dtype: Any, name: str) -> torch.dtype:
     return found
 
 
-def named_arguments(call: Any, positional: Sequence[Any], named: Mapping[str, Any]) -> list[str]:
-    """Return names for positional arguments: the parameters' of the call, where it has them."""
-    try:
-        parameters = [
-            one.name
-            for one in inspect.signature(call).parameters.values()
-            if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)
-        ]
-    except (TypeError, ValueError):
-        parameters = []
+def named_arguments(said: inspect.Signature | None, positional: Sequence[Any], named: Mapping[str, Any]) -> list[str]:
+    """Return names for positional arguments: the parameters' of the call, where its signature has them."""
+    parameters = [
+        one.name
+        for one in (said.parameters.values() if said is not None else ())
+        if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)
+    ]
     names = [name for name in parameters if name not in named]
     return [names[i] if i < len(names) else f"input{i}" for i in range(len(positional))]

@@ -114,23 +114,6 @@ _counts = 0
 _stance: Any = None
 _original: Callable[..., Any] | None = None
 _compile: Callable[..., Any] | None = None
-_thread = threading.local()
-
-
-def _called(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-    original = _original
-    assert original is not None
-    watcher = getattr(_thread, "watcher", None)
-    if watcher is None:
-        return original(module, *args, **kwargs)
-    before = watcher(module)
-    failed = True
-    try:
-        out = original(module, *args, **kwargs)
-        failed = False
-        return out
-    finally:
-        watcher.back(before, failed)
 
 
 def _run_eagerly() -> None:
@@ -148,25 +131,24 @@ def _compiled(*args: Any, **kwargs: Any) -> Any:
 
 
 @contextmanager
-def watching(watcher: Any) -> Iterator[None]:
-    """Tell ``watcher(module)`` of every module that this thread calls, and ``watcher.back`` when it is over."""
+def watching(calls: _core.ModuleCalls) -> Iterator[None]:
+    """Tell ``calls`` of every module that this thread calls."""
     global _compile, _counts, _original, _stance
-    outer = getattr(_thread, "watcher", None)
     with _lock:
         if _counts == 0:
             _original = nn.Module._call_impl
-            nn.Module._call_impl = _called
+            nn.Module._call_impl = _core.watched_call(_original)
             if "torch._dynamo" in sys.modules:
                 _run_eagerly()
             else:  # it takes seconds to load, and only then is anything compiled
                 _compile = torch.compile
                 torch.compile = _compiled
         _counts += 1
-    _thread.watcher = watcher
+    outer = _core.exchange_calls(calls)
     try:
         yield
     finally:
-        _thread.watcher = outer
+        _core.exchange_calls(outer)
         with _lock:
             _counts -= 1
             if _counts == 0:

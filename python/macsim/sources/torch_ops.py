@@ -12,7 +12,7 @@ from torch._ops import OpOverload
 
 from macsim import _core
 
-__all__ = ["DTYPES", "Operator", "method_of", "operator_of", "plain_plan"]
+__all__ = ["DTYPES", "Operator", "operator_of", "plain_plan"]
 
 DTYPES: dict[torch.dtype, str] = {
     torch.float64: "f64",
@@ -58,8 +58,10 @@ _STORING = frozenset({"t", "transpose", "coalesce", "clone", "detach", "alias", 
 # Attention whose kernels write a token's heads side by side: turned back, its result is in order.
 _TURNED = frozenset({"scaled_dot_product_attention"})
 # Those that are methods of tensors in C++, with the same arguments in the same order.
-_METHODS = frozenset({"chunk", "contiguous", "detach", "expand", "permute", "reshape", "select", "squeeze", "t",
-                      "transpose", "unbind", "unsqueeze", "view"})  # fmt: skip
+_METHODS = frozenset({"add", "bitwise_and", "bitwise_or", "chunk", "contiguous", "detach", "eq", "expand",
+                      "ge", "gt", "le", "logical_and", "logical_not", "logical_or", "lt", "masked_fill", "mul", "ne",
+                      "permute", "reshape", "select", "squeeze", "sub", "t", "transpose", "unbind",
+                      "unsqueeze", "view"})  # fmt: skip
 # Views, unless strides do not allow it.
 _COPYING = frozenset({"reshape", "flatten", "reshape_as", "ravel"})
 # What torch can do on tensors without storage in no time, strides and all.
@@ -157,11 +159,15 @@ class Operator:
         A view, unless strides do not allow it: then a copy.
     turned : bool
         The second and the third axis of its result lie the other way round.
+    method : callable or None
+        What makes its results sooner than the operator itself, which asks its schema.
+    runs : bool
+        Of known contents it is run as it stands, and gives one tensor.
     """
 
     __slots__ = (
-        "copies", "fast", "func", "infers", "known", "native", "packed", "plan", "random", "reshapes", "turned", "view",
-        "way", "writes",
+        "copies", "fast", "func", "infers", "known", "method", "native", "packed", "plan", "random", "reshapes", "runs",
+        "turned", "view", "way", "writes",
     )  # fmt: skip
 
     def __init__(self, func: Any, plan: _core.Plan, said: _Reading) -> None:
@@ -171,14 +177,17 @@ class Operator:
         self.native, self.writes, self.reshapes = said.native, said.writes, said.reshapes
         self.random, self.packed = said.random, tuple(said.packed)
         self.fast = plan.infers and not said.native and said.writes is None and not said.packed and said.takes
-        makes = said.native or func is torch.ops.aten.to.dtype  # which makes a tensor where its input is
-        self.view = makes and said.writes is None and said.first
+        self.method = said.method
+        self.view = said.makes and said.writes is None and said.first
         self.copies = said.native and said.name in _COPYING
         self.turned = said.name in _TURNED
         changes = plan.known and said.writes == 0 and said.plain and said.outputs == 1
         self.way = ""
+        self.runs = said.runs
         if self.fast:
             self.way = "turned" if self.turned else "call"
+        elif said.founds and plan.infers:
+            self.way = "makes"
         elif changes:
             self.way = "changes"
         elif self.view:
@@ -232,6 +241,14 @@ class _Reading:
         self.first = bool(parameters) and parameters[0][1] == "tensor"
         self.takes = any(use in ("tensor", "tensors") for _, use, _ in parameters)
         self.stores = "some" if packet.startswith("to_sparse") else "same" if packet in _STORING else "all"
+        aten, single = self.dialect == "aten", len(returns) == 1
+        where = [one.kwarg_only and one.name == "device" for one in schema.arguments if "Device" in str(one.type)]
+        given = self.takes or self.packed or self.writes is not None
+        self.makes = self.native or func is torch.ops.aten.to.dtype  # torch makes its results in no time
+        # It makes a tensor out of numbers, and is told by name where that lies.
+        self.founds = aten and where == [True] and single and not self.random and not given
+        self.runs = single and not self.random and not where
+        self.method = getattr(torch.Tensor, packet) if aten and packet in _METHODS else None
 
     def _parameters(self, arguments: Any) -> list[tuple[str, str, Any]]:
         parameters: list[tuple[str, str, Any]] = []
@@ -257,14 +274,11 @@ def _reading(func: Any) -> _Reading:
 
 def operator_of(func: Any, tape: _core.Tape) -> Operator:
     """Return how calls of ``func``, an ``OpOverload``, are read."""
-    said = _reading(func)
+    known = _READ.get(id(func))
+    if known is None:
+        known = _READ[id(func)] = (func, _reading(func))
+    said = known[1]
     return Operator(func, _plan(said, tape), said)
-
-
-def method_of(operator: Operator) -> Any:
-    """Return what makes the results of a view sooner than the operator itself, which asks its schema; or None."""
-    name = operator.func._schema.name.removeprefix("aten::")
-    return getattr(torch.Tensor, name) if name in _METHODS else None
 
 
 def _plan(said: _Reading, tape: _core.Tape) -> _core.Plan:
@@ -294,7 +308,8 @@ def plain_plan(tape: _core.Tape, target: Any) -> tuple[_core.Plan, bool] | None:
     return (plan, said.writes is not None) if plan.known or (said.native and said.writes is None) else None
 
 
-_PLAIN: dict[int, tuple[OpOverload, _Reading]] = {}  # by identity: to hash an operator is work
+_READ: dict[int, tuple[OpOverload, _Reading]] = {}  # by identity: to hash an operator is work
+_PLAIN: dict[int, tuple[OpOverload, _Reading]] = {}
 # Calls that are read as those of another operator.
 _SAME = {
     ("aten::lift_fresh_copy", ""): "clone",

@@ -24,7 +24,14 @@ from macsim.sources.torch_formulas import tape_of
 from macsim.sources.torch_graph_values import placed
 from macsim.sources.torch_inputs import Examples, named_arguments
 from macsim.sources.torch_modules import class_name, is_script, left_as_found, noted, watching
-from macsim.sources.torch_requests import check_arguments, check_names, check_shape, has_symbols, why_it_failed
+from macsim.sources.torch_requests import (
+    check_arguments,
+    check_names,
+    check_shape,
+    has_symbols,
+    signature_of,
+    why_it_failed,
+)
 from macsim.sources.torch_trace import Recorder, ScriptRecorder, small, torch_facts
 
 __all__ = ["trace"]
@@ -113,17 +120,19 @@ def _traced(
         default = _announce(recorder, modules)
         signature = modules.forward if modules is not None and modules is program and method is None else call
         positional, named = _arguments(signature, inputs, kwargs, shapes)
-        check_arguments(name, signature, positional, named)
+        said = signature_of(signature)
+        check_arguments(name, signature, said, positional, named)
         examples = Examples(recorder, default, dtypes)
-        names = named_arguments(signature, positional, named)
+        names = named_arguments(said, positional, named)
         stack.enter_context(left_as_found(list(paths), evaluate=not training))
         stack.enter_context(torch.inference_mode())
-        stack.enter_context(watching(recorder))
+        stack.enter_context(watching(recorder.calls))
         if training:
             from macsim.sources.torch_training import Follower, following
 
-            recorder.follower = Follower(recorder.tape)
-            stack.enter_context(following(recorder.follower))
+            follower = Follower(recorder.tape)
+            recorder.follow(follower)
+            stack.enter_context(following(follower))
         args = tuple(examples.of(name, one) for name, one in zip(names, positional, strict=True))
         keywords = {name: examples.of(name, one) for name, one in named.items()}
         check_names(dtypes, hints, examples.used, recorder.named)
@@ -136,7 +145,7 @@ def _traced(
         _refuse_postponed([one for _, one in results])
     made = [(place, one) for place, one in results if isinstance(one, torch.Tensor)]
     outputs = [place for place, one in made if recorder.tape.knows(one)]
-    return recorder.tape.finish([one for _, one in made]), noted(recorder.modules, modules), outputs
+    return recorder.tape.finish([one for _, one in made]), noted(recorder.calls.called(Called), modules), outputs
 
 
 def _paths(stack: ExitStack, model: Any, modules: nn.Module | None, training: bool) -> dict[nn.Module, str]:
@@ -184,7 +193,7 @@ def _run(
         if isinstance(inside, MacsimError):  # the interpreter of TorchScript keeps it to itself
             raise inside from error
         given = dict(zip(names, args, strict=True)) | kwargs
-        raise TraceError(why_it_failed(error, given), recorder.failed_in) from error
+        raise TraceError(why_it_failed(error, given), recorder.calls.failed_in) from error
 
 
 def _refuse_postponed(results: list[Any]) -> None:
@@ -230,13 +239,10 @@ def _announce(recorder: Recorder, module: nn.Module | None) -> torch.dtype:
     default = torch.get_default_dtype()
     if module is None:
         return default
-    elements, buffers = recorder.tape.announce(recorder.paths, _refuse_lazy)
-    for called, own in zip(recorder.modules.values(), elements, strict=True):
-        called.parameters = own
-    for buffer in buffers:
+    for buffer in recorder.calls.announce(_refuse_lazy):
         if small(buffer) or _lone(buffer):
             recorder.know(buffer, ours=False)
-    tensors = (tensor for part in recorder.paths for tensor in part._parameters.values() if tensor is not None)
+    tensors = (tensor for part in recorder.calls.paths for tensor in part._parameters.values() if tensor is not None)
     return next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), default)
 
 

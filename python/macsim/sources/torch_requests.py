@@ -16,7 +16,7 @@ from macsim._core import Expr
 from macsim.errors import RequestError
 from macsim.sources.torch_trace import LOOKS, is_named_shape
 
-__all__ = ["at_sizes", "check_arguments", "check_names", "check_shape", "has_symbols", "why_it_failed"]
+__all__ = ["at_sizes", "check_arguments", "check_names", "check_shape", "has_symbols", "signature_of", "why_it_failed"]
 
 MOST_SHOWN = 12
 # What torch says where there is no storage to look into.
@@ -24,9 +24,19 @@ _LOOKING = ("unallocated storage", "can't convert meta device", "Cannot copy out
 _GRAPH_ONLY = ("FlexAttention", "HigherOrderOperator")
 
 
-def check_arguments(name: str, call: Any, positional: Sequence[Any], named: Mapping[str, Any]) -> None:
-    """Raise when a call does not take these arguments, and say what it takes."""
-    wanted = _parameters(call)
+def signature_of(call: Any) -> inspect.Signature | None:
+    """Return what Python says that a call takes; None: nothing."""
+    try:
+        return inspect.signature(call)
+    except (TypeError, ValueError):
+        return None
+
+
+def check_arguments(
+    name: str, call: Any, said: inspect.Signature | None, positional: Sequence[Any], named: Mapping[str, Any]
+) -> None:
+    """Raise when a call, whose signature is known or not, does not take these arguments, and say what it takes."""
+    wanted = said if said is not None else _by_schema(call)
     if wanted is None:
         return
     try:
@@ -47,11 +57,7 @@ def _meant(wanted: inspect.Signature, named: Mapping[str, Any]) -> str:
     return ""
 
 
-def _parameters(call: Any) -> inspect.Signature | None:
-    try:
-        return inspect.signature(call)
-    except (TypeError, ValueError):
-        pass
+def _by_schema(call: Any) -> inspect.Signature | None:
     schema = getattr(call, "schema", None)  # of TorchScript
     if schema is None:
         return None

@@ -57,6 +57,7 @@ _POINTWISE = _BY_KIND | frozenset({
 _PLAIN = (
     int, float, str, type(None), torch.dtype, torch.device, torch.layout, torch.memory_format, torch._ops.OpOverload
 )  # fmt: skip
+_SPARED = "of sizes of 1 nothing has to be moved"
 _FACTORS = frozenset({"matmul", "mm", "bmm", "mv", "linear"})
 
 
@@ -66,6 +67,7 @@ class SymbolicRecorder(Recorder):
     def __init__(self, tape: _core.Tape, paths: dict[Any, str], sizes: Sizes) -> None:
         super().__init__(tape, paths)
         self.sizes = sizes
+        sizes.calls = self.calls
         self._kinds: dict[Any, int] = {}  # shape, strides and dtype: a number for each
         self._kind: dict[int, int] = {}  # of tensors that the tape keeps alive, by identity
         self._told: dict[Any, Any] = {}  # what torch gave for a call; layers repeat
@@ -76,21 +78,9 @@ class SymbolicRecorder(Recorder):
         self.named.update(Expr(given).symbols)
         return made
 
-    def __call__(self, module: Any) -> tuple[str, int]:
-        """Enter a module."""
-        before = super().__call__(module)
-        self.sizes.where = self._path
-        return before
-
-    def back(self, before: tuple[str, int], failed: bool) -> None:
-        """Leave a module."""
-        super().back(before, failed)
-        self.sizes.where = self._path
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+    def _otherwise(self, func: Any, args: tuple[Any, ...], kwargs: Any, out: Any) -> Any:
+        """Record a call that the core does not take: one of a new operator, of symbols, or of a new kind of view."""
         operator = self._operators.get(id(func)) or self._operator(func)
-        if self.follower is not None:
-            self.follower.look()
         name = func._schema.name.partition("::")[2]
         shown = (args, kwargs or {})
         plain = True
@@ -103,6 +93,10 @@ class SymbolicRecorder(Recorder):
             if out is not None and out is not NotImplemented:
                 return out
         return self._slow(func, operator, args, kwargs or {}, shown)
+
+    def _compare(self, func: Any, args: tuple[Any, ...]) -> None:
+        """Look at the sizes of a call that the core took: it is the first of its kind."""
+        self._check(func._schema.name.partition("::")[2], args)
 
     def note_made(self, func: Any, given: dict[str, Any], out: torch.Tensor) -> torch.Tensor:
         """Record a call, its arguments by name, whose result is told."""
@@ -223,6 +217,7 @@ class SymbolicRecorder(Recorder):
             if out is not NotImplemented:
                 return out
         out = self._on_meta(func, args, kwargs)
+        plan = operator.plan
         times: Any = 1
         trust = "exact"
         if operator.copies:
@@ -234,12 +229,15 @@ class SymbolicRecorder(Recorder):
                 trust = "bound" if hides_ones(args[0]) else "exact"
         elif func._schema.name == "aten::contiguous":
             times = copies(self.sizes, args[0])
+        asked, copied = args[0] if args else None, operator.plan is not plan
         special = times != 1 or trust != "exact"
         if special:
-            self.tape.within(times, trust, "of sizes of 1 nothing has to be moved")
+            self.tape.within(times, trust, _SPARED)
         self.tape.record(operator.plan, shown[0], shown[1], self.scope, out)
         if special:
             self.tape.within(1, "exact", "")
+        if operator.view or copied:
+            self._short.note_view(asked, out, copied, times, trust == "bound", _SPARED if special else "")
         return out
 
     # Shapes by torch itself, over symbols.

@@ -51,8 +51,8 @@ class Sizes:
 
     Attributes
     ----------
-    where : str
-        The path of the module that is running.
+    calls : _core.ModuleCalls
+        Which module is running.
     lenient : bool
         A size whose hint the user gave may be taken as that number.
     """
@@ -60,7 +60,7 @@ class Sizes:
     def __init__(self, hints: Mapping[str, int] | None = None) -> None:
         self.tape: _core.Tape | None = None
         self.given = dict(hints or {})
-        self.where = ""
+        self.calls: _core.ModuleCalls | None = None
         self.lenient = True
         self.usual: dict[str, int] = {}  # hints of which no two are alike and none is special, whatever is given
         self._primes = iter(_PRIMES)
@@ -69,6 +69,11 @@ class Sizes:
         self._counted: dict[str, int] = {}
         self._told: set[str] = set()  # symbols that are contents: nothing is decided by what stands in for them
         self._waiting: list[tuple[Expr, str]] | None = None
+
+    @property
+    def where(self) -> str:
+        """The path of the module that is running."""
+        return self.calls.path if self.calls is not None else ""
 
     # Sizes ------------------------------------------------------------------------------------------------------------
 

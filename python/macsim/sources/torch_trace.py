@@ -20,12 +20,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from macsim import _core
 from macsim._core import Expr
 from macsim.errors import TraceError
-from macsim.modules import Called
 from macsim.sources.torch_checks import passing
 from macsim.sources.torch_data_sizes import DataSizeError, is_by_data, with_sizes
 from macsim.sources.torch_fused import FUSED
 from macsim.sources.torch_layouts import META, nonzeros, without_storage
-from macsim.sources.torch_ops import DTYPES, Operator, method_of, operator_of
+from macsim.sources.torch_ops import DTYPES, Operator, operator_of
 from macsim.sources.torch_packed import STORED, unpacked
 
 if TYPE_CHECKING:
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Recorder", "ScriptRecorder", "made_of", "mapped", "small", "torch_facts"]
 
 CPU = torch.device("cpu")
+_CLONE = torch.ops.aten.clone.default
 MOST_VALUES = 65536  # elements of a tensor whose contents are followed
 # Lengths of packed sequences stay where they are: torch reads them on the way to a shape.
 _READS = frozenset({"_pack_padded_sequence", "_pad_packed_sequence", "lstm", "gru", "rnn_tanh", "rnn_relu"})
@@ -60,11 +60,7 @@ class Recorder(TorchDispatchMode):
     def __init__(self, tape: _core.Tape, paths: dict[Any, str]) -> None:
         super().__init__()
         self.tape = tape
-        self.paths = paths
-        self.scope = tape.scope("")
-        self._scopes: dict[str, int] = {"": self.scope}
-        self.modules = {path: Called(type(module).__name__) for module, path in paths.items()}
-        self._path = ""
+        self.calls = _core.ModuleCalls(tape, paths)
         self._operators: dict[int, Operator] = {}  # by identity: to hash one is work
         self._twins: dict[int, torch.Tensor] = {}  # of tensors with storage, by identity
         self._packed: dict[tuple[int, ...], tuple[Any, list[Any]]] = {}  # weights, by the identity of what packs them
@@ -72,48 +68,28 @@ class Recorder(TorchDispatchMode):
         self._copies: dict[int, torch.Tensor | None] = {}  # of the user's among them, made when they are first used
         self._call = tape.call
         self._record = tape.record
-        self._short = _core.Dispatcher(tape, self._known, self._copies)
+        self._short = _core.Dispatcher(tape, self.calls, self._known, self._copies, CPU)
         self._dispatch = self._short.dispatch
         self._expanding: list[Any] = []
-        self._failed: str | None = None
         self.named: set[str] = set()  # symbols in the shapes of inputs
-        self.follower: Follower | None = None  # of a program that is to be trained
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         """Nothing is compiled while a count is under way; keeping the compiler out would cost more than a call."""
         return False
 
-    # Scopes -----------------------------------------------------------------------------------------------------------
-
-    def __call__(self, module: Any) -> tuple[str, int]:
-        """Enter a module: its calls are in its scope."""
-        before = (self._path, self.scope)
-        path = self.paths.get(module)
-        if path is None:
-            path = f"{self._path}.{type(module).__name__}" if self._path else type(module).__name__
-        scope = self._scopes.get(path)
-        if scope is None:
-            scope = self._scopes[path] = self.tape.scope(path)
-        called = self.modules.get(path)
-        if called is None:
-            called = self.modules[path] = Called(type(module).__name__)
-        called.calls += 1
-        self._path, self.scope = path, scope
-        return before
-
-    def back(self, before: tuple[str, int], failed: bool) -> None:
-        """Leave a module."""
-        if failed and self._failed is None:
-            self._failed = self._path
-        if not failed:
-            self._failed = None
-        self._path, self.scope = before
+    @property
+    def scope(self) -> int:
+        """The number of the scope of the module that the program is in."""
+        return self.calls.scope
 
     @property
-    def failed_in(self) -> str:
-        """The path of the innermost module that raised."""
-        return self._failed or ""
+    def _path(self) -> str:
+        return self.calls.path
+
+    def follow(self, follower: Follower) -> None:
+        """Let a follower look before each call: the program is to be trained."""
+        self._short.follower = follower
 
     def size(self, given: Any, name: str) -> Any:
         """Return the size that a name or an expression in the shape of an input stands for."""
@@ -121,18 +97,14 @@ class Recorder(TorchDispatchMode):
 
     # Calls ------------------------------------------------------------------------------------------------------------
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
-        if self.follower is not None:
-            self.follower.look()
-        out = self._dispatch(func, args, kwargs, self.scope)
-        return self._otherwise(func, args, kwargs, out) if out is None or out is NotImplemented else out
+    __torch_dispatch__ = _core.torch_dispatch  # what it does not take comes to _otherwise
 
     def _otherwise(self, func: Any, args: tuple[Any, ...], kwargs: Any, out: Any) -> Any:
         """Record a call that is not taken as it stands: ``out`` is what the core said of it."""
         operator = self._operators.get(id(func))
         if operator is None:
             operator = self._operator(func)
-            out = self._dispatch(func, args, kwargs, self.scope)
+            out = self._dispatch(func, args, kwargs)
         if out is NotImplemented:
             out = self._at_hand(func, operator, args, kwargs or {})
         elif out is None and operator.view and id(args[0]) in self._known:
@@ -150,10 +122,9 @@ class Recorder(TorchDispatchMode):
         if operator is None:
             operator = self._operators[id(func)] = operator_of(func, self.tape)
             if operator.way:
-                copying = self._operator(torch.ops.aten.clone.default).plan if operator.copies else None
-                runs = operator.way == "call" and not operator.random and not _is_placed(func)
-                most = MOST_VALUES if runs and len(func._schema.returns) == 1 else 0
-                self._short.add(func, operator.plan, operator.way, method_of(operator), copying, most)
+                copying = self._operator(_CLONE).plan if operator.copies else None
+                runs = operator.way == "makes" or (operator.way == "call" and operator.runs)
+                self._short.add(func, operator.plan, operator.way, operator.method, copying, MOST_VALUES if runs else 0)
         return operator
 
     def _viewed(self, operator: Operator, args: tuple[Any, ...], kwargs: Any, out: Any) -> None:
@@ -163,7 +134,7 @@ class Recorder(TorchDispatchMode):
         self._record(operator.plan, args, kwargs, self.scope, out)
 
     def _copying(self, tensor: torch.Tensor) -> tuple[Operator, tuple[tuple[Any, ...], dict[str, Any]]]:
-        return self._operator(torch.ops.aten.clone.default), ((tensor,), {})
+        return self._operator(_CLONE), ((tensor,), {})
 
     def know(self, tensor: torch.Tensor, ours: bool = True) -> None:
         """Follow the contents of a tensor; one of the user's is never written to: the program has a copy."""
@@ -307,7 +278,11 @@ class Recorder(TorchDispatchMode):
             if plain is not None:  # counted by what it computes
                 with self:
                     made = plain(*args, **{name: one for name, one in kwargs.items() if name != operator.writes})
-                if self.follower is not None and isinstance(made, torch.Tensor) and isinstance(changed, torch.Tensor):
+                if (
+                    self._short.follower is not None
+                    and isinstance(made, torch.Tensor)
+                    and isinstance(changed, torch.Tensor)
+                ):
                     self.tape.same(changed, made)  # gradients go this way
                 return back
         self.tape.record(operator.plan, args, kwargs, self.scope, changed)
@@ -460,6 +435,7 @@ class Recorder(TorchDispatchMode):
         if (func, first) in self._expanding:  # of complex numbers it may be made of itself, of their parts
             return NotImplemented
         self._expanding.append((func, first))
+        self._short.expanding = True
         before = self.tape.calls
         try:
             with self:
@@ -475,6 +451,7 @@ class Recorder(TorchDispatchMode):
                 return func.decompose(*mapped(self._same_on_meta, args), **mapped(self._same_on_meta, kwargs))
         finally:
             self._expanding.pop()
+            self._short.expanding = bool(self._expanding)
 
 
 class ScriptRecorder(Recorder):
@@ -650,6 +627,7 @@ def torch_facts(expr_of: Any = None, size_of: Any = None) -> dict[str, Any]:
         "dtypes": DTYPES,
         "expr_of": expr_of or _no_symbol,
         "size_of": size_of or _no_symbol,
+        "symbols": (torch.SymInt, torch.SymFloat, torch.SymBool) if size_of is not None else (),
     }
 
 

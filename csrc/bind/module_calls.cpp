@@ -1,0 +1,99 @@
+// Which module a torch program is in: the calls of modules, as nn.Module makes them.
+// Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
+#include "module_calls.hpp"
+
+namespace macsim::bind {
+namespace {
+
+thread_local ModuleCalls* told = nullptr;  // of this thread
+
+py::object class_name(const py::object& kind) { return kind.attr("__name__"); }
+
+// The original is what the function is bound to; the module is the first argument.
+PyObject* call_module(PyObject* original, PyObject* const* arguments, Py_ssize_t count, PyObject* names) {
+  ModuleCalls* const calls = count == 0 ? nullptr : told;
+  if (calls == nullptr) return PyObject_Vectorcall(original, arguments, static_cast<std::size_t>(count), names);
+  const ModuleCalls::Place* around = nullptr;
+  try {
+    around = calls->enter(arguments[0]);
+  } catch (...) {
+    py::detail::try_translate_exceptions();
+    return nullptr;
+  }
+  PyObject* const results = PyObject_Vectorcall(original, arguments, static_cast<std::size_t>(count), names);
+  calls->leave(around, results == nullptr);
+  return results;
+}
+
+}  // namespace
+
+ModuleCalls::ModuleCalls(Tape& tape, py::dict paths) : tape_(tape), paths_(std::move(paths)) {
+  by_module_.reserve(paths_.size());
+  for (const auto& [module, path] : paths_) {
+    Place& place = places_.emplace_back();
+    place.path = py::reinterpret_borrow<py::str>(path);
+    place.kind = py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(Py_TYPE(module.ptr())));
+    by_module_.emplace(module.ptr(), &place);
+  }
+  outside_.scope = tape_.scope("");
+}
+
+// A module that the tree does not have is called by its class, inside of who calls it.
+ModuleCalls::Place& ModuleCalls::place_of(PyObject* module) {
+  const auto known = by_module_.find(module);
+  if (known != by_module_.end()) return *known->second;
+  if (by_path_.empty()) {
+    for (Place& place : places_) by_path_.emplace(py::cast<std::string>(place.path), &place);
+  }
+  auto kind = py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(Py_TYPE(module)));
+  std::string path = py::cast<std::string>(now_->path);
+  path.append(path.empty() ? "" : ".").append(py::cast<std::string>(class_name(kind)));
+  Place*& place = by_path_[path];
+  if (place == nullptr) {
+    place = &places_.emplace_back();
+    place->path = py::str(path);
+    place->kind = std::move(kind);
+  }
+  return *place;
+}
+
+const ModuleCalls::Place* ModuleCalls::enter(PyObject* module) {
+  Place& place = place_of(module);
+  if (place.scope == kNone) place.scope = tape_.scope(py::cast<std::string_view>(place.path));
+  ++place.calls;
+  return std::exchange(now_, &place);
+}
+
+py::list ModuleCalls::announce(const py::object& unusual) {
+  const py::tuple told_of = tape_.announce(paths_, unusual);
+  const py::list elements = told_of[0];
+  for (std::size_t i = 0; i < elements.size(); ++i) places_[i].parameters = elements[i].cast<std::int64_t>();
+  return told_of[1];
+}
+
+py::dict ModuleCalls::called(const py::object& make) const {
+  py::dict out;
+  std::unordered_map<PyObject*, py::object> names;
+  for (const Place& place : places_) {
+    py::object& name = names[place.kind.ptr()];
+    if (!name) name = class_name(place.kind);
+    out[place.path] = make(name, place.calls, place.parameters);
+  }
+  return out;
+}
+
+ModuleCalls* exchange_calls(ModuleCalls* calls) { return std::exchange(told, calls); }
+
+py::object watched_call(const py::object& original) {
+  static PyMethodDef method{
+      "_call_impl",
+      reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&call_module)),  // NOLINT: how C Python takes it
+      METH_FASTCALL | METH_KEYWORDS, nullptr};
+  const auto function = py::reinterpret_steal<py::object>(PyCFunction_NewEx(&method, original.ptr(), nullptr));
+  if (!function) throw py::error_already_set();
+  auto out = py::reinterpret_steal<py::object>(PyInstanceMethod_New(function.ptr()));
+  if (!out) throw py::error_already_set();
+  return out;
+}
+
+}  // namespace macsim::bind
