@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from macsim.errors import TraceError
 from macsim.sources.torch_graph_values import Value
-from macsim.sources.torch_trace import made_of
+from macsim.sources.torch_recipes import made_of
 
 if TYPE_CHECKING:
     from macsim.sources.torch_graphs import Walker

@@ -9,7 +9,6 @@ as such, whatever the device, the training flag or the attention backend.
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -22,15 +21,15 @@ from macsim._core import Expr
 from macsim.errors import TraceError
 from macsim.sources.torch_checks import passing
 from macsim.sources.torch_data_sizes import DataSizeError, is_by_data, with_sizes
-from macsim.sources.torch_fused import FUSED
 from macsim.sources.torch_layouts import META, nonzeros, without_storage
 from macsim.sources.torch_ops import DTYPES, Operator, operator_of
 from macsim.sources.torch_packed import STORED, unpacked
+from macsim.sources.torch_recipes import made_of, without_writing
 
 if TYPE_CHECKING:
     from macsim.sources.torch_training import Follower
 
-__all__ = ["Recorder", "ScriptRecorder", "made_of", "mapped", "small", "torch_facts"]
+__all__ = ["Recorder", "ScriptRecorder", "mapped", "small", "torch_facts"]
 
 CPU = torch.device("cpu")
 _CLONE = torch.ops.aten.clone.default
@@ -266,7 +265,7 @@ class Recorder(TorchDispatchMode):
             self._forget(one)
         back = changed if func._schema.returns else None
         if isinstance(operator.writes, str) and isinstance(changed, torch.Tensor) and changed.numel() == 0:
-            plain = _without_writing(func)
+            plain = without_writing(func)
             if plain is not None:  # torch makes it as large as it has to be
                 with self:
                     made = plain(*args, **{name: one for name, one in kwargs.items() if name != operator.writes})
@@ -274,7 +273,7 @@ class Recorder(TorchDispatchMode):
                 self.tape.same(changed, made)
                 return back
         if not operator.known:
-            plain = _without_writing(func)
+            plain = without_writing(func)
             if plain is not None:  # counted by what it computes
                 with self:
                     made = plain(*args, **{name: one for name, one in kwargs.items() if name != operator.writes})
@@ -360,7 +359,7 @@ class Recorder(TorchDispatchMode):
                     return out
             if self._too_large(func, args, kwargs):
                 return NotImplemented
-        plain = _without_writing(func) if changed is not None and not operator.known else None
+        plain = without_writing(func) if changed is not None and not operator.known else None
         if plain is not None:  # counted by what it computes, before it is written
             with self:
                 plain(*args, **{name: one for name, one in kwargs.items() if name != operator.writes})
@@ -468,66 +467,6 @@ class ScriptRecorder(Recorder):
         except BaseException as error:
             self.raised = error
             raise
-
-
-def _without_writing(func: Any) -> Any:
-    """Return the operator that computes the same and writes nowhere, where torch has one."""
-    packet, overload = func._schema.name.partition("::")[2], func._overloadname
-    if packet.endswith("_") and not packet.endswith("__"):
-        packet = packet[:-1]
-    elif overload == "out" or overload.endswith("_out"):
-        overload = overload[:-4] or "default"
-    else:
-        return None
-    plain = getattr(getattr(torch.ops, func.namespace), packet, None)
-    found = getattr(plain, overload, None)
-    if found is not None and _takes_alike(found, func):
-        return found
-    if plain is None:
-        return None
-    others = (getattr(plain, name) for name in plain.overloads())
-    return next((one for one in others if _takes_alike(one, func)), None)
-
-
-def _takes_alike(one: Any, other: Any) -> bool:
-    """Whether two operators take arguments of the same types, in the same order."""
-    taken, wanted = ([str(given.type) for given in func._schema.arguments if not given.is_out] for func in (one, other))
-    return taken == wanted
-
-
-_table: dict[Any, Any] = {}
-_table_lock = threading.Lock()
-
-
-def recipes() -> dict[Any, Any]:
-    """Torch's own decompositions, loaded on first use."""
-    if not _table:
-        with _table_lock:
-            if not _table:
-                from torch._decomp import decomposition_table
-
-                _table.update(decomposition_table)
-    return _table
-
-
-def made_of(func: Any, args: Any, kwargs: Any) -> Any:
-    """Compute an operator by others; NotImplemented: nobody says how."""
-    own = FUSED.get(func)
-    out = NotImplemented if own is None else own(*args, **kwargs)
-    if out is not NotImplemented:
-        return out
-    if func._can_decompose():
-        return func.decompose(*args, **kwargs)
-    recipe = recipes().get(func) if func.namespace != "torch_nn" else _written_in_python(func)
-    return NotImplemented if recipe is None else recipe(*args, **kwargs)
-
-
-def _written_in_python(func: Any) -> Any:
-    """Return the function that torch's own operators outside of ATen are made of, if they are."""
-    from torch._library.custom_ops import OPDEFS
-
-    made = OPDEFS.get(func._schema.name)
-    return None if made is None else made._init_fn
 
 
 def _gather(values: Any, into: list[torch.Tensor]) -> list[torch.Tensor]:
