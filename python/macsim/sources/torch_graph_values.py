@@ -5,17 +5,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import fx
 from torch.export.graph_signature import InputKind
-from torch.utils._pytree import tree_flatten_with_path, tree_leaves, tree_unflatten
+from torch.utils._pytree import tree_leaves, tree_unflatten
 
 from macsim import _core
 from macsim.errors import TraceError
+from macsim.sources.torch_nests import placed
 from macsim.sources.torch_ops import DTYPES
 from macsim.sources.torch_sizes import Sizes
 
@@ -29,7 +29,6 @@ __all__ = [
     "named",
     "named_results",
     "path_of",
-    "placed",
     "plain",
     "user_inputs",
     "values",
@@ -137,29 +136,6 @@ def user_inputs(nodes: list[fx.Node], kinds: list[Any]) -> dict[str, Any]:
 def named(nodes: list[fx.Node]) -> dict[str, Any]:
     """Return what a graph says of its inputs, by name."""
     return {str(node.target): node.meta.get("val") for node in nodes}
-
-
-def placed(nest: Any, kind: type) -> list[tuple[str, Any]]:
-    """Return what a nest holds of a kind, in order, and where: ``logits``, ``0``, ``hidden.1``.
-
-    Examples
-    --------
-    >>> placed({"loss": 1, "hidden": (2, [3, "four"])}, int)
-    [('loss', 1), ('hidden.0', 2), ('hidden.1.0', 3)]
-    >>> placed(1, int)
-    [('', 1)]
-    """
-    held = dict(nest.items()) if isinstance(nest, Mapping) else nest
-    try:
-        leaves, _ = tree_flatten_with_path(held)
-    except ValueError:  # of a class whose parts have no names
-        return [(str(i), one) for i, one in enumerate(tree_leaves(held)) if isinstance(one, kind)]
-    return [(".".join(map(_step, path)), one) for path, one in leaves if isinstance(one, kind)]
-
-
-def _step(key: Any) -> str:
-    """Return a part of the way to a leaf."""
-    return str(next(getattr(key, name) for name in ("key", "idx", "name") if hasattr(key, name)))
 
 
 def named_results(model: Any, results: Any) -> list[tuple[str, Any]]:

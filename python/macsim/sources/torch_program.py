@@ -21,9 +21,9 @@ from macsim.modules import Called
 from macsim.sources.torch_data_sizes import DataSizeError
 from macsim.sources.torch_distributed import is_wrapped, made_whole, unwrapped
 from macsim.sources.torch_formulas import tape_of
-from macsim.sources.torch_graph_values import placed
 from macsim.sources.torch_inputs import Examples, named_arguments
 from macsim.sources.torch_modules import class_name, is_script, left_as_found, noted, watching
+from macsim.sources.torch_nests import placed
 from macsim.sources.torch_requests import (
     check_arguments,
     check_names,

@@ -9,8 +9,6 @@ from typing import Any
 
 import torch
 
-from macsim.sources.torch_fused import FUSED
-
 __all__ = ["made_of", "without_writing"]
 
 
@@ -56,6 +54,8 @@ def _recipes() -> dict[Any, Any]:
 
 def made_of(func: Any, args: Any, kwargs: Any) -> Any:
     """Compute an operator by others; NotImplemented: nobody says how."""
+    from macsim.sources.torch_fused import FUSED  # most programs need none of it
+
     own = FUSED.get(func)
     out = NotImplemented if own is None else own(*args, **kwargs)
     if out is not NotImplemented:
