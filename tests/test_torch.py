@@ -394,6 +394,27 @@ def state_of(model: nn.Module) -> Any:
     )
 
 
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_empty_tensors_of_the_model_that_are_written_to_stay_empty(device: str) -> None:
+    class Writes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(3, 4, bias=False)
+            self.register_buffer("kept", torch.empty(0))
+            self.other = torch.empty(0, device=device)
+
+        def forward(self, x: Any) -> Any:
+            torch.mm(x, self.fc.weight.t(), out=self.kept)
+            torch.mm(self.kept, self.fc.weight, out=self.other)
+            return torch.mm(self.other, self.fc.weight.t(), out=torch.empty(0)) + self.kept
+
+    model = Writes().to(device)
+    report = macsim.count(model, (2, 3))
+    assert (report.macs, report.work["add"], report.trust) == (3 * 24, 8, "exact")
+    for tensor in (model.kept, model.other):
+        assert (tuple(tensor.shape), tensor.untyped_storage().nbytes()) == ((0,), 0)
+
+
 @pytest.mark.parametrize("raises", [False, True])
 def test_left_as_found(raises: bool) -> None:
     model = Restless(raises)

@@ -269,7 +269,8 @@ class Recorder(TorchDispatchMode):
             if plain is not None:  # torch makes it as large as it has to be
                 with self:
                     made = plain(*args, **{name: one for name, one in kwargs.items() if name != operator.writes})
-                changed.resize_(made.shape)
+                if changed.is_meta and changed.is_inference():  # made in this run: nobody else's
+                    changed.resize_(made.shape)
                 self.tape.same(changed, made)
                 return back
         if not operator.known:
