@@ -48,7 +48,7 @@ def trace(
     registry: Registry,
     hints: Mapping[str, int] | None = None,
     training: bool = False,
-) -> tuple[_core.Ledger, dict[str, Called], list[str]]:
+) -> tuple[_core.Ledger, _core.CalledModules | dict[str, Called], list[str]]:
     """Run a program over tensors without storage; return what it called, its modules by path and its results' names.
 
     ``hints`` are numbers that stand in for symbols where the program decides by their size. For training modules run
@@ -65,7 +65,9 @@ def trace(
     return found
 
 
-def _attempted(symbolic: bool, model: Any, *given: Any) -> tuple[_core.Ledger, dict[str, Called], list[str]]:
+def _attempted(
+    symbolic: bool, model: Any, *given: Any
+) -> tuple[_core.Ledger, _core.CalledModules | dict[str, Called], list[str]]:
     """Run with numbers where it can be, then with symbols for what depends on data, then for what torch wants known."""
     if not symbolic:
         try:
@@ -109,14 +111,16 @@ def _traced(
     registry: Registry,
     hints: Mapping[str, int] | None,
     training: bool,
-) -> tuple[_core.Ledger, dict[str, Called], list[str]]:
+) -> tuple[_core.Ledger, _core.CalledModules | dict[str, Called], list[str]]:
     program = unwrapped(model)
     module = program if isinstance(program, nn.Module) else getattr(program, "__self__", None)
     modules = module if isinstance(module, nn.Module) else None
     call = _entry(program, method)
     with ExitStack() as stack:
         paths = _paths(stack, model, modules, training)
-        traced = isinstance(program, torch.fx.GraphModule) and not (training or refused or method) and _is_traced(program)
+        traced = (
+            isinstance(program, torch.fx.GraphModule) and not (training or refused or method) and _is_traced(program)
+        )
         name = class_name(modules) if modules is not None and modules is program else _name_of(program)
         recorder = _recorder(registry, name, paths, symbolic, hints, program, traced)
         default = _announce(recorder, modules)
@@ -147,7 +151,7 @@ def _traced(
         _refuse_postponed([one for _, one in results])
     made = [(place, one) for place, one in results if isinstance(one, torch.Tensor)]
     outputs = [place for place, one in made if recorder.tape.knows(one)]
-    return recorder.tape.finish([one for _, one in made]), noted(recorder.calls.called(Called), modules), outputs
+    return recorder.tape.finish([one for _, one in made]), noted(recorder.calls.called(), modules), outputs
 
 
 def _running(stack: ExitStack, recorder: Recorder, modules: list[nn.Module], training: bool) -> None:
@@ -267,7 +271,9 @@ def _announce(recorder: Recorder, module: nn.Module | None) -> torch.dtype:
     default = torch.get_default_dtype()
     if module is None:
         return default
-    for buffer in recorder.calls.announce(_refuse_lazy):
+    with torch._C.DisableTorchFunctionSubclass():  # tensors say what they are without a look at who overrides functions
+        odd = recorder.calls.announce(_refuse_lazy)
+    for buffer in odd:
         if small(buffer) or _lone(buffer):
             recorder.know(buffer, ours=False)
     tensors = (tensor for part in recorder.calls.paths for tensor in part._parameters.values() if tensor is not None)
