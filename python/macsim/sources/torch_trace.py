@@ -36,9 +36,15 @@ _CLONE = torch.ops.aten.clone.default
 MOST_VALUES = 65536  # elements of a tensor whose contents are followed
 # Lengths of packed sequences stay where they are: torch reads them on the way to a shape.
 _READS = frozenset({"_pack_padded_sequence", "_pad_packed_sequence", "lstm", "gru", "rnn_tanh", "rnn_relu"})
+# Attention over sequences one after the other: where they begin is told by what is in a tensor.
+_BEGINS = frozenset({"_flash_attention_forward", "_flash_attention_forward_no_dropout_inplace", "_varlen_attn",
+                     "_flash_attention_backward", "_efficient_attention_forward", "_efficient_attention_backward",
+                     "_varlen_attn_out", "_varlen_attn_backward"})  # fmt: skip
 # Tensors that are made sparse, and which argument has the elements that they store.
 _MAKES_SPARSE = {"sparse_coo_tensor": 1, "_sparse_coo_tensor_with_dims_and_tensors": 4, "sparse_compressed_tensor": 2}
 _LOOKS = frozenset({"item", "_local_scalar_dense", "is_nonzero", "equal", "allclose"})
+# Whether nn.TransformerEncoder may cut the padding off in evaluation: counts are those of training, which does not.
+_MAY_CUT = "_nested_tensor_from_mask_left_aligned"
 
 
 def _make(sizes: tuple[int, ...], strides: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
@@ -174,6 +180,8 @@ class Recorder(TorchDispatchMode):
         name = func._schema.name.partition("::")[2]
         if name in _LOOKS:
             return self._look(func, args, kwargs)
+        if name == _MAY_CUT:
+            return False
         if operator.packed and operator.infers:
             args, kwargs = self._unpacked(name, operator, args, kwargs)
             out = self._call(operator.plan, args, kwargs, self.scope, False)
@@ -217,6 +225,8 @@ class Recorder(TorchDispatchMode):
                 out = self._on_meta(func, args, kwargs)
         if not operator.known and _only_asks(func):
             return out
+        if name in _BEGINS:
+            args, kwargs = mapped(self._read, (args, kwargs))
         self._viewed(operator, args, kwargs, out)
         if name in _MAKES_SPARSE:
             values = next((one for one in args[_MAKES_SPARSE[name] :] if isinstance(one, torch.Tensor)), None)
@@ -312,6 +322,11 @@ class Recorder(TorchDispatchMode):
             raise TraceError(
                 f"{func._schema.name}: the shape of its results depends on data that is not known ({error})", self._path
             ) from error
+
+    def _read(self, value: Any) -> Any:
+        """Return the numbers in a row of known ones, other things as they are."""
+        is_row = isinstance(value, torch.Tensor) and id(value) in self._known and value.dim() == 1
+        return self._held(value).tolist() if is_row else value
 
     def _without_lengths(self, value: Any) -> Any:
         lengths = isinstance(value, torch.Tensor) and value.dtype == torch.int64 and not value.is_meta
