@@ -12,7 +12,7 @@ import torch
 
 from macsim.errors import TraceError
 
-__all__ = ["DataSizeError", "is_by_data", "results_by_data", "with_sizes"]
+__all__ = ["DataSizeError", "is_by_data", "results_by_data", "with_positions", "with_sizes"]
 
 _UNIQUE = frozenset({"_unique", "_unique2", "unique_dim", "unique_dim_consecutive", "unique_consecutive"})
 _BY_DATA = _UNIQUE | {"argwhere", "masked_select", "nms", "nonzero", "nonzero_numpy"}
@@ -133,3 +133,18 @@ def _unique(x: torch.Tensor, given: dict[str, Any], count: Callable[[Any], Any],
 
 def _like(x: torch.Tensor, sizes: list[Any], dtype: torch.dtype | None = None) -> torch.Tensor:
     return torch.empty(sizes, dtype=dtype or x.dtype, device="meta")
+
+
+def with_positions(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Turn known masks among the indices into positions, whose number is then known too."""
+    if len(args) < 2 or not any(
+        isinstance(one, torch.Tensor) and one.dtype == torch.bool and not one.is_meta for one in args[1]
+    ):
+        return args
+    indices: list[Any] = []
+    for one in args[1]:
+        if isinstance(one, torch.Tensor) and one.dtype == torch.bool and not one.is_meta:
+            indices += one.nonzero(as_tuple=True)
+        else:
+            indices.append(one)
+    return (args[0], indices, *args[2:])
