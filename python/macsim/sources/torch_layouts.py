@@ -28,7 +28,7 @@ class NestedError(RequestError):
         what = (
             "a jagged tensor, which is counted neither with symbols nor for training: give a padded one, or its values"
             if jagged
-            else "a nested tensor without a shape of its own: give one with layout=torch.jagged, a padded one, or its values"
+            else "a nested tensor of no one shape: give one with layout=torch.jagged, a padded one, or its values"
         )
         super().__init__(f"{name!r} is {what}")
 
