@@ -20,9 +20,10 @@ from macsim.custom import Registry
 from macsim.errors import MacsimError, RequestError, TraceError
 from macsim.modules import Called
 from macsim.sources.torch_data_sizes import DataSizeError
-from macsim.sources.torch_distributed import is_wrapped, made_whole, unwrapped
+from macsim.sources.torch_distributed import called, is_wrapped, made_whole, unwrapped
 from macsim.sources.torch_formulas import tape_of
 from macsim.sources.torch_inputs import Examples, named_arguments
+from macsim.sources.torch_layouts import NestedError
 from macsim.sources.torch_modules import class_name, is_script, left_as_found, noted, watching
 from macsim.sources.torch_nests import placed
 from macsim.sources.torch_requests import (
@@ -54,12 +55,18 @@ def trace(
     ``hints`` are numbers that stand in for symbols where the program decides by their size. For training modules run
     in the mode that they are in, and the tape is told what takes part in differentiation.
     """
+    model = called(model)
     if isinstance(model, torch.fx.GraphModule) and not (inputs or kwargs or shapes or method):
         inputs = _stated(model)
     symbolic = has_symbols((inputs, kwargs, _as_shapes(shapes)))
     given = (model, inputs, kwargs, shapes, dtypes, method, registry, hints, training)
     compiler = "torch._dynamo" in sys.modules
-    found = _attempted(symbolic, *given)
+    try:
+        found = _attempted(symbolic, *given)
+    except NestedError as error:
+        if symbolic or training or not error.jagged:
+            raise
+        return _traced(False, False, *given, nested=True)
     if not compiler and "torch._dynamo" in sys.modules:
         return _attempted(symbolic, *given)  # the program had it imported, which with torch 2.6 computes: 77 rows
     return found
@@ -111,6 +118,7 @@ def _traced(
     registry: Registry,
     hints: Mapping[str, int] | None,
     training: bool,
+    nested: bool = False,
 ) -> tuple[_core.Ledger, _core.CalledModules | dict[str, Called], list[str]]:
     program = unwrapped(model)
     module = program if isinstance(program, nn.Module) else getattr(program, "__self__", None)
@@ -122,7 +130,9 @@ def _traced(
             isinstance(program, torch.fx.GraphModule) and not (training or refused or method) and _is_traced(program)
         )
         name = class_name(modules) if modules is not None and modules is program else _name_of(program)
-        recorder = _recorder(registry, name, paths, symbolic, hints, program, traced)
+        recorder = _recorder(registry, name, paths, symbolic, hints, program, traced, nested)
+        if nested:
+            recorder.run_under(stack)
         default = _announce(recorder, modules)
         signature = modules.forward if modules is not None and modules is program and method is None else call
         positional, named = _arguments(signature, inputs, kwargs, shapes)
@@ -149,7 +159,7 @@ def _traced(
             stack.enter_context(SizedCalls(recorder))
         results = placed(_run(recorder, call, names, args, keywords), object)
         _refuse_postponed([one for _, one in results])
-    made = [(place, one) for place, one in results if isinstance(one, torch.Tensor)]
+    made = [(place, recorder.inside(one)) for place, one in results if isinstance(one, torch.Tensor)]
     outputs = [place for place, one in made if recorder.tape.knows(one)]
     return recorder.tape.finish([one for _, one in made]), noted(recorder.calls.called(), modules), outputs
 
@@ -193,10 +203,11 @@ def _recorder(
     hints: Mapping[str, int] | None,
     program: Any,
     traced: bool,
+    nested: bool,
 ) -> Recorder:
     nodes = {"node": torch.fx.Node} if traced else {}
     if not symbolic:
-        kind = ScriptRecorder if is_script(program) else Recorder
+        kind = _nested_recorder() if nested else ScriptRecorder if is_script(program) else Recorder
         return kind(tape_of(registry, name, torch_facts() | nodes), paths)
     from macsim.sources.torch_symbolic import SymbolicRecorder
     from macsim.sources.torch_symbols import Sizes, expr_of
@@ -204,6 +215,12 @@ def _recorder(
     sizes = Sizes(hints)
     sizes.tape = tape_of(registry, name, torch_facts(expr_of, sizes.size) | nodes)
     return SymbolicRecorder(sizes.tape, paths, sizes)
+
+
+def _nested_recorder() -> type[Recorder]:
+    from macsim.sources.torch_nested import NestedRecorder  # most programs have no such inputs
+
+    return NestedRecorder
 
 
 def _as_shapes(shapes: Any) -> Any:
