@@ -127,7 +127,9 @@ def _traced(
     with ExitStack() as stack:
         paths = _paths(stack, model, modules, training)
         traced = (
-            isinstance(program, torch.fx.GraphModule) and not (training or refused or method) and _is_traced(program)
+            isinstance(program, torch.fx.GraphModule)
+            and not (training or refused or method or nested)
+            and _is_traced(program)
         )
         name = class_name(modules) if modules is not None and modules is program else _name_of(program)
         recorder = _recorder(registry, name, paths, symbolic, hints, program, traced, nested)
