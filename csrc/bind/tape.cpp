@@ -79,7 +79,7 @@ void Tape::record(const Plan* plan, const py::tuple& args, const py::object& kwa
 
 py::object Tape::in_order(const Plan* plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope) {
   PyObject* from = PyTuple_GET_ITEM(args.ptr(), 0);
-  const auto layout = py::reinterpret_steal<py::object>(PyObject_GetAttr(from, torch_.layout.ptr()));
+  const py::object layout = torch_.layout.of(from);
   const py::object dtype = torch_.dtype.of(from);
   if (!layout || !dtype) throw py::error_already_set();
   note_released();
@@ -256,7 +256,7 @@ void Tape::keep_stored(const Plan& plan, const py::tuple& args, const py::object
 
 void Tape::note_stored(const py::object& tensor) {
   if (!torch_.strided || reinterpret_cast<PyObject*>(Py_TYPE(tensor.ptr())) == torch_.node.ptr()) return;
-  const auto layout = py::reinterpret_steal<py::object>(PyObject_GetAttr(tensor.ptr(), torch_.layout.ptr()));
+  const py::object layout = torch_.layout.of(tensor.ptr());
   if (!layout) throw py::error_already_set();
   if (!layout.is(torch_.strided)) sparse(tensor, torch_.nonzeros(tensor));
 }

@@ -88,8 +88,8 @@ struct Torch {
   py::object node;       ///< the class of graphs' nodes, which stand for the tensors that they make; or none
   std::unordered_map<PyObject*, DType> dtypes;
   std::array<py::object, static_cast<std::size_t>(DType::count_)> named;
-  py::str layout = py::str("layout"), detach = py::str("detach");
-  Getter shape{"shape"}, dtype{"dtype"}, requires_grad{"requires_grad"};
+  py::str detach = py::str("detach");
+  Getter shape{"shape"}, dtype{"dtype"}, layout{"layout"}, requires_grad{"requires_grad"};
 };
 
 /// How the elements of a tensor lie.

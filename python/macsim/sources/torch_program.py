@@ -290,9 +290,7 @@ def _announce(recorder: Recorder, module: nn.Module | None) -> torch.dtype:
     default = torch.get_default_dtype()
     if module is None:
         return default
-    with torch._C.DisableTorchFunctionSubclass():  # tensors say what they are without a look at who overrides functions
-        odd = recorder.calls.announce(_refuse_lazy)
-    for buffer in odd:
+    for buffer in recorder.calls.announce(_refuse_lazy):
         if small(buffer) or _lone(buffer):
             recorder.know(buffer, ours=False)
     tensors = (tensor for part in recorder.calls.paths for tensor in part._parameters.values() if tensor is not None)
