@@ -4,13 +4,14 @@
 #include "graph_walk.hpp"
 #include "module_calls.hpp"
 #include "module_states.hpp"
+#include "schema.hpp"
 #include "tape.hpp"
 
 namespace macsim::bind {
 namespace {
 
 void bind_graph_walk(py::module_& m) {
-  py::class_<CalledModules>(m, "CalledModules", "What a graph says of the modules that it came from.")
+  py::class_<CalledModules>(m, "CalledModules", "What is known of the modules that a program or a graph called.")
       .def("__len__", [](const CalledModules& of) { return of.modules.size(); })
       .def(
           "told",
@@ -59,6 +60,10 @@ void bind_graph_walk(py::module_& m) {
 }  // namespace
 
 void bind_tape(py::module_& m) {
+  m.def(
+      "read_schema", &read_schema, py::arg("text"),
+      "What a schema of torch's says: the operator's name and its overload's, (name, type, use, written, keyword only, "
+      "default) of each argument, (type, alias) of each result.");
   py::class_<Signature>(m, "Signature", "What a schema says of an operator's parameters.")
       .def(py::init<const py::list&>(), py::arg("parameters"));
   py::class_<Plan>(m, "Plan", "How calls of one operator are read.")
@@ -127,7 +132,7 @@ void bind_tape(py::module_& m) {
       .def_property_readonly("failed_in", &ModuleCalls::failed_in, "The path of the innermost module that raised.")
       .def("announce", &ModuleCalls::announce, py::arg("unusual"),
            "Tell the tape of the parameters and buffers; buffers of whole numbers or of one.")
-      .def("called", &ModuleCalls::called, py::arg("make"), "By path, what make() gives for each module.");
+      .def("called", &ModuleCalls::called, "What is known of the modules.");
   m.def("exchange_calls", &exchange_calls, py::arg("calls").none(true), py::return_value_policy::reference,
         "Tell these, or nobody, of the modules that this thread calls; who was told until now.");
   m.def("watched_call", &watched_call, py::arg("original"), "A method that tells of the call, and calls the original.");

@@ -102,7 +102,8 @@ void GraphModules::call(std::uint32_t scope, PyObject* kind, bool again) {
 }
 
 CalledModules GraphModules::found(const Report& report) const {
-  CalledModules out{report.shared_model(), {}};
+  CalledModules out;
+  out.model = report.shared_model();
   out.modules.reserve(modules_.size());
   const auto tell = [&](std::uint32_t scope) {
     const Module& module = modules_[scope];

@@ -6,24 +6,13 @@
 #include <string_view>
 #include <vector>
 
+#include "called_modules.hpp"
 #include "tape.hpp"
 
 namespace macsim::bind {
 
-/// A text of Python's; it lives as long as the object.
-std::string_view utf8(PyObject* text);
 /// Whether two of them are the same.
 bool is_same_text(PyObject* a, PyObject* b);
-
-/// What reports know of modules, in order: views into the model.
-struct CalledModules {
-  struct Module {
-    std::string_view path, kind;
-    std::int64_t calls = 0, parameters = 0;
-  };
-  ModelPtr model;
-  std::vector<Module> modules;
-};
 
 /// Notes which modules are called, and what they have.
 class GraphModules {

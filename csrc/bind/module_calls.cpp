@@ -71,13 +71,19 @@ py::list ModuleCalls::announce(const py::object& unusual) {
   return told_of[1];
 }
 
-py::dict ModuleCalls::called(const py::object& make) const {
-  py::dict out;
-  std::unordered_map<PyObject*, py::object> names;
+CalledModules ModuleCalls::called() const {
+  CalledModules out;
+  out.modules.reserve(places_.size());
+  std::unordered_map<PyObject*, std::string_view> names;
   for (const Place& place : places_) {
-    py::object& name = names[place.kind.ptr()];
-    if (!name) name = class_name(place.kind);
-    out[place.path] = make(name, place.calls, place.parameters);
+    std::string_view& name = names[place.kind.ptr()];
+    if (name.empty()) {
+      const py::object said = class_name(place.kind);
+      out.texts.append(said);
+      name = utf8(said.ptr());
+    }
+    out.texts.append(place.path);
+    out.modules.push_back({utf8(place.path.ptr()), name, place.calls, place.parameters});
   }
   return out;
 }

@@ -8,6 +8,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "called_modules.hpp"
 #include "tape.hpp"
 
 namespace macsim::bind {
@@ -44,8 +45,8 @@ class ModuleCalls {
   const py::dict& paths() const { return paths_; }
   /// Tells the tape of the parameters and buffers of the modules: what Tape::announce() gives back of the buffers.
   py::list announce(const py::object& unusual);
-  /// By path, `make(class name, calls, parameters)` of every module.
-  py::dict called(const py::object& make) const;
+  /// What is known of every module now.
+  CalledModules called() const;
 
  private:
   Place& place_of(PyObject* module);

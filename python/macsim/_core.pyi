@@ -427,6 +427,16 @@ class Unbound:
     def why(self) -> str:
         """What it stands for."""
 
+def read_schema(
+    text: str,
+) -> tuple[str, str, list[tuple[str, str, str, bool, bool, Any]], list[tuple[str, bool]]]:
+    """Return what a schema of torch's says: the operator's name, the overload's, its arguments and its results.
+
+    Of an argument that is its name, type, use ("tensor", "tensors", "sizes", "value" or "nothing"), whether it is
+    written to, whether it is given by name only, and its default; NotImplemented where that is no plain value. Of a
+    result it is the type, and whether it may be an argument.
+    """
+
 @final
 class Signature:
     """What a schema says of an operator's parameters: the name, the use and the default of each."""
@@ -535,8 +545,8 @@ class ModuleCalls:
         """The path of the innermost module that raised."""
     def announce(self, unusual: Callable[[str, Any], None]) -> list[Any]:
         """Tell the tape of the modules' parameters and buffers, as ``Tape.announce`` does; return its buffers."""
-    def called(self, make: Callable[[str, int, int], Any]) -> dict[str, Any]:
-        """Return by path what ``make`` gives for a module's class, its calls and the elements of its parameters."""
+    def called(self) -> CalledModules:
+        """Return what is known of the modules."""
 
 def exchange_calls(calls: ModuleCalls | None) -> ModuleCalls | None:
     """Tell these, or nobody, of the modules that this thread calls; return who was told until now."""
@@ -609,7 +619,7 @@ def placeholders(nodes: list[Any], node: type) -> tuple[list[Any], Any]:
 
 @final
 class CalledModules:
-    """What a graph says of the modules that it came from."""
+    """What is known of the modules that a program or a graph called."""
 
     def __len__(self) -> int: ...
     def told(self) -> list[tuple[str, str, int, int]]:

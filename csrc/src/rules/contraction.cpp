@@ -575,12 +575,12 @@ std::vector<Rule> matmul_rules() {
                          {"scaled_matmul", codes},
                          {"sampled_addmm", scaled_gradient},
                          {"few_bit_matmul", gradient_by_codes()}},
-                        joined({plain_rules(), gemm_rules(), distance_rules(), aten_rules()}));
+                        joined(plain_rules(), gemm_rules(), distance_rules(), aten_rules()));
 }
 
 std::vector<Rule> contraction_family() {
   return with(Access::contraction,
-              joined({matmul_rules(), quantized_matmul_rules(), low_bit_matmul_rules(), einsum_rules()}));
+              joined(matmul_rules(), quantized_matmul_rules(), low_bit_matmul_rules(), einsum_rules()));
 }
 
 }  // namespace macsim::rules

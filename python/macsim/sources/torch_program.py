@@ -4,12 +4,11 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -17,22 +16,21 @@ from torch import nn
 from macsim import _core
 from macsim.custom import Registry
 from macsim.errors import MacsimError, RequestError, TraceError
-from macsim.modules import Called
-from macsim.sources.torch_data_sizes import DataSizeError
-from macsim.sources.torch_distributed import is_wrapped, made_whole, unwrapped
-from macsim.sources.torch_formulas import tape_of
-from macsim.sources.torch_inputs import Examples, named_arguments
-from macsim.sources.torch_modules import class_name, is_script, left_as_found, noted, watching
-from macsim.sources.torch_nests import placed
-from macsim.sources.torch_requests import (
+from macsim.sources.torch_inputs import (
+    Examples,
     check_arguments,
-    check_names,
     check_shape,
     has_symbols,
+    named_arguments,
     signature_of,
-    why_it_failed,
 )
-from macsim.sources.torch_trace import Recorder, ScriptRecorder, small, torch_facts
+from macsim.sources.torch_modules import class_name, is_script, is_wrapped, left_as_found, noted, unwrapped, watching
+from macsim.sources.torch_ops import tape_of
+from macsim.sources.torch_trace import DataSizeError, Recorder, small, torch_facts
+from macsim.sources.torch_values import placed
+
+if TYPE_CHECKING:
+    from macsim.modules import Called
 
 __all__ = ["trace"]
 
@@ -47,7 +45,7 @@ def trace(
     registry: Registry,
     hints: Mapping[str, int] | None = None,
     training: bool = False,
-) -> tuple[_core.Ledger, dict[str, Called], list[str]]:
+) -> tuple[_core.Ledger, dict[str, Called] | _core.CalledModules, list[str]]:
     """Run a program over tensors without storage; return what it called, its modules by path and its results' names.
 
     ``hints`` are numbers that stand in for symbols where the program decides by their size. For training modules run
@@ -64,7 +62,9 @@ def trace(
     return found
 
 
-def _attempted(symbolic: bool, model: Any, *given: Any) -> tuple[_core.Ledger, dict[str, Called], list[str]]:
+def _attempted(
+    symbolic: bool, model: Any, *given: Any
+) -> tuple[_core.Ledger, dict[str, Called] | _core.CalledModules, list[str]]:
     """Run with numbers where it can be, then with symbols for what depends on data, then for what torch wants known."""
     if not symbolic:
         try:
@@ -108,7 +108,7 @@ def _traced(
     registry: Registry,
     hints: Mapping[str, int] | None,
     training: bool,
-) -> tuple[_core.Ledger, dict[str, Called], list[str]]:
+) -> tuple[_core.Ledger, dict[str, Called] | _core.CalledModules, list[str]]:
     program = unwrapped(model)
     module = program if isinstance(program, nn.Module) else getattr(program, "__self__", None)
     modules = module if isinstance(module, nn.Module) else None
@@ -135,7 +135,10 @@ def _traced(
             stack.enter_context(following(follower))
         args = tuple(examples.of(name, one) for name, one in zip(names, positional, strict=True))
         keywords = {name: examples.of(name, one) for name, one in named.items()}
-        check_names(dtypes, hints, examples.used, recorder.named)
+        if dtypes or hints:
+            from macsim.sources.torch_requests import check_names
+
+            check_names(dtypes, hints, examples.used, recorder.named)
         stack.enter_context(recorder)
         if refused:
             from macsim.sources.torch_symbol_calls import SizedCalls
@@ -145,7 +148,7 @@ def _traced(
         _refuse_postponed([one for _, one in results])
     made = [(place, one) for place, one in results if isinstance(one, torch.Tensor)]
     outputs = [place for place, one in made if recorder.tape.knows(one)]
-    return recorder.tape.finish([one for _, one in made]), noted(recorder.calls.called(Called), modules), outputs
+    return recorder.tape.finish([one for _, one in made]), noted(recorder.calls.called(), modules), outputs
 
 
 def _paths(stack: ExitStack, model: Any, modules: nn.Module | None, training: bool) -> dict[nn.Module, str]:
@@ -157,6 +160,8 @@ def _paths(stack: ExitStack, model: Any, modules: nn.Module | None, training: bo
         return paths
     wrapped = list(_core.module_paths(model)[0] if isinstance(model, nn.Module) else paths)
     stack.enter_context(left_as_found(wrapped, evaluate=not training))
+    from macsim.sources.torch_distributed import made_whole
+
     made_whole(wrapped)
     return _core.module_paths(modules)[0]
 
@@ -165,7 +170,12 @@ def _recorder(
     registry: Registry, name: str, paths: dict[Any, str], symbolic: bool, hints: Mapping[str, int] | None, script: bool
 ) -> Recorder:
     if not symbolic:
-        return (ScriptRecorder if script else Recorder)(tape_of(registry, name, torch_facts()), paths)
+        tape = tape_of(registry, name, torch_facts())
+        if not script:
+            return Recorder(tape, paths)
+        from macsim.sources.torch_scripts import ScriptRecorder
+
+        return ScriptRecorder(tape, paths)
     from macsim.sources.torch_symbolic import SymbolicRecorder
     from macsim.sources.torch_symbols import Sizes, expr_of
 
@@ -192,6 +202,8 @@ def _run(
         inside = getattr(recorder, "raised", None)
         if isinstance(inside, MacsimError):  # the interpreter of TorchScript keeps it to itself
             raise inside from error
+        from macsim.sources.torch_requests import why_it_failed
+
         given = dict(zip(names, args, strict=True)) | kwargs
         raise TraceError(why_it_failed(error, given), recorder.calls.failed_in) from error
 
@@ -223,6 +235,8 @@ def _entry(program: Any, method: str | None) -> Callable[..., Any]:
 
 
 def _methods(program: Any, wanted: str) -> str:
+    import difflib
+
     own = [name for name in dir(type(program)) if name[0] != "_" and not hasattr(nn.Module, name)]
     near = difflib.get_close_matches(wanted, own, n=3)
     if near:
