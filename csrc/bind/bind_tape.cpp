@@ -6,12 +6,13 @@
 #include "module_states.hpp"
 #include "schema.hpp"
 #include "tape.hpp"
+#include "traced_walk.hpp"
 
 namespace macsim::bind {
 namespace {
 
 void bind_graph_walk(py::module_& m) {
-  py::class_<CalledModules>(m, "CalledModules", "What is known of the modules that a program or a graph called.")
+  py::class_<CalledModules>(m, "CalledModules", "What a report knows of modules.")
       .def("__len__", [](const CalledModules& of) { return of.modules.size(); })
       .def(
           "told",
@@ -55,6 +56,19 @@ void bind_graph_walk(py::module_& m) {
       .def(
           "called", [](GraphWalk& walk, const Report& ledger) { return walk.modules().found(ledger); },
           py::arg("ledger"), "What was noted of modules, for the ledger.");
+}
+
+void bind_traced_walk(py::module_& m) {
+  py::class_<Calling>(m, "Calling", "How calls in a traced graph are calls of an operator.")
+      .def(py::init<const py::list&, const py::object&, const py::object&, const py::dict&, std::size_t, bool>(),
+           py::arg("takes"), py::arg("own"), py::arg("picks"), py::arg("when"), py::arg("positional"),
+           py::arg("spread"));
+  py::class_<TracedWalk>(m, "TracedWalk", "Walks a graph of torch.fx whose nodes say nothing of their results.")
+      .def(py::init<Tape&, ModuleCalls&, Dispatcher&, const py::dict&>(), py::arg("tape"), py::arg("calls"),
+           py::arg("dispatcher"), py::arg("torch"), py::keep_alive<1, 2>(), py::keep_alive<1, 3>(),
+           py::keep_alive<1, 4>())
+      .def("walk", &TracedWalk::walk, py::arg("module"), py::arg("nodes"), py::arg("inputs"),
+           "Walk the graph of a module; what it gives back.");
 }
 
 }  // namespace
@@ -132,7 +146,7 @@ void bind_tape(py::module_& m) {
       .def_property_readonly("failed_in", &ModuleCalls::failed_in, "The path of the innermost module that raised.")
       .def("announce", &ModuleCalls::announce, py::arg("unusual"),
            "Tell the tape of the parameters and buffers; buffers of whole numbers or of one.")
-      .def("called", &ModuleCalls::called, "What is known of the modules.");
+      .def("called", &ModuleCalls::called, "Every module: its class, its calls, and elements of its own parameters.");
   m.def("exchange_calls", &exchange_calls, py::arg("calls").none(true), py::return_value_policy::reference,
         "Tell these, or nobody, of the modules that this thread calls; who was told until now.");
   m.def("watched_call", &watched_call, py::arg("original"), "A method that tells of the call, and calls the original.");
@@ -163,6 +177,7 @@ void bind_tape(py::module_& m) {
   m.def("placeholders", &placeholders, py::arg("nodes"), py::arg("node"),
         "The placeholders among nodes, and the first node that is none, or None.");
   bind_graph_walk(m);
+  bind_traced_walk(m);
 }
 
 }  // namespace macsim::bind

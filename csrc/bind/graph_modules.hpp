@@ -6,13 +6,21 @@
 #include <string_view>
 #include <vector>
 
-#include "called_modules.hpp"
+#include "items.hpp"
 #include "tape.hpp"
 
 namespace macsim::bind {
 
-/// Whether two of them are the same.
-bool is_same_text(PyObject* a, PyObject* b);
+/// What reports know of modules, in order: views into the model, or into texts of Python's.
+struct CalledModules {
+  struct Module {
+    std::string_view path, kind;
+    std::int64_t calls = 0, parameters = 0;
+  };
+  ModelPtr model;
+  std::vector<Module> modules;
+  std::vector<py::object> texts;
+};
 
 /// Notes which modules are called, and what they have.
 class GraphModules {

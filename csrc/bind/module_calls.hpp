@@ -8,7 +8,7 @@
 #include <string>
 #include <unordered_map>
 
-#include "called_modules.hpp"
+#include "graph_modules.hpp"
 #include "tape.hpp"
 
 namespace macsim::bind {
@@ -19,7 +19,7 @@ class ModuleCalls {
   /// A module, by its path.
   struct Place {
     py::str path;
-    py::object kind;  ///< its class
+    py::object kind;  ///< its class, or the name of that
     std::uint32_t scope = kNone;
     std::int64_t calls = 0, parameters = 0;
   };
@@ -29,6 +29,12 @@ class ModuleCalls {
 
   /// Enters a module; what was around it, for leave().
   const Place* enter(PyObject* module);
+  /// The place of a module, and that of a path, which a call of a module of this class is noted of.
+  Place& at(PyObject* module);
+  Place& note(std::string_view path, py::object kind);
+  /// Goes to a place; what was around it, for leave(). Where the program is.
+  const Place* go(const Place* to) { return std::exchange(now_, to); }
+  const Place* now() const { return now_; }
   void leave(const Place* around, bool failed) {
     if (!failed) {
       failed_ = nullptr;
@@ -45,11 +51,12 @@ class ModuleCalls {
   const py::dict& paths() const { return paths_; }
   /// Tells the tape of the parameters and buffers of the modules: what Tape::announce() gives back of the buffers.
   py::list announce(const py::object& unusual);
-  /// What is known of every module now.
+  /// Every module: its class, its calls, and the elements of its parameters.
   CalledModules called() const;
 
  private:
   Place& place_of(PyObject* module);
+  Place*& place_of(const std::string& path);
 
   Tape& tape_;
   py::dict paths_;

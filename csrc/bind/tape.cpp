@@ -92,7 +92,7 @@ py::object Tape::in_order(const Plan* plan, const py::tuple& args, const py::obj
 }
 
 void Tape::note_released(bool all) {
-  if (torch_.node) return;  // a graph's nodes hold nothing
+  if (held_.empty() || (torch_.node && !torch_.strided)) return;  // what only nodes stand for holds nothing
   constexpr std::size_t kNewest = 64, kOlder = 8;
   const auto look = [&](std::size_t at) {
     const Py_ssize_t ours = follows(held_[at].first) ? 2 : 1;  // those with known contents are in the recorder's, too
@@ -122,13 +122,13 @@ py::tuple Tape::announce(const py::dict& modules, const py::object& unusual) {
   py::list elements, odd;
   std::string as;
   for (const auto& [module, path] : modules) {
-    const auto prefix = py::cast<std::string_view>(path);
+    const auto prefix = utf8(path.ptr());
     const std::uint32_t owner = scope(prefix);
     std::int64_t own = 0;
     for (const bool buffer : {false, true}) {
       each_item(own_item(module.ptr(), buffer ? buffers_name_ : parameters_name_), [&](PyObject* key, PyObject* value) {
         if (value == Py_None || ids_.contains(value)) return;
-        as.assign(prefix).append(prefix.empty() ? "" : ".").append(py::cast<std::string_view>(py::handle(key)));
+        as.assign(prefix).append(prefix.empty() ? "" : ".").append(utf8(key));
         const auto* kind = reinterpret_cast<PyObject*>(Py_TYPE(value));
         if (kind != torch_.parameter.ptr() && kind != torch_.tensor.ptr()) unusual(as, py::handle(value));
         const auto tensor = py::reinterpret_borrow<py::object>(value);

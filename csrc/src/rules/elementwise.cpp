@@ -385,6 +385,7 @@ Rule unary_rule(const Unary& u) {
   }
   if (is_primitive(torch)) spelled = std::move(spelled) + aten({Text::joined({"prims::", torch})});
   const Text page = u.op != nullptr ? onnx_page(u.op) : torch_page(torch);
+  if (torch == "isinf") spelled = std::move(spelled) + aten({"prims::isfinite"});
   if (torch == "neg") spelled = std::move(spelled) + aten({"_neg_view_copy"}, aten_same);
   if (torch == "relu6") spelled = std::move(spelled) + aten({"quantized::relu6"}, aten_same);
   if (torch == "leaky_relu") spelled = std::move(spelled) + aten({"rrelu", "rrelu_with_noise"}, aten_same);

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SHARDED",
+    "called",
     "class_name",
     "is_script",
     "is_wrapped",
@@ -57,6 +58,13 @@ def is_script(program: Any) -> bool:
 
 
 # Wrappers. -----------------------------------------------------------------------------------------------------------
+
+
+def called(model: Any) -> Any:
+    """Return the wrapper whose ``forward`` it is, other programs as they are."""
+    owner = getattr(model, "__self__", None)
+    is_forward = isinstance(owner, nn.Module) and getattr(model, "__name__", None) == "forward"
+    return owner if is_forward and _inside(owner) is not None else model
 
 
 def unwrapped(model: Any) -> Any:

@@ -18,7 +18,7 @@ __all__ = ["Operator", "operator_of", "plain_plan", "tape_of"]
 
 # In-place operators that change the shape of their tensor: torch itself must run them.
 _RESHAPING = frozenset({"resize_", "resize_as_", "t_", "transpose_", "swapdims_", "swapaxes_", "squeeze_", "unsqueeze_",
-                        "as_strided_", "set_", "rename_"})  # fmt: skip
+                        "as_strided_", "set_", "rename_", "addbmm_", "prims::as_strided", "prims::resize"})  # fmt: skip
 # Of a sparse tensor the result stores the same elements.
 _STORING = frozenset({"t", "transpose", "coalesce", "clone", "detach", "alias", "contiguous", "numpy_T", "mT", "mH",
                       "matrix_H", "adjoint", "neg", "abs", "relu", "sparse_sampled_addmm"})  # fmt: skip
@@ -174,7 +174,7 @@ class _Reading:
     """What the schema says, the same for every count."""
 
     def __init__(self, func: Any, schema: tuple[Any, ...]) -> None:
-        name, _, arguments, results = schema
+        name, overload, arguments, results = schema
         self.dialect, _, packet = name.partition("::")
         self.writes: int | str | None = None
         self.packed: list[tuple[int, str]] = []
@@ -182,9 +182,11 @@ class _Reading:
         returns = [kind for kind, _ in results]
         if returns and not any(alias for _, alias in results):
             self.writes = None  # statistics on the side: what it gives back is new
+        if self.dialect == "mkldnn" and overload:  # which takes its tensors in another order
+            packet = f"{packet}.{overload}"
         inward = self.writes is not None and packet.endswith("_") and not packet.endswith("__")
         tensors = all(one in ("Tensor", "Tensor[]") for one in returns)
-        self.reshapes = packet in _RESHAPING
+        self.reshapes = (name if self.dialect == "prims" else packet) in _RESHAPING
         changes = self.writes == 0 and returns == ["Tensor"] and not self.reshapes
         self.name = packet[:-1] if inward else packet
         self.signature = _core.Signature(parameters)
@@ -194,7 +196,9 @@ class _Reading:
         self.plain = self.dialect == "aten" and bool(returns) and (tensors if self.writes is None else changes)
         self.first = bool(parameters) and parameters[0][1] == "tensor"
         self.takes = any(use in ("tensor", "tensors") for _, use, _ in parameters)
-        self.stores = "some" if packet.startswith("to_sparse") else "same" if packet in _STORING else "all"
+        self.stores = (
+            "some" if packet.startswith(("to_sparse", "_spdiags")) else "same" if packet in _STORING else "all"
+        )
         aten, single = self.dialect == "aten", len(returns) == 1
         where = [keyword and called == "device" for called, kind, _, _, keyword, _ in arguments if "Device" in kind]
         given = self.takes or self.packed or self.writes is not None

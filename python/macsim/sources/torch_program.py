@@ -8,6 +8,7 @@ import inspect
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,10 +25,19 @@ from macsim.sources.torch_inputs import (
     named_arguments,
     signature_of,
 )
-from macsim.sources.torch_modules import class_name, is_script, is_wrapped, left_as_found, noted, unwrapped, watching
+from macsim.sources.torch_modules import (
+    called,
+    class_name,
+    is_script,
+    is_wrapped,
+    left_as_found,
+    noted,
+    unwrapped,
+    watching,
+)
 from macsim.sources.torch_ops import tape_of
 from macsim.sources.torch_trace import DataSizeError, Recorder, small, torch_facts
-from macsim.sources.torch_values import placed
+from macsim.sources.torch_values import NestedError, placed
 
 if TYPE_CHECKING:
     from macsim.modules import Called
@@ -45,18 +55,24 @@ def trace(
     registry: Registry,
     hints: Mapping[str, int] | None = None,
     training: bool = False,
-) -> tuple[_core.Ledger, dict[str, Called] | _core.CalledModules, list[str]]:
+) -> tuple[_core.Ledger, _core.CalledModules | dict[str, Called], list[str]]:
     """Run a program over tensors without storage; return what it called, its modules by path and its results' names.
 
     ``hints`` are numbers that stand in for symbols where the program decides by their size. For training modules run
     in the mode that they are in, and the tape is told what takes part in differentiation.
     """
+    model = called(model)
     if isinstance(model, torch.fx.GraphModule) and not (inputs or kwargs or shapes or method):
         inputs = _stated(model)
     symbolic = has_symbols((inputs, kwargs, _as_shapes(shapes)))
     given = (model, inputs, kwargs, shapes, dtypes, method, registry, hints, training)
     compiler = "torch._dynamo" in sys.modules
-    found = _attempted(symbolic, *given)
+    try:
+        found = _attempted(symbolic, *given)
+    except NestedError as error:
+        if symbolic or training or not error.jagged:
+            raise
+        return _traced(False, False, *given, nested=True)
     if not compiler and "torch._dynamo" in sys.modules:
         return _attempted(symbolic, *given)  # the program had it imported, which with torch 2.6 computes: 77 rows
     return found
@@ -64,7 +80,7 @@ def trace(
 
 def _attempted(
     symbolic: bool, model: Any, *given: Any
-) -> tuple[_core.Ledger, dict[str, Called] | _core.CalledModules, list[str]]:
+) -> tuple[_core.Ledger, _core.CalledModules | dict[str, Called], list[str]]:
     """Run with numbers where it can be, then with symbols for what depends on data, then for what torch wants known."""
     if not symbolic:
         try:
@@ -108,15 +124,23 @@ def _traced(
     registry: Registry,
     hints: Mapping[str, int] | None,
     training: bool,
-) -> tuple[_core.Ledger, dict[str, Called] | _core.CalledModules, list[str]]:
+    nested: bool = False,
+) -> tuple[_core.Ledger, _core.CalledModules | dict[str, Called], list[str]]:
     program = unwrapped(model)
     module = program if isinstance(program, nn.Module) else getattr(program, "__self__", None)
     modules = module if isinstance(module, nn.Module) else None
     call = _entry(program, method)
     with ExitStack() as stack:
         paths = _paths(stack, model, modules, training)
+        traced = (
+            isinstance(program, torch.fx.GraphModule)
+            and not (training or refused or method or nested)
+            and _is_traced(program)
+        )
         name = class_name(modules) if modules is not None and modules is program else _name_of(program)
-        recorder = _recorder(registry, name, paths, symbolic, hints, is_script(program))
+        recorder = _recorder(registry, name, paths, symbolic, hints, program, traced, nested)
+        if nested:
+            recorder.run_under(stack)
         default = _announce(recorder, modules)
         signature = modules.forward if modules is not None and modules is program and method is None else call
         positional, named = _arguments(signature, inputs, kwargs, shapes)
@@ -124,31 +148,49 @@ def _traced(
         check_arguments(name, signature, said, positional, named)
         examples = Examples(recorder, default, dtypes)
         names = named_arguments(said, positional, named)
-        stack.enter_context(left_as_found(list(paths), evaluate=not training))
+        running = partial(_running, stack.enter_context(ExitStack()), recorder, list(paths), training)
+        if not traced:
+            running()
         stack.enter_context(torch.inference_mode())
-        stack.enter_context(watching(recorder.calls))
-        if training:
-            from macsim.sources.torch_training import Follower, following
-
-            follower = Follower(recorder.tape)
-            recorder.follow(follower)
-            stack.enter_context(following(follower))
         args = tuple(examples.of(name, one) for name, one in zip(names, positional, strict=True))
         keywords = {name: examples.of(name, one) for name, one in named.items()}
         if dtypes or hints:
             from macsim.sources.torch_requests import check_names
 
             check_names(dtypes, hints, examples.used, recorder.named)
-        stack.enter_context(recorder)
+        if traced:
+            from macsim.sources.torch_traced import walked
+
+            call = partial(walked, program, recorder, running)
+        else:
+            stack.enter_context(recorder)
         if refused:
             from macsim.sources.torch_symbol_calls import SizedCalls
 
             stack.enter_context(SizedCalls(recorder))
         results = placed(_run(recorder, call, names, args, keywords), object)
         _refuse_postponed([one for _, one in results])
-    made = [(place, one) for place, one in results if isinstance(one, torch.Tensor)]
+    made = [(place, recorder.inside(one)) for place, one in results if isinstance(one, torch.Tensor)]
     outputs = [place for place, one in made if recorder.tape.knows(one)]
     return recorder.tape.finish([one for _, one in made]), noted(recorder.calls.called(), modules), outputs
+
+
+def _running(stack: ExitStack, recorder: Recorder, modules: list[nn.Module], training: bool) -> None:
+    """Let the program run until the stack is closed: its modules are told apart, and left as they were found."""
+    stack.enter_context(left_as_found(modules, evaluate=not training))
+    stack.enter_context(watching(recorder.calls))
+    if training:
+        from macsim.sources.torch_training import Follower, following
+
+        follower = Follower(recorder.tape)
+        recorder.follow(follower)
+        stack.enter_context(following(follower))
+
+
+def _is_traced(program: torch.fx.GraphModule) -> bool:
+    from macsim.sources.torch_traced import is_traced  # most programs are no graphs
+
+    return is_traced(program)
 
 
 def _paths(stack: ExitStack, model: Any, modules: nn.Module | None, training: bool) -> dict[nn.Module, str]:
@@ -167,21 +209,37 @@ def _paths(stack: ExitStack, model: Any, modules: nn.Module | None, training: bo
 
 
 def _recorder(
-    registry: Registry, name: str, paths: dict[Any, str], symbolic: bool, hints: Mapping[str, int] | None, script: bool
+    registry: Registry,
+    name: str,
+    paths: dict[Any, str],
+    symbolic: bool,
+    hints: Mapping[str, int] | None,
+    program: Any,
+    traced: bool,
+    nested: bool,
 ) -> Recorder:
+    nodes = {"node": torch.fx.Node} if traced else {}
     if not symbolic:
-        tape = tape_of(registry, name, torch_facts())
-        if not script:
-            return Recorder(tape, paths)
-        from macsim.sources.torch_scripts import ScriptRecorder
-
-        return ScriptRecorder(tape, paths)
+        kind = _nested_recorder() if nested else _script_recorder() if is_script(program) else Recorder
+        return kind(tape_of(registry, name, torch_facts() | nodes), paths)
     from macsim.sources.torch_symbolic import SymbolicRecorder
     from macsim.sources.torch_symbols import Sizes, expr_of
 
     sizes = Sizes(hints)
-    sizes.tape = tape_of(registry, name, torch_facts(expr_of, sizes.size))
+    sizes.tape = tape_of(registry, name, torch_facts(expr_of, sizes.size) | nodes)
     return SymbolicRecorder(sizes.tape, paths, sizes)
+
+
+def _script_recorder() -> type[Recorder]:
+    from macsim.sources.torch_scripts import ScriptRecorder  # most programs are Python's
+
+    return ScriptRecorder
+
+
+def _nested_recorder() -> type[Recorder]:
+    from macsim.sources.torch_nested import NestedRecorder  # most programs have no such inputs
+
+    return NestedRecorder
 
 
 def _as_shapes(shapes: Any) -> Any:
@@ -253,7 +311,9 @@ def _announce(recorder: Recorder, module: nn.Module | None) -> torch.dtype:
     default = torch.get_default_dtype()
     if module is None:
         return default
-    for buffer in recorder.calls.announce(_refuse_lazy):
+    with torch._C.DisableTorchFunctionSubclass():  # tensors say what they are without a look at who overrides functions
+        odd = recorder.calls.announce(_refuse_lazy)
+    for buffer in odd:
         if small(buffer) or _lone(buffer):
             recorder.know(buffer, ours=False)
     tensors = (tensor for part in recorder.calls.paths for tensor in part._parameters.values() if tensor is not None)
