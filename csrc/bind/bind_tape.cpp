@@ -4,6 +4,7 @@
 #include "graph_walk.hpp"
 #include "module_calls.hpp"
 #include "module_states.hpp"
+#include "schema.hpp"
 #include "tape.hpp"
 #include "traced_walk.hpp"
 
@@ -73,6 +74,10 @@ void bind_traced_walk(py::module_& m) {
 }  // namespace
 
 void bind_tape(py::module_& m) {
+  m.def(
+      "read_schema", &read_schema, py::arg("text"),
+      "What a schema of torch's says: the operator's name and its overload's, (name, type, use, written, keyword only, "
+      "default) of each argument, (type, alias) of each result.");
   py::class_<Signature>(m, "Signature", "What a schema says of an operator's parameters.")
       .def(py::init<const py::list&>(), py::arg("parameters"));
   py::class_<Plan>(m, "Plan", "How calls of one operator are read.")

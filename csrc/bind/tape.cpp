@@ -8,17 +8,18 @@ namespace macsim::bind {
 
 Signature::Signature(const py::list& from) {
   parameters.reserve(from.size());
-  for (const py::handle one : from) {
+  for (const py::handle given : from) {
+    const auto one = py::reinterpret_borrow<py::tuple>(given);
     Parameter& p = parameters.emplace_back();
-    p.name = one[py::int_(0)].cast<py::str>();
-    const auto use = one[py::int_(1)].cast<std::string_view>();
+    p.name = one[0].cast<py::str>();
+    const auto use = one[1].cast<std::string_view>();
     p.use = use == "tensor"    ? Use::tensor
             : use == "tensors" ? Use::tensors
             : use == "nothing" ? Use::nothing
             : use == "sizes"   ? Use::host
                                : Use::value;
     if (p.use == Use::tensors) ++lists;
-    p.otherwise = one[py::int_(2)].cast<py::object>();
+    p.otherwise = one[2].cast<py::object>();
   }
 }
 

@@ -9,19 +9,19 @@
 
 namespace macsim::rules {
 
-std::vector<Binding> aten(std::initializer_list<std::string_view> names, const InferFn& infer, const std::string& slots,
-                          const std::string& attrs, const CostFn& cost) {
+std::vector<Binding> aten(std::initializer_list<std::string_view> names, const InferFn& infer, const Text& slots,
+                          const Text& attrs, const CostFn& cost) {
   std::vector<Binding> out;
+  out.reserve(names.size());
   for (const std::string_view name : names) {
-    Binding binding;
+    Binding& binding = out.emplace_back();
     const bool whole = name.find("::") != std::string_view::npos;
-    binding.op = (whole ? "" : "aten::") + std::string(name);
+    binding.op = Text::joined({whole ? "" : "aten::", name});
     binding.slots = slots;
     binding.attrs = attrs;
     binding.infer = infer;
     if (whole && !infer) binding.infer = [](const Call&, Outputs&) { return Status(); };  // not the row's: torch tells
     binding.cost = cost;
-    out.push_back(std::move(binding));
   }
   return out;
 }

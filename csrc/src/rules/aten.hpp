@@ -15,7 +15,7 @@ namespace macsim::rules {
 /// slots in the order of torch's schema, from the first on; attributes have the schema's names. Without a shape rule
 /// torch tells the results.
 std::vector<Binding> aten(std::initializer_list<std::string_view> names, const InferFn& infer = {},
-                          const std::string& slots = {}, const std::string& attrs = {}, const CostFn& cost = {});
+                          const Text& slots = {}, const Text& attrs = {}, const CostFn& cost = {});
 
 /// The dtype that two tensors meet in: of another kind the higher kind, of the same the wider. A tensor without axes
 /// yields to one with axes of the same kind, and a number to both.

@@ -339,7 +339,7 @@ Status gradient_cast(const Call& c, Gradient& g) {
 
 std::vector<Rule> several_rules() {
   using enum Work;
-  const std::string cast = "convert = |x|; nothing where the type stays";
+  const Text cast = "convert = |x|; nothing where the type stays";
   return {
       {"max", "xs...", "Largest of the inputs", "compare = (inputs - 1) * |y|", onnx_page("Max"),
        infer_all(Scalar::max, false), cost_all(compare, false),

@@ -10,9 +10,9 @@ namespace macsim::rules {
 namespace {
 
 struct Exact {
-  const char* name;
-  const char* summary;
-  const char* formula;
+  Text name;
+  Text summary;
+  Text formula;
   PerElement work;
   std::vector<Binding> spelled;
 };
@@ -216,15 +216,15 @@ std::vector<Rule> with_their_gradients(std::vector<Rule> rules) {
 }  // namespace
 
 std::vector<Rule> special_rules() {
-  const std::string docs = "https://docs.pytorch.org/docs/stable/generated/torch.";
+  const Text docs = "https://docs.pytorch.org/docs/stable/generated/torch.";
   std::vector<Rule> rules;
   for (Exact& e : exact_functions()) {
-    const std::string op = e.spelled.front().op;
+    const std::string_view op = e.spelled.front().op;
     rules.push_back({e.name,
                      "a b",
                      e.summary,
                      e.formula,
-                     docs + op.substr(op.find("::") + 2) + ".html",
+                     Text::joined({docs, op.substr(op.find("::") + 2), ".html"}),
                      {},
                      cost_each(e.work),
                      std::move(e.spelled)});

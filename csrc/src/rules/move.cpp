@@ -376,14 +376,13 @@ Status aten_pad(const Call& c, Outputs& out) {
 
 std::vector<Rule> move_family() {
   const CostFn moves = cost_moves("moves data only");
-  const std::string docs = "https://onnx.ai/onnx/operators/onnx__";
   std::vector<Rule> rules = {
-      {"concat", "xs...", "Tensors joined along one axis", "none: moves data only", docs + "Concat.html", infer_concat,
+      {"concat", "xs...", "Tensors joined along one axis", "none: moves data only", onnx_page("Concat"), infer_concat,
        moves,
        onnx({"Concat"}) + aten({"cat", "concat", "stack", "hstack", "vstack", "dstack"}, aten_cat) + aten({"_stack"}),
        nullptr, gradient_view()},
       {"pad", "x #pads #value #axes", "A tensor with margins added, or cropped", "none: moves data only",
-       docs + "Pad.html", infer_pad, cost_pad,
+       onnx_page("Pad"), infer_pad, cost_pad,
        onnx({"Pad"}) + aten({"pad", "constant_pad_nd"}, aten_pad, "x", {}, moves) +
            aten({"reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "replication_pad1d", "replication_pad2d",
                  "replication_pad3d", "_pad_circular"},
@@ -400,18 +399,18 @@ std::vector<Rule> move_family() {
        aten({"replication_pad1d_backward", "replication_pad2d_backward", "replication_pad3d_backward"}),
        nullptr,
        gradient_moves()},
-      {"tile", "x #repeats #axis", "A tensor repeated along its axes", "none: moves data only", docs + "Tile.html",
+      {"tile", "x #repeats #axis", "A tensor repeated along its axes", "none: moves data only", onnx_page("Tile"),
        infer_tile, moves, onnx({"Tile"}) + aten({"repeat", "tile", "repeat_interleave"}, {}, "x repeats", {}, moves),
        nullptr, gradient_tile},
-      {"one_hot", "indices #depth values", "Indices as rows with one element on", "compare = |y|", docs + "OneHot.html",
+      {"one_hot", "indices #depth values", "Indices as rows with one element on", "compare = |y|", onnx_page("OneHot"),
        infer_one_hot, cost_one_hot, onnx({"OneHot"}) + aten({"one_hot"}), nullptr, NoGradient{"it picks by index"}},
-      {"blocks", "x", "Blocks of pixels to channels, and back", "none: moves data only", docs + "DepthToSpace.html",
+      {"blocks", "x", "Blocks of pixels to channels, and back", "none: moves data only", onnx_page("DepthToSpace"),
        infer_blocks, moves,
        onnx({"DepthToSpace", "SpaceToDepth"}) + aten({"pixel_shuffle", "pixel_unshuffle", "channel_shuffle"}) +
            std::vector<Binding>{{"com.ms.internal.nhwc::DepthToSpace", {}}, {"com.ms.internal.nhwc::SpaceToDepth", {}}},
        nullptr, gradient_moves()},
       {"reverse_sequence", "x lengths", "Sequences of a batch, each reversed up to its length", "none: moves data only",
-       docs + "ReverseSequence.html", infer_same, moves, onnx({"ReverseSequence"}), nullptr, gradient_moves()},
+       onnx_page("ReverseSequence"), infer_same, moves, onnx({"ReverseSequence"}), nullptr, gradient_moves()},
       {"roll",
        "x",
        "Elements moved along axes, or turned around",

@@ -215,10 +215,10 @@ Status cost_log_sum_exp(const Call& c, Cost& cost) {
 }
 
 struct Reduction {
-  const char* name;
+  Text name;
   const char* op;
-  const char* summary;
-  const char* formula;
+  Text summary;
+  Text formula;
   Recipe recipe;
   Steps steps;
   std::vector<Binding> torch{};
@@ -393,9 +393,8 @@ std::vector<Reduction> reductions() {
 std::vector<Rule> reduction_rules() {
   std::vector<Rule> rules;
   for (const Reduction& r : reductions()) {
-    rules.push_back({r.name, "x #axes", std::string(r.summary) + " over axes", r.formula, onnx_page(r.op),
-                     infer_reduce(r.recipe), cost_reduce(r.steps, r.recipe.mean), onnx({r.op}) + of_torch(r), nullptr,
-                     r.gradient});
+    rules.push_back({r.name, "x #axes", r.summary + " over axes", r.formula, onnx_page(r.op), infer_reduce(r.recipe),
+                     cost_reduce(r.steps, r.recipe.mean), onnx({r.op}) + of_torch(r), nullptr, r.gradient});
   }
   rules.push_back({"reduce_log_sum_exp", "x #axes", "Logarithm of the sum of exponentials over axes",
                    "compare = |x| - |y|; add = 2|x|; exp = |x|; log = |y|", onnx_page("ReduceLogSumExp"),
@@ -431,12 +430,12 @@ std::vector<Rule> reduction_rules() {
 
 std::vector<Rule> reduce_family() {
   return joined(
-      {with(Access::rows,
-            {"reduce_sum", "reduce_mean", "reduce_max", "reduce_min", "reduce_prod", "reduce_l1", "reduce_l2",
-             "reduce_sum_square", "reduce_log_sum", "reduce_log_sum_exp", "variance", "reduce_sum_integer"},
-            without_gradients("its results are no real numbers", reduction_rules())),
-       running_rules(), selection_rules(),
-       with(Access::softmax, {"softmax", "bias_softmax"}, with(Access::rows, {"log_softmax"}, softmax_rules()))});
+      with(Access::rows,
+           {"reduce_sum", "reduce_mean", "reduce_max", "reduce_min", "reduce_prod", "reduce_l1", "reduce_l2",
+            "reduce_sum_square", "reduce_log_sum", "reduce_log_sum_exp", "variance", "reduce_sum_integer"},
+           without_gradients("its results are no real numbers", reduction_rules())),
+      running_rules(), selection_rules(),
+      with(Access::softmax, {"softmax", "bias_softmax"}, with(Access::rows, {"log_softmax"}, softmax_rules())));
 }
 
 }  // namespace macsim::rules

@@ -193,8 +193,8 @@ Status cost_paths_backward(const Call& c, Cost& cost) {
   return {};
 }
 
-std::string page(std::string_view name) {
-  return "https://docs.pytorch.org/docs/stable/generated/torch." + std::string(name) + ".html";
+Text page(std::string_view name) {
+  return Text::joined({"https://docs.pytorch.org/docs/stable/generated/torch.", name, ".html"});
 }
 
 }  // namespace

@@ -348,8 +348,8 @@ Status infer_stated(const Call& c, Outputs& out) {
 
 std::vector<Rule> view_family() {
   const GradientFn same = gradient_view();
-  const std::string none = "no work; a view: no data moved";
-  const std::string moves = "no work; reads |x|, writes |y|";
+  const Text none = "no work; a view: no data moved";
+  const Text moves = "no work; reads |x|, writes |y|";
   std::vector<Rule> rules = {
       {"reshape", "x #shape", "The same elements in another shape", none, onnx_page("Reshape"), infer_reshape,
        cost_free(kView),

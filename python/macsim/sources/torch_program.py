@@ -4,13 +4,12 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -18,23 +17,30 @@ from torch import nn
 from macsim import _core
 from macsim.custom import Registry
 from macsim.errors import MacsimError, RequestError, TraceError
-from macsim.modules import Called
-from macsim.sources.torch_data_sizes import DataSizeError
-from macsim.sources.torch_distributed import called, is_wrapped, made_whole, unwrapped
-from macsim.sources.torch_formulas import tape_of
-from macsim.sources.torch_inputs import Examples, named_arguments
-from macsim.sources.torch_layouts import NestedError
-from macsim.sources.torch_modules import class_name, is_script, left_as_found, noted, watching
-from macsim.sources.torch_nests import placed
-from macsim.sources.torch_requests import (
+from macsim.sources.torch_inputs import (
+    Examples,
     check_arguments,
-    check_names,
     check_shape,
     has_symbols,
+    named_arguments,
     signature_of,
-    why_it_failed,
 )
-from macsim.sources.torch_trace import Recorder, ScriptRecorder, small, torch_facts
+from macsim.sources.torch_modules import (
+    called,
+    class_name,
+    is_script,
+    is_wrapped,
+    left_as_found,
+    noted,
+    unwrapped,
+    watching,
+)
+from macsim.sources.torch_ops import tape_of
+from macsim.sources.torch_trace import DataSizeError, Recorder, small, torch_facts
+from macsim.sources.torch_values import NestedError, placed
+
+if TYPE_CHECKING:
+    from macsim.modules import Called
 
 __all__ = ["trace"]
 
@@ -148,7 +154,10 @@ def _traced(
         stack.enter_context(torch.inference_mode())
         args = tuple(examples.of(name, one) for name, one in zip(names, positional, strict=True))
         keywords = {name: examples.of(name, one) for name, one in named.items()}
-        check_names(dtypes, hints, examples.used, recorder.named)
+        if dtypes or hints:
+            from macsim.sources.torch_requests import check_names
+
+            check_names(dtypes, hints, examples.used, recorder.named)
         if traced:
             from macsim.sources.torch_traced import walked
 
@@ -193,6 +202,8 @@ def _paths(stack: ExitStack, model: Any, modules: nn.Module | None, training: bo
         return paths
     wrapped = list(_core.module_paths(model)[0] if isinstance(model, nn.Module) else paths)
     stack.enter_context(left_as_found(wrapped, evaluate=not training))
+    from macsim.sources.torch_distributed import made_whole
+
     made_whole(wrapped)
     return _core.module_paths(modules)[0]
 
@@ -209,7 +220,7 @@ def _recorder(
 ) -> Recorder:
     nodes = {"node": torch.fx.Node} if traced else {}
     if not symbolic:
-        kind = _nested_recorder() if nested else ScriptRecorder if is_script(program) else Recorder
+        kind = _nested_recorder() if nested else _script_recorder() if is_script(program) else Recorder
         return kind(tape_of(registry, name, torch_facts() | nodes), paths)
     from macsim.sources.torch_symbolic import SymbolicRecorder
     from macsim.sources.torch_symbols import Sizes, expr_of
@@ -217,6 +228,12 @@ def _recorder(
     sizes = Sizes(hints)
     sizes.tape = tape_of(registry, name, torch_facts(expr_of, sizes.size) | nodes)
     return SymbolicRecorder(sizes.tape, paths, sizes)
+
+
+def _script_recorder() -> type[Recorder]:
+    from macsim.sources.torch_scripts import ScriptRecorder  # most programs are Python's
+
+    return ScriptRecorder
 
 
 def _nested_recorder() -> type[Recorder]:
@@ -243,6 +260,8 @@ def _run(
         inside = getattr(recorder, "raised", None)
         if isinstance(inside, MacsimError):  # the interpreter of TorchScript keeps it to itself
             raise inside from error
+        from macsim.sources.torch_requests import why_it_failed
+
         given = dict(zip(names, args, strict=True)) | kwargs
         raise TraceError(why_it_failed(error, given), recorder.calls.failed_in) from error
 
@@ -274,6 +293,8 @@ def _entry(program: Any, method: str | None) -> Callable[..., Any]:
 
 
 def _methods(program: Any, wanted: str) -> str:
+    import difflib
+
     own = [name for name in dir(type(program)) if name[0] != "_" and not hasattr(nn.Module, name)]
     near = difflib.get_close_matches(wanted, own, n=3)
     if near:

@@ -15,8 +15,8 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from macsim.errors import TraceError
-from macsim.sources.torch_layouts import META
 from macsim.sources.torch_symbols import NeedsNumberError, is_symbolic
+from macsim.sources.torch_values import META
 
 if TYPE_CHECKING:
     from macsim.sources.torch_symbolic import SymbolicRecorder

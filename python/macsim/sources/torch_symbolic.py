@@ -16,11 +16,11 @@ import torch
 from macsim._core import Expr
 from macsim.errors import MacsimError, TraceError
 from macsim.sources.torch_data_sizes import is_by_data, results_by_data, with_positions
-from macsim.sources.torch_layouts import META
 from macsim.sources.torch_ops import Operator
 from macsim.sources.torch_symbol_nodes import Real
 from macsim.sources.torch_symbols import NeedsNumberError, Sizes, expr_of, is_symbolic
 from macsim.sources.torch_trace import _LOOKS, LOOKS, Recorder, _gather, _placed, mapped
+from macsim.sources.torch_values import META
 from macsim.sources.torch_views import VIEWS, copies, hides_ones
 
 if TYPE_CHECKING:

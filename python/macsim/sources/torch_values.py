@@ -1,6 +1,6 @@
-# What stands for tensors that are no plain arrays: quantised and sparse ones.
+# What torch's values are to a count: dtypes, tensors without storage, nests of results.
 # Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
-"""Tensors without storage for those that a program is given, whatever their layout."""
+"""Dtypes by our names, tensors without storage for those of any layout, and what nests of results hold."""
 
 from __future__ import annotations
 
@@ -8,10 +8,44 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch.utils._pytree import tree_flatten_with_path, tree_leaves
 
 from macsim.errors import RequestError, TraceError
 
-__all__ = ["META", "PLAIN", "SCALES", "NestedError", "nonzeros", "scale_of", "without_storage"]
+__all__ = ["DTYPES", "META", "PLAIN", "SCALES", "NestedError", "nonzeros", "placed", "scale_of", "without_storage"]
+
+DTYPES: dict[torch.dtype, str] = {
+    torch.float64: "f64",
+    torch.float32: "f32",
+    torch.float16: "f16",
+    torch.bfloat16: "bf16",
+    torch.int64: "i64",
+    torch.int32: "i32",
+    torch.int16: "i16",
+    torch.int8: "i8",
+    torch.uint8: "u8",
+    torch.bool: "bool",
+    torch.complex64: "c64",
+    torch.complex128: "c128",
+} | {
+    getattr(torch, name): ours
+    for name, ours in (
+        ("uint64", "u64"),
+        ("uint32", "u32"),
+        ("uint16", "u16"),
+        ("float8_e4m3fn", "f8e4m3fn"),
+        ("float8_e4m3fnuz", "f8e4m3fnuz"),
+        ("float8_e5m2", "f8e5m2"),
+        ("float8_e5m2fnuz", "f8e5m2fnuz"),
+        ("float8_e8m0fnu", "f8e8m0"),
+        ("float4_e2m1fn_x2", "u8"),
+        ("quint8", "u8"),
+        ("qint8", "i8"),
+        ("qint32", "i32"),
+        ("uint4", "u4"),
+    )
+    if hasattr(torch, name)
+}
 
 META = torch.device("meta")
 PLAIN = {torch.quint8: torch.uint8, torch.qint8: torch.int8, torch.qint32: torch.int32, torch.quint4x2: torch.uint4}
@@ -57,3 +91,26 @@ def scale_of(func: Any, tensor: torch.Tensor, twins: Mapping[int, torch.Tensor],
         )
     said = func(given)
     return without_storage(said) if isinstance(said, torch.Tensor) else said
+
+
+def placed(nest: Any, kind: type) -> list[tuple[str, Any]]:
+    """Return what a nest holds of a kind, in order, and where: ``logits``, ``0``, ``hidden.1``.
+
+    Examples
+    --------
+    >>> placed({"loss": 1, "hidden": (2, [3, "four"])}, int)
+    [('loss', 1), ('hidden.0', 2), ('hidden.1.0', 3)]
+    >>> placed(1, int)
+    [('', 1)]
+    """
+    held = dict(nest.items()) if isinstance(nest, Mapping) else nest
+    try:
+        leaves, _ = tree_flatten_with_path(held)
+    except ValueError:  # of a class whose parts have no names
+        return [(str(i), one) for i, one in enumerate(tree_leaves(held)) if isinstance(one, kind)]
+    return [(".".join(map(_step, path)), one) for path, one in leaves if isinstance(one, kind)]
+
+
+def _step(key: Any) -> str:
+    """Return a part of the way to a leaf."""
+    return str(next(getattr(key, name) for name in ("key", "idx", "name") if hasattr(key, name)))
