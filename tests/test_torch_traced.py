@@ -15,6 +15,7 @@ from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402, N812 - as everybody calls it
 
 import macsim  # noqa: E402
+from macsim.show import plain  # noqa: E402
 from macsim.sources import torch_program  # noqa: E402
 from macsim.sources.torch_traced_calls import FUNCTIONS, MODULES, OPERATORS  # noqa: E402
 
@@ -41,6 +42,7 @@ def rows(report: macsim.Report) -> list[Any]:
     return [
         (
             row.op,
+            row.scope,
             row.work,
             row.read,
             row.weights,
@@ -212,3 +214,100 @@ def test_of_one(number: int) -> None:
 def test_of_two(number: int) -> None:
     function, *shapes = TWO[number]
     walked(Two(function), *shapes)
+
+
+class Block(nn.Module):
+    """Calls a module twice, and a function, which is in the block."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 3, padding=1)
+        self.norm = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Any) -> Any:
+        y = self.relu(self.norm(self.conv(x)))
+        y = self.conv(y)
+        y += x
+        return torch.relu(y)
+
+
+def test_blocks() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sequential(Block(4), Block(4)), nn.Flatten(), nn.Linear(64, 2))
+    found = walked(model, (2, 3, 4, 4))
+    ran = macsim.count(model, (2, 3, 4, 4))
+    assert plain(found.tree(), 120).replace("GraphModule", "Sequential") == plain(ran.tree(), 120)
+    symbolic = macsim.count(torch.fx.symbolic_trace(model), ("b", 3, 4, 4))
+    assert symbolic.bind(b=2).macs == found.macs
+    assert symbolic.bind(b=2).flops == found.flops
+
+
+class Mixed(nn.Module):
+    """Has parts of every kind: in the tables, not in them, with hooks, changed in place, tuples, sizes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, padding=1, padding_mode="reflect")
+        self.relu = nn.ReLU(inplace=True)
+        self.lstm = nn.LSTM(8, 8)
+        self.attention = nn.MultiheadAttention(8, 2)
+        self.embedding = nn.Embedding(10, 8)
+        self.hooked = nn.Linear(8, 8)
+        self.hooked.register_forward_hook(lambda _module, _given, result: result * 2)
+        self.weight = nn.Parameter(torch.ones(8, 8))
+        self.register_buffer("tokens", torch.arange(8))
+
+    def forward(self, x: Any) -> Any:
+        y = self.relu(self.conv(x))
+        z = F.interpolate(self.relu(y) + y, scale_factor=2).flatten(2).transpose(1, 2)
+        z = self.lstm(z)[0]
+        z = self.hooked(z + self.attention(z, z, z)[0])
+        words = self.embedding(self.tokens).sum(0)
+        z = z @ self.weight + words
+        parts = z.chunk(2, dim=-1)
+        z = torch.cat([parts[1], parts[0]], -1)
+        z = z.reshape(z.shape[0] * z.size(1), -1)[:, ::2]
+        z.add_(1)
+        return {"a": z * torch.ones(4, device=z.device), "b": (words, 3)}
+
+
+@pytest.mark.parametrize("batch", [2, "b"])
+def test_what_is_in_no_table_is_run(batch: Any) -> None:
+    model = Mixed().train()
+    graph = torch.fx.symbolic_trace(model)
+    before = {name: tensor.clone() for name, tensor in graph.state_dict().items()}
+    drawn = torch.get_rng_state()
+    ran, found = macsim.count(model, (batch, 3, 5, 5)), macsim.count(graph, (batch, 3, 5, 5))
+    assert rows(found) == rows(ran)
+    assert found.memory().peak == ran.memory().peak
+    assert [str(one) for one in found.outputs] == [str(one) for one in ran.outputs]
+    assert graph.training
+    assert torch.equal(drawn, torch.get_rng_state())
+    assert all(torch.equal(tensor, graph.state_dict()[name]) for name, tensor in before.items())
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "why"),
+    [
+        (nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(9)), (1, 3, 8, 8), "should contain 8 elements not 9"),
+        (nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm1d(8)), (1, 3, 8, 8), "expected 2D or 3D input"),
+        (nn.Sequential(nn.Linear(3, 8), nn.Linear(7, 8)), (1, 3), "reduction dim"),
+    ],
+)
+def test_what_does_not_fit_is_refused_as_torch_does(model: nn.Module, shape: tuple[int, ...], why: str) -> None:
+    with pytest.raises(macsim.TraceError, match=why) as raised:
+        macsim.count(torch.fx.symbolic_trace(model), shape)
+    assert "in module '1'" in str(raised.value)
+
+
+def test_graphs_that_somebody_looks_at_are_run() -> None:
+    graph = torch.fx.symbolic_trace(nn.Sequential(nn.Linear(4, 4)))
+    seen = []
+    graph.register_forward_hook(lambda *_: seen.append(1))
+    assert macsim.count(graph, (2, 4)).macs == 32
+    assert seen == [1]
+    model = nn.Sequential(nn.Linear(4, 4))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        ran = rows(macsim.count(model, (2, 4)))
+        assert rows(macsim.count(torch.fx.symbolic_trace(model), (2, 4))) == ran
+    assert any("bf16" in str(one) for one in ran)
