@@ -113,6 +113,14 @@ def test_counted_as_if_it_were_not(name: str, training: bool, mesh: Any) -> None
     assert held(inside) == before
 
 
+@pytest.mark.parametrize("name", ["FSDP", "DataParallel"])
+def test_the_forward_of_a_wrapper(name: str, mesh: Any) -> None:
+    model = WRAPS[name](mesh) if name in WRAPS else nn.DataParallel(network())
+    before = held(model)
+    assert rows(macsim.count(model.forward, (3, 4))) == rows(macsim.count(network(), (3, 4)))
+    assert held(model) == before
+
+
 def test_wrapped_torchscript() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

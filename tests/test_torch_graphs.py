@@ -2,6 +2,7 @@
 # Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 import gc
 import io
+import operator
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -326,6 +327,23 @@ def test_inputs_that_a_graph_knows_need_not_be_given() -> None:
     assert macsim.count(graph).macs == 60
 
 
+def test_inputs_in_nests_are_named_alike() -> None:
+    """An exported program's as those of the module."""
+
+    class Nested(nn.Module):
+        def forward(self, x: Any, held: Any, *, rest: Any) -> Any:
+            return x + held["a"] * held["b"][0] - rest["z"]
+
+    one = torch.randn(5, 4)
+    given, named = (one, {"a": one, "b": (one,)}), {"rest": {"z": one}}
+    names = [one.name for one in macsim.count(Nested(), *given, kwargs=named).inputs]
+    assert names == ["x", "held.a", "held.b[0]", "rest.z"]
+    exported = torch.export.export(Nested(), given, named)
+    assert [one.name for one in macsim.count(exported).inputs] == names
+    with pytest.raises(macsim.RequestError, match=r"'held.a' has 2 dimensions"):
+        macsim.count(exported, shapes={"held.a": (5, 4, 1)})
+
+
 def test_what_dynamo_hands_over() -> None:
     found = []
 
@@ -547,6 +565,37 @@ def test_flex_attention() -> None:
     assert (masked.macs, masked.trust) == (32 * pairs, "bound")
     with pytest.raises(macsim.TraceError, match=r"torch\.export\.export"):
         macsim.count(Flex(), q)
+
+
+def test_gradients_of_flex_attention() -> None:
+    """Five products of 8 for each of 2 x 16 x 16 pairs, a score doubled again and its gradient, too."""
+    q, sums = torch.empty(1, 2, 16, 8, device="meta"), torch.empty(1, 2, 16, device="meta")
+    score, places = torch.empty((), device="meta"), [torch.empty((), dtype=torch.int32, device="meta")] * 4
+    parts = {
+        "score": make_fx(lambda s, b, h, i, j: s * 2)(score, *places),
+        "joint": make_fx(lambda s, b, h, i, j, d: (d * 2, None, None, None, None))(score, *places, score),
+        "mask": make_fx(lambda b, h, i, j: b.new_ones((), dtype=torch.bool))(*places),
+    }
+    graph = torch.fx.Graph()
+    given = [graph.placeholder(name) for name in ("q", "k", "v", "y", "sums", "dy", "dsums")]
+    for node in given:
+        node.meta["val"] = sums if "sums" in node.name else q
+    inner = {name: graph.get_attr(name) for name in parts}
+    back = graph.call_function(
+        torch.ops.higher_order.flex_attention_backward,
+        (*given, inner["score"], inner["joint"], (16, 16, inner["mask"]), 1.0, {}, (), ()),
+    )
+    back.meta["val"] = (q, q, q, ())
+    first = graph.call_function(operator.getitem, (back, 0))
+    first.meta["val"] = q
+    copied = graph.call_function(torch.ops.aten.clone.default, (first,))
+    copied.meta["val"] = q
+    graph.output((copied,))
+    report = macsim.count(torch.fx.GraphModule(parts, graph))
+    pairs = 2 * 16 * 16
+    assert (report.macs, report.trust) == (5 * 8 * pairs, "exact")
+    assert sum(row.work["mul"] for row in report.rows if row.op == "aten::mul") == 2 * pairs
+    assert report.outputs[0].shape == (1, 2, 16, 8)
 
 
 def test_nothing_is_kept_of_a_graph() -> None:

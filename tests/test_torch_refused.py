@@ -202,3 +202,43 @@ def test_a_product_of_three_with_axes_that_they_lack() -> None:
 
     report = macsim.count(product, (3, 4), (5, 4, 6), (3, 6))
     assert (report.macs, report.outputs[0].shape) == (360 + 90, (3, 5))
+
+
+def test_scales_of_quantised_tensors() -> None:
+    """Those of an input are known; what the program quantises itself keeps none."""
+    x = torch.randn(4, 8)
+    one = torch.quantize_per_tensor(x, 0.1, 3, torch.quint8)
+    each = torch.quantize_per_channel(x, torch.ones(4), torch.zeros(4, dtype=torch.int64), 0, torch.qint8)
+
+    def scaled(q: Any) -> Any:
+        assert q.qscheme() == torch.per_tensor_affine
+        return (q.int_repr() - q.q_zero_point()) * q.q_scale()
+
+    assert macsim.count(scaled, one).outputs[0].shape == (4, 8)
+    report = macsim.count(
+        lambda q: q.dequantize() * q.q_per_channel_scales().unsqueeze(1 - q.q_per_channel_axis()), each
+    )
+    assert (report.outputs[0].shape, report.trust) == ((4, 8), "exact")
+    with pytest.raises(macsim.TraceError, match="ask the input or the parameter"):
+        macsim.count(lambda x: torch.quantize_per_tensor(x, 0.1, 3, torch.quint8).q_scale(), (4, 8))
+
+
+def test_half_as_wide_complex_numbers() -> None:
+    """4 real products for each; with reals they are as wide as these need."""
+    c, r = (torch.empty(4, 8, dtype=dtype, device="meta") for dtype in (torch.complex32, torch.float32))
+    report = macsim.count(lambda x, y: x @ y.t(), c, c)
+    assert (report.macs, report.outputs[0].dtype, report.trust) == (4 * 4 * 8 * 4, "c32", "exact")
+    assert report.rows[-1].written == 4 * 4 * 4
+    assert macsim.count(lambda x: x.to(torch.complex64).chalf(), c).outputs[0].dtype == "c32"
+    for other in (r, r.half(), r.bfloat16(), r.double(), torch.empty((), dtype=torch.float64, device="meta")):
+        wanted = str(torch.result_type(c, other)).replace("torch.complex", "c")
+        assert macsim.count(torch.mul, c, other).outputs[0].dtype == wanted
+    assert macsim.count(torch.abs, c).outputs[0].dtype == "f16"
+
+
+def test_a_sum_of_batches_in_place_that_is_larger() -> None:
+    """Torch refuses it where there are no elements, and so it is no count."""
+    with pytest.raises(macsim.TraceError, match=r"\[3, 1\] doesn't match the broadcast shape \[3, 6\]"):
+        macsim.count(lambda c, a, b: c.clone().addbmm_(a, b), (3, 1), (5, 3, 4), (5, 4, 6))
+    report = macsim.count(lambda c, a, b: c.clone().addbmm_(a, b), (3, 6), (5, 3, 4), (5, 4, 6))
+    assert (report.macs, report.outputs[0].shape) == (5 * 3 * 4 * 6, (3, 6))

@@ -45,6 +45,7 @@ constexpr std::array<Line, kTypes> kTable{{
     {DType::u4, "u4", "uint4", 4, DTypeClass::integer, 21},
     {DType::u2, "u2", "uint2", 2, DTypeClass::integer, 25},
     {DType::boolean, "bool", "boolean", 8, DTypeClass::boolean, 9},
+    {DType::c32, "c32", "complex32", 32, DTypeClass::complex, 0},
     {DType::c64, "c64", "complex64", 64, DTypeClass::complex, 14},
     {DType::c128, "c128", "complex128", 128, DTypeClass::complex, 15},
     {DType::string, "string", "str", 0, DTypeClass::string, 8},
@@ -61,7 +62,9 @@ static_assert(in_order(), "a line for each dtype, in the enum's order");
 constexpr std::size_t kOnnxTypes = 29;
 constexpr std::array<DType, kOnnxTypes> from_onnx() {
   std::array<DType, kOnnxTypes> table{};
-  for (const Line& line : kTable) table[line.onnx] = line.dtype;
+  for (const Line& line : kTable) {
+    if (line.onnx != 0) table[line.onnx] = line.dtype;
+  }
   return table;
 }
 constexpr std::array<DType, kOnnxTypes> kFromOnnx = from_onnx();
@@ -78,6 +81,7 @@ constexpr struct {
     {"int", DType::i32},
     {"short", DType::i16},
     {"bool_", DType::boolean},
+    {"chalf", DType::c32},
     {"cfloat", DType::c64},
     {"cdouble", DType::c128},
     {"object", DType::string},

@@ -64,7 +64,7 @@ TEST("each of ONNX's types has its name, width and class") {
     CHECK(dtype_named(line.ours) == dtype);
     CHECK(dtype_named(line.long_name) == dtype);
   }
-  CHECK_EQ(seen.size(), static_cast<std::size_t>(DType::count_) - 1);  // all but unknown
+  CHECK_EQ(seen.size(), static_cast<std::size_t>(DType::count_) - 2);  // all but unknown and complex32
 }
 
 TEST("what is not a type is unknown") {
@@ -73,6 +73,13 @@ TEST("what is not a type is unknown") {
   CHECK_EQ(bits_of(DType::unknown), 0);
   CHECK_EQ(name_of(static_cast<DType>(200)), "?");
   CHECK_EQ(onnx_number(DType::unknown), 0);
+}
+
+TEST("a type that ONNX lacks") {
+  CHECK_EQ(bits_of(DType::c32), 32);
+  CHECK(class_of(DType::c32) == DTypeClass::complex);
+  CHECK_EQ(onnx_number(DType::c32), 0);
+  for (const std::string_view name : {"c32", "complex32", "chalf"}) CHECK(dtype_named(name) == DType::c32);
 }
 
 TEST("spellings of torch and of C") {

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +15,8 @@ from truth import Program, check_program, f32, program, t
 import macsim
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("torch.nn.attention.varlen", reason="of later versions of torch")
+with contextlib.suppress(ImportError):  # of later versions of torch
+    importlib.import_module("torch.nn.attention.varlen")
 pytestmark = pytest.mark.filterwarnings("ignore")
 A, M = torch.ops.aten, torch.ops.mkldnn
 META = torch.device("meta")
@@ -154,6 +157,21 @@ def products() -> Iterator[Program]:
                       mac=16 * 16 * 32, mul=512)  # fmt: skip
 
 
+def wider() -> Iterator[Program]:
+    """Products of 16-bit floats that are asked for in 32."""
+    if not hasattr(A.mm, "dtype"):
+        return
+    bf, wide = "bf16", {"out_dtype": torch.float32}
+    yield program("mm", lambda a, b: torch.mm(a, b, **wide), [t(bf, 8, 16), t(bf, 16, 4)], f32(8, 4), mac=512)
+    yield program(
+        "bmm", lambda a, b: torch.bmm(a, b, **wide), [t(bf, 2, 8, 16), t(bf, 2, 16, 4)], f32(2, 8, 4), mac=1024
+    )
+    yield program("addmm", lambda c, a, b: torch.addmm(c, a, b, **wide), [f32(4), t(bf, 8, 16), t(bf, 16, 4)],
+                  f32(8, 4), mac=512, add=32)  # fmt: skip
+    yield program("baddbmm", lambda c, a, b: torch.baddbmm(c, a, b, **wide),
+                  [f32(2, 8, 4), t(bf, 2, 8, 16), t(bf, 2, 16, 4)], f32(2, 8, 4), mac=1024, add=64)  # fmt: skip
+
+
 def few_bits() -> Iterator[Program]:
     x = f32(8, 64)
     if hasattr(A, "_dyn_quant_matmul_4bit"):
@@ -261,7 +279,7 @@ def kernels_of_attention() -> Iterator[Program]:
 
 
 ROWS = [*convolutions(), *gradients(), *pools(), *resampled(), *products(), *few_bits(), *moved(), *primitives(),
-        *kernels_of_attention()]  # fmt: skip
+        *kernels_of_attention(), *wider()]  # fmt: skip
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
@@ -290,7 +308,8 @@ def in_a_row(way: str, q: Any, begins: Any, causal: bool = False) -> Any:
 
 @pytest.mark.parametrize("way", ["flash", "efficient", "varlen", "written"])
 def test_attention_over_sequences_in_a_row(way: str) -> None:
-    if way == "written" and not hasattr(A, "_flash_attention_forward_no_dropout_inplace"):
+    needed = {"written": "_flash_attention_forward_no_dropout_inplace", "varlen": "_varlen_attn"}.get(way)
+    if needed and not any(hasattr(library, needed) for library in (A, torch.ops.torch_attn)):
         pytest.skip("of later versions of torch")
     q = torch.empty(IN_A_ROW, dtype=torch.float16, device=META)
     begins = torch.tensor([0, 4, 11], dtype=torch.int32)

@@ -8,14 +8,14 @@
 
 namespace macsim {
 
-/// Element types: ONNX's, which contain torch's. The numbers are ours, not ONNX's.
+/// Element types: ONNX's, and torch's complex32, which ONNX lacks. The numbers are ours, not ONNX's.
 enum class DType : std::uint8_t {
   unknown,
   // clang-format off: a line for each kind
   f64, f32, f16, bf16, f8e4m3fn, f8e4m3fnuz, f8e5m2, f8e5m2fnuz, f8e8m0, f6e2m3, f6e3m2, f4e2m1,
   i64, i32, i16, i8, i4, i2,
   u64, u32, u16, u8, u4, u2,
-  boolean, c64, c128, string,
+  boolean, c32, c64, c128, string,
   // clang-format on
   count_,
 };
@@ -35,7 +35,7 @@ inline bool is_float(DType dtype) noexcept {
 }
 inline bool is_integer(DType dtype) noexcept { return class_of(dtype) == DTypeClass::integer; }
 
-/// ONNX's TensorProto.DataType number to ours and back; unknown <-> 0.
+/// ONNX's TensorProto.DataType number to ours and back; unknown <-> 0, which is also what ONNX lacks.
 DType dtype_from_onnx(std::int64_t number) noexcept;
 std::int64_t onnx_number(DType dtype) noexcept;
 

@@ -53,6 +53,11 @@ DType wider(DType a, DType b) {
   return x >= y ? a : b;
 }
 
+/// Of pairs of real numbers that hold these.
+DType complex_over(DType real) {
+  return real == DType::f64 ? DType::c128 : real == DType::f16 ? DType::c32 : DType::c64;
+}
+
 }  // namespace
 
 DType promoted(const Type& a, const Type& b) {
@@ -62,8 +67,8 @@ DType promoted(const Type& a, const Type& b) {
   if (x == 0 || y == 0) return DType::unknown;
   const bool a_yields = a.ranked && a.shape.empty() && !(b.ranked && b.shape.empty());
   const bool b_yields = b.ranked && b.shape.empty() && !(a.ranked && a.shape.empty());
-  if (x == 4 && y == 3) return b.dtype == DType::f64 && !b_yields ? DType::c128 : a.dtype;
-  if (y == 4 && x == 3) return a.dtype == DType::f64 && !a_yields ? DType::c128 : b.dtype;
+  if (x == 4 && y == 3) return b_yields ? a.dtype : wider(a.dtype, complex_over(b.dtype));
+  if (y == 4 && x == 3) return a_yields ? b.dtype : wider(b.dtype, complex_over(a.dtype));
   if (x != y) return x > y ? a.dtype : b.dtype;
   if (a_yields) return b.dtype;
   if (b_yields) return a.dtype;

@@ -205,11 +205,17 @@ Count stored_macs(const Call& c, std::size_t a, std::size_t b, const Count& dens
   return min(of_a * columns, of_b * rows);
 }
 
+/// What the call asks for, or as the operand.
+DType asked_dtype(const Call& c, DType otherwise) {
+  const DType stated = dtype_named(c.text("out_dtype", ""));
+  return stated != DType::unknown ? stated : otherwise;
+}
+
 Status aten_matmul(const Call& c, Outputs& out) {
   if (c.op() == "inner" || c.op() == "linalg_vecdot") return {};
   Shape y;
   if (Status s = matmul_shape(c, kA, kB, y); !s) return s;
-  out.set(0, c.op() == "_int_mm" ? DType::i32 : c.dtype(kA), y);
+  out.set(0, c.op() == "_int_mm" ? DType::i32 : asked_dtype(c, c.dtype(kA)), y);
   return {};
 }
 
@@ -269,7 +275,7 @@ Status aten_addmm(const Call& c, Outputs& out) {
   if (Status s = matmul_shape(c, a, b, true, y); !s) return s;
   if (c.op() == "addbmm") y.erase(0);
   if (c.has(plus::kC)) fits(c, c.shape(plus::kC), y, "C and the product");
-  out.set(0, c.dtype(plus::kA), std::move(y));
+  out.set(0, asked_dtype(c, c.dtype(plus::kA)), std::move(y));
   return {};
 }
 
@@ -324,8 +330,7 @@ Status aten_grouped(const Call& c, Outputs& out) {
   if (a.size() == 3 && b.size() == 3) y.push_back(a[0]);
   y.push_back(a[a.size() - 2]);
   y.push_back(b.back());
-  const DType stated = dtype_named(c.text("out_dtype", ""));
-  out.set(0, stated != DType::unknown ? stated : c.dtype(kA), std::move(y));
+  out.set(0, asked_dtype(c, c.dtype(kA)), std::move(y));
   return {};
 }
 

@@ -356,7 +356,8 @@ Status aten_boolean(const Call& c, Outputs& out) {
 /// Of complex numbers the root of the sum of two squares, which is real.
 Status aten_magnitude(const Call& c, Outputs& out) {
   const DType x = c.dtype(0);
-  out.set(0, x == DType::c64 ? DType::f32 : x == DType::c128 ? DType::f64 : x, c.shape(0));
+  const DType real = x == DType::c32 ? DType::f16 : x == DType::c64 ? DType::f32 : x == DType::c128 ? DType::f64 : x;
+  out.set(0, real, c.shape(0));
   return {};
 }
 

@@ -25,7 +25,6 @@ __all__ = [
     "elements_of",
     "facts",
     "name_of",
-    "named",
     "named_results",
     "path_of",
     "plain",
@@ -126,15 +125,42 @@ def name_of(model: Any, first: fx.Node | None) -> str:
 STORED = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
 
 
-def user_inputs(nodes: list[fx.Node], kinds: list[Any]) -> dict[str, Any]:
-    """Return what an exported program says of its inputs, by name; of placeholders that are of these kinds."""
-    given = zip(nodes, kinds, strict=True)
-    return {node.name: node.meta.get("val") for node, kind in given if kind is InputKind.USER_INPUT}
+def user_inputs(model: Any, nodes: list[fx.Node], kinds: list[Any]) -> dict[fx.Node, str]:
+    """Return the inputs of an exported program, of placeholders that are of these kinds, and their names.
+
+    Those in nests are named by their places, as a module's own are: ``x.a``, ``x.b[0]``.
+    """
+    given = [node for node, kind in zip(nodes, kinds, strict=True) if kind is InputKind.USER_INPUT]
+    calls = model.module_call_graph
+    signature = calls[0].signature if calls else None
+    spec = getattr(signature, "in_spec", None)
+    if spec is not None and spec.num_leaves == len(given):
+        args, kwargs = spec.children() if hasattr(spec, "children") else spec.children_specs
+        if args.num_children + kwargs.num_children != len(given):
+            return _in_nests(given, spec, list(getattr(signature, "forward_arg_names", None) or ()))
+    return {node: node.name for node in given}
 
 
-def named(nodes: list[fx.Node]) -> dict[str, Any]:
-    """Return what a graph says of its inputs, by name."""
-    return {str(node.target): node.meta.get("val") for node in nodes}
+def _in_nests(nodes: list[fx.Node], spec: Any, parameters: list[str]) -> dict[fx.Node, str]:
+    args, kwargs = tree_unflatten(nodes, spec)
+    names: dict[fx.Node, str] = {}
+
+    def name(at: str, held: Any) -> None:
+        if isinstance(held, fx.Node):
+            names[held] = at
+        elif isinstance(held, dict):
+            for key, one in held.items():
+                name(f"{at}.{key}", one)
+        elif isinstance(held, tuple) and hasattr(held, "_fields"):
+            for field in held._fields:
+                name(f"{at}.{field}", getattr(held, field))
+        elif isinstance(held, list | tuple):
+            for i, one in enumerate(held):
+                name(f"{at}[{i}]", one)
+
+    for at, one in [*zip(parameters, args, strict=False), *kwargs.items()]:
+        name(at, one)
+    return {node: names.get(node, node.name) for node in nodes}
 
 
 def named_results(model: Any, results: Any) -> list[tuple[str, Any]]:

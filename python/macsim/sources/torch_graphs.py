@@ -23,7 +23,6 @@ from macsim.sources.torch_graph_values import (
     elements_of,
     facts,
     name_of,
-    named,
     named_results,
     path_of,
     plain,
@@ -79,15 +78,16 @@ def walk(
         specs = model.graph_signature.input_specs
         with _plainly():
             nodes, kinds = walker.plain.stored(nodes, specs, list(STORED), model.state_dict)
-        stated = user_inputs(nodes, kinds)
+        names = user_inputs(model, nodes, kinds)
     else:
         for path, elements in elements_of(module).items():
             walker.plain.own(path, elements)
-        stated = named(nodes)
+        names = {node: str(node.target) for node in nodes}
+    stated = {name: node.meta.get("val") for node, name in names.items()}
     walker.sizes.call([node.meta.get("val") for node in nodes])
     walker.sizes.fit(stated, inputs, kwargs, shapes)
     for node in nodes:
-        walker.input(node, node.meta.get("val"))
+        walker.input(node, node.meta.get("val"), names.get(node, str(node.target)))
     results = walker.graph(module, None)
     for fact in walker.sizes.facts():
         walker.tape.assume_not_negative(fact)
@@ -178,10 +178,10 @@ class Walker:
 
     # Graphs. ----------------------------------------------------------------------------------------------------------
 
-    def input(self, node: fx.Node, val: Any) -> None:
+    def input(self, node: fx.Node, val: Any, name: str) -> None:
         """Announce an input of the whole graph."""
         for one in [val] if isinstance(val, torch.Tensor) else []:
-            self.tape.input_node(node, one, str(node.target))
+            self.tape.input_node(node, one, name)
 
     def graph(self, module: fx.GraphModule, arguments: Sequence[Any] | None, scope: str = "") -> Any:
         """Record the calls of a graph on these arguments, and return its results; None: its inputs are announced."""

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -73,21 +75,44 @@ class HigherOrder:
         """Count all pairs of a query and a key, and for each what changes its score and what may mask it."""
         stated = self.walker.value_of(node.meta.get("val"))
         plan = self.walker.operator(torch.ops.aten.scaled_dot_product_attention.default).plan
+        with self._pairs(scope, query, key, block_mask[-1], mask_rest) as (places, pairs):
+            self.walker.record(plan, (query, key, value), {"enable_gqa": True}, self.walker.number(scope), stated[0])
+            with self.walker.within(pairs):
+                self.walker.graph(score_mod, [Value(query.dtype, ()), *places, *score_rest], scope)
+        return stated
+
+    def run_flex_attention_backward(
+        self, scope: str, node: fx.Node, query: Any, key: Any, value: Any, out: Any, logs: Any, gradient: Any, _: Any,
+        score_mod: Any, joint: Any, block_mask: Any, scale: Any = None, options: Any = None, score_rest: Any = (),
+        mask_rest: Any = (),
+    ) -> Any:  # fmt: skip
+        """Count the gradients of queries, keys and values; for each pair its score again, and that score's gradient."""
+        stated = self.walker.value_of(node.meta.get("val"))
+        plan = self.walker.operator(torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward.default).plan
+        with self._pairs(scope, query, key, block_mask[-1], mask_rest) as (places, pairs):
+            given = (gradient, query, key, value, out, logs, 0.0, False)
+            self.walker.record(plan, given, {}, self.walker.number(scope), stated[:3])
+            with self.walker.within(pairs):
+                score = Value(query.dtype, ())
+                self.walker.graph(score_mod, [score, *places, *score_rest], scope)
+                self.walker.graph(joint, [score, *places, Value(query.dtype, ()), *score_rest], scope)
+        return stated
+
+    @contextmanager
+    def _pairs(self, scope: str, query: Any, key: Any, mask_mod: Any, mask_rest: Any) -> Iterator[Any]:
+        """Count what may mask each pair of a query and a key; give where a pair is, and how many there are."""
         batch, heads, queries, _ = query.shape
-        keys = key.shape[2]
-        mask_mod = block_mask[-1]
+        pairs = batch * heads * queries * key.shape[2]
         whole = all(  # the mask that torch makes up where none is given: true for every pair
             one.target is torch.ops.aten.new_ones.default for one in mask_mod.graph.nodes if one.op == "call_function"
         )
         places = [Value(torch.int32, ()) for _ in range(4)]
         trust, because = ("exact", "") if whole else ("bound", "all pairs are counted; those in masked blocks are data")
         with self.walker.within(1, trust, because):
-            self.walker.record(plan, (query, key, value), {"enable_gqa": True}, self.walker.number(scope), stated[0])
-            with self.walker.within(batch * heads * queries * keys):
-                self.walker.graph(score_mod, [Value(query.dtype, ()), *places, *score_rest], scope)
-                if not whole:
+            yield places, pairs
+            if not whole:
+                with self.walker.within(pairs):
                     self.walker.graph(mask_mod, [*places, *mask_rest], scope)
-        return stated
 
     def run_while_loop(
         self, scope: str, node: fx.Node, condition: Any, body: Any, carried: Any, additional: Any = ()
