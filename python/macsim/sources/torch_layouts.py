@@ -4,9 +4,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
 import torch
 
-__all__ = ["META", "PLAIN", "nonzeros", "without_storage"]
+__all__ = ["META", "PLAIN", "nonzeros", "of_symbols", "without_storage"]
 
 META = torch.device("meta")
 PLAIN = {torch.quint8: torch.uint8, torch.qint8: torch.int8, torch.qint32: torch.int32, torch.quint4x2: torch.uint4}
@@ -18,6 +22,20 @@ def without_storage(given: torch.Tensor) -> torch.Tensor:
     if given.layout is not torch.strided:
         return torch.empty(given.shape, dtype=dtype, device=META)
     return torch.empty_strided(given.shape, given.stride(), dtype=dtype, device=META)
+
+
+def of_symbols(sizes: Sequence[Any], strides: Sequence[Any], dtype: torch.dtype, inference: bool) -> torch.Tensor:
+    """Return a tensor without storage of sizes among which are symbols.
+
+    It is a view of an empty one: of a new one torch asks how much it stores, which is two hundred questions of symbols.
+    """
+    return _nothing(dtype, inference).as_strided(sizes, strides)
+
+
+@cache
+def _nothing(dtype: torch.dtype, inference: bool) -> torch.Tensor:
+    with torch.inference_mode(inference):
+        return torch.empty((), dtype=dtype, device=META)
 
 
 def nonzeros(tensor: torch.Tensor) -> int:

@@ -21,7 +21,7 @@ from macsim._core import Expr
 from macsim.errors import TraceError
 from macsim.sources.torch_checks import passing
 from macsim.sources.torch_data_sizes import DataSizeError, is_by_data, with_sizes
-from macsim.sources.torch_layouts import META, nonzeros, without_storage
+from macsim.sources.torch_layouts import META, nonzeros, of_symbols, without_storage
 from macsim.sources.torch_ops import DTYPES, Operator, operator_of
 from macsim.sources.torch_packed import STORED, unpacked
 from macsim.sources.torch_recipes import made_of, without_writing
@@ -43,6 +43,12 @@ _LOOKS = frozenset({"item", "_local_scalar_dense", "is_nonzero", "equal", "allcl
 
 def _make(sizes: tuple[int, ...], strides: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     return torch.empty_strided(sizes, strides, dtype=dtype, device=META)
+
+
+def _make_symbolic(sizes: tuple[Any, ...], strides: tuple[Any, ...], dtype: torch.dtype) -> torch.Tensor:
+    if all(type(one) is int for one in sizes):
+        return _make(sizes, strides, dtype)
+    return of_symbols(sizes, strides, dtype, torch.is_inference_mode_enabled())
 
 
 LOOKS = (
@@ -561,7 +567,7 @@ def torch_facts(expr_of: Any = None, size_of: Any = None) -> dict[str, Any]:
     return {
         "tensor": torch.Tensor,
         "parameter": torch.nn.Parameter,
-        "make": _make,
+        "make": _make if size_of is None else _make_symbolic,
         "nonzeros": nonzeros,
         "strided": torch.strided,
         "dtypes": DTYPES,

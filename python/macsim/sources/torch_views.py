@@ -16,18 +16,16 @@ import torch
 
 from macsim import _core
 from macsim._core import Expr
+from macsim.sources.torch_layouts import of_symbols
 from macsim.sources.torch_symbols import Sizes, expr_of, name_quoted
 
 __all__ = ["VIEWS", "copies", "hides_ones"]
-
-META = torch.device("meta")
 
 
 def _made(sizes: Sizes, shape: Sequence[Any], like: torch.Tensor, strides: Sequence[Any] | None = None) -> torch.Tensor:
     if strides is None:
         strides = [sizes.size(step) for step in _steps([expr_of(size) for size in shape])]
-    with torch.inference_mode(like.is_inference()):  # views of parameters are no inference tensors
-        return torch.empty_strided(list(shape), list(strides), dtype=like.dtype, device=META)
+    return of_symbols(shape, strides, like.dtype, like.is_inference())  # views of parameters are no inference tensors
 
 
 def _steps(shape: Sequence[Any]) -> list[Any]:
