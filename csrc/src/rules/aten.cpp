@@ -104,9 +104,9 @@ Type operand(const Call& c, std::size_t slot) {
 }
 
 // A number never widens: of its kind, the tensor's dtype stays.
-DType meeting(const Call& c, const Type& a, const Type& b) {
-  if (!c.has(kB) && kind_of(a.dtype) >= kind_of(b.dtype)) return a.dtype;
-  if (!c.has(kA) && kind_of(b.dtype) >= kind_of(a.dtype)) return b.dtype;
+DType meeting(bool a_is_number, const Type& a, bool b_is_number, const Type& b) {
+  if (b_is_number && kind_of(a.dtype) >= kind_of(b.dtype)) return a.dtype;
+  if (a_is_number && kind_of(b.dtype) >= kind_of(a.dtype)) return b.dtype;
   return promoted(a, b);
 }
 
@@ -115,11 +115,15 @@ Status pair(const Call& c, Outputs& out, DType (*result)(DType)) {
   if (!a.ranked || !b.ranked) return {};
   Shape y;
   if (Status status = broadcast(c, a.shape, b.shape, y); !status) return status;
-  out.set(0, result(meeting(c, a, b)), std::move(y));
+  out.set(0, result(aten_meeting(c, kA, kB)), std::move(y));
   return {};
 }
 
 }  // namespace
+
+DType aten_meeting(const Call& c, std::size_t a, std::size_t b) {
+  return meeting(!c.has(a), operand(c, a), !c.has(b), operand(c, b));
+}
 
 Status aten_pair(const Call& c, Outputs& out) {
   return pair(c, out, [](DType dtype) { return dtype; });
@@ -132,9 +136,7 @@ Status aten_compare(const Call& c, Outputs& out) {
   return pair(c, out, [](DType) { return DType::boolean; });
 }
 
-namespace {
-
-Status reduce(const Call& c, Outputs& out, DType dtype) {
+Status aten_reduced_to(const Call& c, Outputs& out, DType dtype, std::size_t output) {
   const Shape& x = c.shape(0);
   if (!c.ranked(0)) return {};
   std::vector<std::int64_t> dims;
@@ -153,22 +155,21 @@ Status reduce(const Call& c, Outputs& out, DType dtype) {
     if (!gone[i]) y.push_back(x[i]);
     if (gone[i] && keep) y.push_back(1);
   }
-  out.set(0, dtype, std::move(y));
+  out.set(output, dtype, std::move(y));
   return {};
 }
 
-}  // namespace
-
-Status aten_reduced(const Call& c, Outputs& out) {
-  const DType stated = dtype_named(c.text("dtype", ""));
-  const DType x = c.dtype(0);
+DType sum_of(const Call& c) {
+  const DType stated = dtype_named(c.text("dtype", "")), x = c.dtype(0);
   const bool whole = kind_of(x) == 1 || kind_of(x) == 2;
-  return reduce(c, out, stated != DType::unknown ? stated : whole ? DType::i64 : x);
+  return stated != DType::unknown ? stated : whole ? DType::i64 : x;
 }
+
+Status aten_reduced(const Call& c, Outputs& out) { return aten_reduced_to(c, out, sum_of(c)); }
 
 Status aten_reduced_same(const Call& c, Outputs& out) {
   const DType stated = dtype_named(c.text("dtype", ""));
-  return reduce(c, out, stated != DType::unknown ? stated : c.dtype(0));
+  return aten_reduced_to(c, out, stated != DType::unknown ? stated : c.dtype(0));
 }
 
 std::vector<std::int64_t> each_axis(Span<std::int64_t> given, std::size_t axes, std::int64_t otherwise) {

@@ -282,6 +282,16 @@ Status infer_one_hot(const Call& c, Outputs& out) {
   return {};
 }
 
+/// Of as many classes as the data has torch tells, or nobody.
+Status aten_one_hot(const Call& c, Outputs& out) {
+  const Dim depth = c.has(kDepth) ? single(c, kDepth) : Dim::undefined();
+  if (!c.ranked(kX) || !depth.defined() || at_least(depth, 0) == Truth::no) return {};
+  Shape y = c.shape(kX);
+  y.push_back(depth);
+  out.set(0, DType::i64, std::move(y));
+  return {};
+}
+
 Status cost_one_hot(const Call& c, Cost& cost) {
   cost[Work::compare] = numel(c.out_shape());
   return {};
@@ -404,7 +414,7 @@ std::vector<Rule> move_family() {
        infer_tile, moves, onnx({"Tile"}) + aten({"repeat", "tile", "repeat_interleave"}, {}, "x repeats", {}, moves),
        nullptr, gradient_tile},
       {"one_hot", "indices #depth values", "Indices as rows with one element on", "compare = |y|", docs + "OneHot.html",
-       infer_one_hot, cost_one_hot, onnx({"OneHot"}) + aten({"one_hot"}), nullptr, NoGradient{"it picks by index"}},
+       infer_one_hot, cost_one_hot, onnx({"OneHot"}) + aten({"one_hot"}, aten_one_hot, {}, "num_classes=depth"), nullptr, NoGradient{"it picks by index"}},
       {"blocks", "x", "Blocks of pixels to channels, and back", "none: moves data only", docs + "DepthToSpace.html",
        infer_blocks, moves,
        onnx({"DepthToSpace", "SpaceToDepth"}) + aten({"pixel_shuffle", "pixel_unshuffle", "channel_shuffle"}) +
