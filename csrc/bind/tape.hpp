@@ -26,6 +26,7 @@ enum class Use : std::uint8_t {
   tensor,   ///< an input; a number in its place is an attribute
   tensors,  ///< inputs, as many as there are
   host,     ///< sizes: an input whose elements are known
+  number,   ///< an input like that where the row says so, otherwise an attribute
   value,    ///< an attribute
   nothing,  ///< says where, not what: a device, a layout
 };
@@ -56,6 +57,7 @@ struct Plan {
   bool known = false, infers = false;
   Stores stores = Stores::all;
   std::vector<Parameter> parameters;
+  std::vector<py::str> hosts;  ///< parameters that may be symbols
 };
 
 /// What the tape needs of torch.
@@ -301,6 +303,8 @@ class Tape {
   void note_released(bool all = false);
   static std::string_view canonical(const Match* match, std::string_view name);
   static bool is_host(const Match* match, std::string_view name);
+  static bool takes_number(const Match* match, std::string_view name);
+  static bool is_whole(PyObject* value);
 
   bool is_tensor(PyObject* one) const {
     return reinterpret_cast<PyObject*>(Py_TYPE(one)) == torch_.node.ptr() ||

@@ -72,6 +72,23 @@ DType promoted(const Type& a, const Type& b) {
 
 DType real_of(DType x) { return kind_of(x) == 1 || kind_of(x) == 2 ? DType::f32 : x; }
 
+DType stated(const Call& c) { return dtype_named(c.text("dtype", "")); }
+
+// Numbers. ---------------------------------------------------------------------------------------------------------
+
+std::vector<Dim> aten_numbers(const Call& c, std::size_t position) {
+  std::vector<Dim> out;
+  const Contents* known = c.contents_at(position);
+  if (known == nullptr) return out;
+  for (const Scalar& item : known->items) out.push_back(item.whole());
+  return out;
+}
+
+Dim aten_number(const Call& c, std::size_t position) {
+  const std::vector<Dim> known = aten_numbers(c, position);
+  return known.size() == 1 ? known.front() : Dim::undefined();
+}
+
 // Shapes. ----------------------------------------------------------------------------------------------------------
 
 Status aten_same(const Call& c, Outputs& out) {
@@ -160,16 +177,16 @@ Status aten_reduced_to(const Call& c, Outputs& out, DType dtype, std::size_t out
 }
 
 DType sum_of(const Call& c) {
-  const DType stated = dtype_named(c.text("dtype", "")), x = c.dtype(0);
+  const DType asked = stated(c), x = c.dtype(0);
   const bool whole = kind_of(x) == 1 || kind_of(x) == 2;
-  return stated != DType::unknown ? stated : whole ? DType::i64 : x;
+  return asked != DType::unknown ? asked : whole ? DType::i64 : x;
 }
 
 Status aten_reduced(const Call& c, Outputs& out) { return aten_reduced_to(c, out, sum_of(c)); }
 
 Status aten_reduced_same(const Call& c, Outputs& out) {
-  const DType stated = dtype_named(c.text("dtype", ""));
-  return aten_reduced_to(c, out, stated != DType::unknown ? stated : c.dtype(0));
+  const DType asked = stated(c);
+  return aten_reduced_to(c, out, asked != DType::unknown ? asked : c.dtype(0));
 }
 
 std::vector<std::int64_t> each_axis(Span<std::int64_t> given, std::size_t axes, std::int64_t otherwise) {

@@ -23,6 +23,13 @@ DType promoted(const Type& a, const Type& b);
 /// The dtype of a function that has no integer results: torch's default where x is of whole numbers.
 DType real_of(DType x);
 
+/// A number that is given on the host, at a position among the inputs; undefined() where it is none that is whole.
+Dim aten_number(const Call& c, std::size_t position);
+/// The same of a list.
+std::vector<Dim> aten_numbers(const Call& c, std::size_t position);
+/// The dtype that is stated; unknown: torch's default, or that of a number.
+DType stated(const Call& c);
+
 /// Output 0 is as slot 0.
 Status aten_same(const Call& c, Outputs& out);
 /// The same, of a function that has no integer results.

@@ -62,6 +62,14 @@ InferFn infer_all(Fold f, bool mean) {
   };
 }
 
+Status aten_both(const Call& c, Outputs& out) {
+  if (c.inputs() != 2 || !c.at(0).ranked || !c.at(1).ranked) return {};
+  Shape y;
+  if (Status status = broadcast(c, c.shape_at(0), c.shape_at(1), y); !status) return status;
+  out.set(0, promoted(c.at(0), c.at(1)), std::move(y));
+  return {};
+}
+
 CostFn cost_all(Work kind, bool mean) {
   return [kind, mean](const Call& c, Cost& cost) -> Status {
     const Count n = numel(c.out_shape());
@@ -349,12 +357,12 @@ std::vector<Rule> several_rules() {
   return {
       {"max", "xs...", "Largest of the inputs", "compare = (inputs - 1) * |y|", onnx_page("Max"),
        infer_all(Scalar::max, false), cost_all(compare, false),
-       onnx({"Max"}) + aten({"maximum", "fmax"}, aten_pair, "a b", {}, cost_each({{compare, 1}})) +
+       onnx({"Max"}) + aten({"maximum", "fmax"}, aten_both) +
            aten({"prims::maximum", "prims::fmax"}, {}, "a b", {}, cost_each({{compare, 1}})),
        nullptr, gradient_extreme},
       {"min", "xs...", "Smallest of the inputs", "compare = (inputs - 1) * |y|", onnx_page("Min"),
        infer_all(Scalar::min, false), cost_all(compare, false),
-       onnx({"Min"}) + aten({"minimum", "fmin"}, aten_pair, "a b", {}, cost_each({{compare, 1}})) +
+       onnx({"Min"}) + aten({"minimum", "fmin"}, aten_both) +
            aten({"prims::minimum", "prims::fmin"}, {}, "a b", {}, cost_each({{compare, 1}})),
        nullptr, gradient_extreme},
       {"sum", "xs...", "Sum of the inputs", "add = (inputs - 1) * |y|", onnx_page("Sum"), infer_all(sum, false),
