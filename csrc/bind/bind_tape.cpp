@@ -5,6 +5,7 @@
 #include "module_calls.hpp"
 #include "module_states.hpp"
 #include "tape.hpp"
+#include "traced_walk.hpp"
 
 namespace macsim::bind {
 namespace {
@@ -54,6 +55,19 @@ void bind_graph_walk(py::module_& m) {
       .def(
           "called", [](GraphWalk& walk, const Report& ledger) { return walk.modules().found(ledger); },
           py::arg("ledger"), "What was noted of modules, for the ledger.");
+}
+
+void bind_traced_walk(py::module_& m) {
+  py::class_<Calling>(m, "Calling", "How calls in a traced graph are calls of an operator.")
+      .def(py::init<const py::list&, const py::object&, const py::object&, const py::dict&, std::size_t, bool>(),
+           py::arg("takes"), py::arg("own"), py::arg("picks"), py::arg("when"), py::arg("positional"),
+           py::arg("spread"));
+  py::class_<TracedWalk>(m, "TracedWalk", "Walks a graph of torch.fx whose nodes say nothing of their results.")
+      .def(py::init<Tape&, ModuleCalls&, Dispatcher&, const py::dict&>(), py::arg("tape"), py::arg("calls"),
+           py::arg("dispatcher"), py::arg("torch"), py::keep_alive<1, 2>(), py::keep_alive<1, 3>(),
+           py::keep_alive<1, 4>())
+      .def("walk", &TracedWalk::walk, py::arg("module"), py::arg("nodes"), py::arg("inputs"),
+           "Walk the graph of a module; what it gives back.");
 }
 
 }  // namespace
@@ -159,6 +173,7 @@ void bind_tape(py::module_& m) {
   m.def("placeholders", &placeholders, py::arg("nodes"), py::arg("node"),
         "The placeholders among nodes, and the first node that is none, or None.");
   bind_graph_walk(m);
+  bind_traced_walk(m);
 }
 
 }  // namespace macsim::bind

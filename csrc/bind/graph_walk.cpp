@@ -4,18 +4,14 @@
 
 #include <algorithm>
 
+#include "items.hpp"
+
 namespace macsim::bind {
 namespace {
 
 py::object get(PyObject* from, const py::str& name) {
   auto found = py::reinterpret_steal<py::object>(PyObject_GetAttr(from, name.ptr()));
   if (!found) throw py::error_already_set();
-  return found;
-}
-
-PyObject* item(PyObject* dict, PyObject* name) {
-  PyObject* found = PyDict_GetItemWithError(dict, name);
-  if (found == nullptr && PyErr_Occurred() != nullptr) throw py::error_already_set();
   return found;
 }
 

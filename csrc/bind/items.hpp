@@ -21,6 +21,13 @@ void each_item(const py::object& mapping, const Do& act) {
   }
 }
 
+// What a dict holds under a key; null: nothing.
+inline PyObject* item(PyObject* dict, PyObject* key) {
+  PyObject* found = PyDict_GetItemWithError(dict, key);
+  if (found == nullptr && PyErr_Occurred() != nullptr) throw py::error_already_set();
+  return found;
+}
+
 // What a module keeps under a name: of an object with attributes of its own without the search through its classes.
 inline py::object own_item(PyObject* module, const py::str& name) {
   const auto dict = py::reinterpret_steal<py::object>(PyObject_GenericGetDict(module, nullptr));

@@ -7,7 +7,9 @@ namespace {
 
 thread_local ModuleCalls* told = nullptr;  // of this thread
 
-py::object class_name(const py::object& kind) { return kind.attr("__name__"); }
+py::object class_name(const py::object& kind) {
+  return py::isinstance<py::str>(kind) ? kind : py::object(kind.attr("__name__"));
+}
 
 // The original is what the function is bound to; the module is the first argument.
 PyObject* call_module(PyObject* original, PyObject* const* arguments, Py_ssize_t count, PyObject* names) {
@@ -42,13 +44,10 @@ ModuleCalls::ModuleCalls(Tape& tape, py::dict paths) : tape_(tape), paths_(std::
 ModuleCalls::Place& ModuleCalls::place_of(PyObject* module) {
   const auto known = by_module_.find(module);
   if (known != by_module_.end()) return *known->second;
-  if (by_path_.empty()) {
-    for (Place& place : places_) by_path_.emplace(py::cast<std::string>(place.path), &place);
-  }
   auto kind = py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(Py_TYPE(module)));
   std::string path = py::cast<std::string>(now_->path);
   path.append(path.empty() ? "" : ".").append(py::cast<std::string>(class_name(kind)));
-  Place*& place = by_path_[path];
+  Place*& place = place_of(path);
   if (place == nullptr) {
     place = &places_.emplace_back();
     place->path = py::str(path);
@@ -57,11 +56,35 @@ ModuleCalls::Place& ModuleCalls::place_of(PyObject* module) {
   return *place;
 }
 
-const ModuleCalls::Place* ModuleCalls::enter(PyObject* module) {
+ModuleCalls::Place*& ModuleCalls::place_of(const std::string& path) {
+  if (by_path_.empty()) {
+    for (Place& place : places_) by_path_.emplace(py::cast<std::string>(place.path), &place);
+  }
+  return by_path_[path];
+}
+
+ModuleCalls::Place& ModuleCalls::at(PyObject* module) {
   Place& place = place_of(module);
   if (place.scope == kNone) place.scope = tape_.scope(py::cast<std::string_view>(place.path));
+  return place;
+}
+
+ModuleCalls::Place& ModuleCalls::note(std::string_view path, py::object kind) {
+  Place*& place = place_of(std::string(path));
+  if (place == nullptr) {
+    place = &places_.emplace_back();
+    place->path = py::str(std::string(path));
+  }
+  if (place->scope == kNone) place->scope = tape_.scope(path);
+  place->kind = std::move(kind);
+  ++place->calls;
+  return *place;
+}
+
+const ModuleCalls::Place* ModuleCalls::enter(PyObject* module) {
+  Place& place = at(module);
   ++place.calls;
-  return std::exchange(now_, &place);
+  return go(&place);
 }
 
 py::list ModuleCalls::announce(const py::object& unusual) {

@@ -18,7 +18,7 @@ class ModuleCalls {
   /// A module, by its path.
   struct Place {
     py::str path;
-    py::object kind;  ///< its class
+    py::object kind;  ///< its class, or the name of that
     std::uint32_t scope = kNone;
     std::int64_t calls = 0, parameters = 0;
   };
@@ -28,6 +28,12 @@ class ModuleCalls {
 
   /// Enters a module; what was around it, for leave().
   const Place* enter(PyObject* module);
+  /// The place of a module, and that of a path, which a call of a module of this class is noted of.
+  Place& at(PyObject* module);
+  Place& note(std::string_view path, py::object kind);
+  /// Goes to a place; what was around it, for leave(). Where the program is.
+  const Place* go(const Place* to) { return std::exchange(now_, to); }
+  const Place* now() const { return now_; }
   void leave(const Place* around, bool failed) {
     if (!failed) {
       failed_ = nullptr;
@@ -49,6 +55,7 @@ class ModuleCalls {
 
  private:
   Place& place_of(PyObject* module);
+  Place*& place_of(const std::string& path);
 
   Tape& tape_;
   py::dict paths_;

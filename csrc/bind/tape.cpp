@@ -94,7 +94,7 @@ py::object Tape::in_order(const Plan* plan, const py::tuple& args, const py::obj
 }
 
 void Tape::note_released(bool all) {
-  if (torch_.node) return;  // a graph's nodes hold nothing
+  if (held_.empty() || (torch_.node && !torch_.strided)) return;  // what only nodes stand for holds nothing
   constexpr std::size_t kNewest = 64, kOlder = 8;
   const auto look = [&](std::size_t at) {
     const Py_ssize_t ours = follows(held_[at].first) ? 2 : 1;  // those with known contents are in the recorder's, too

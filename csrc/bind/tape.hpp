@@ -251,6 +251,24 @@ class Tape {
   void checkpoint(bool on, bool whole) { builder_.checkpoint(on, whole); }
   std::size_t calls() const { return builder_.calls(); }
 
+  /// Records a call whose results the row can tell, as call() does when it follows; the first of them, which has no
+  /// tensor yet. kNone: the call is not taken.
+  ValueId told(const Plan& plan, const py::tuple& args, std::uint32_t scope) {
+    note_released();
+    if (!sparse_.empty() || fill(plan, args, py::none(), scope, true) != Read::whole) return kNone;
+    return builder_.infer(plan.outputs);
+  }
+  std::size_t rank(PyObject* tensor) const {
+    const ValueId id = ids_.find(tensor);
+    return id == kNone ? 0 : builder_.type(id).shape.size();
+  }
+  /// A tensor without storage for what a node stands for.
+  py::object tensor(PyObject* node, Order order) { return made(id_of(node), order); }
+  bool is_tensor(PyObject* one) const {
+    return reinterpret_cast<PyObject*>(Py_TYPE(one)) == torch_.node.ptr() ||
+           PyObject_TypeCheck(one, reinterpret_cast<PyTypeObject*>(torch_.tensor.ptr())) != 0;
+  }
+
   // For graphs: a node stands for the tensor that it makes, and `val` says what that is. -----------------------------
 
   /// What the graph states holds: it knows more of symbols, and of casts that no argument shows.
@@ -306,10 +324,6 @@ class Tape {
   static bool takes_number(const Match* match, std::string_view name);
   static bool is_whole(PyObject* value);
 
-  bool is_tensor(PyObject* one) const {
-    return reinterpret_cast<PyObject*>(Py_TYPE(one)) == torch_.node.ptr() ||
-           PyObject_TypeCheck(one, reinterpret_cast<PyTypeObject*>(torch_.tensor.ptr())) != 0;
-  }
   void collect(const py::object& from, std::vector<py::object>& out) const;
 
   Dim dim_of(PyObject* size) const;

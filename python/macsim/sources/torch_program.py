@@ -9,6 +9,7 @@ import inspect
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import torch
@@ -115,8 +116,9 @@ def _traced(
     call = _entry(program, method)
     with ExitStack() as stack:
         paths = _paths(stack, model, modules, training)
+        traced = isinstance(program, torch.fx.GraphModule) and not (training or refused or method) and _is_traced(program)
         name = class_name(modules) if modules is not None and modules is program else _name_of(program)
-        recorder = _recorder(registry, name, paths, symbolic, hints, is_script(program))
+        recorder = _recorder(registry, name, paths, symbolic, hints, program, traced)
         default = _announce(recorder, modules)
         signature = modules.forward if modules is not None and modules is program and method is None else call
         positional, named = _arguments(signature, inputs, kwargs, shapes)
@@ -124,19 +126,19 @@ def _traced(
         check_arguments(name, signature, said, positional, named)
         examples = Examples(recorder, default, dtypes)
         names = named_arguments(said, positional, named)
-        stack.enter_context(left_as_found(list(paths), evaluate=not training))
+        running = partial(_running, stack.enter_context(ExitStack()), recorder, list(paths), training)
+        if not traced:
+            running()
         stack.enter_context(torch.inference_mode())
-        stack.enter_context(watching(recorder.calls))
-        if training:
-            from macsim.sources.torch_training import Follower, following
-
-            follower = Follower(recorder.tape)
-            recorder.follow(follower)
-            stack.enter_context(following(follower))
         args = tuple(examples.of(name, one) for name, one in zip(names, positional, strict=True))
         keywords = {name: examples.of(name, one) for name, one in named.items()}
         check_names(dtypes, hints, examples.used, recorder.named)
-        stack.enter_context(recorder)
+        if traced:
+            from macsim.sources.torch_traced import walked
+
+            call = partial(walked, program, recorder, running)
+        else:
+            stack.enter_context(recorder)
         if refused:
             from macsim.sources.torch_symbol_calls import SizedCalls
 
@@ -146,6 +148,24 @@ def _traced(
     made = [(place, one) for place, one in results if isinstance(one, torch.Tensor)]
     outputs = [place for place, one in made if recorder.tape.knows(one)]
     return recorder.tape.finish([one for _, one in made]), noted(recorder.calls.called(Called), modules), outputs
+
+
+def _running(stack: ExitStack, recorder: Recorder, modules: list[nn.Module], training: bool) -> None:
+    """Let the program run until the stack is closed: its modules are told apart, and left as they were found."""
+    stack.enter_context(left_as_found(modules, evaluate=not training))
+    stack.enter_context(watching(recorder.calls))
+    if training:
+        from macsim.sources.torch_training import Follower, following
+
+        follower = Follower(recorder.tape)
+        recorder.follow(follower)
+        stack.enter_context(following(follower))
+
+
+def _is_traced(program: torch.fx.GraphModule) -> bool:
+    from macsim.sources.torch_traced import is_traced  # most programs are no graphs
+
+    return is_traced(program)
 
 
 def _paths(stack: ExitStack, model: Any, modules: nn.Module | None, training: bool) -> dict[nn.Module, str]:
@@ -162,15 +182,23 @@ def _paths(stack: ExitStack, model: Any, modules: nn.Module | None, training: bo
 
 
 def _recorder(
-    registry: Registry, name: str, paths: dict[Any, str], symbolic: bool, hints: Mapping[str, int] | None, script: bool
+    registry: Registry,
+    name: str,
+    paths: dict[Any, str],
+    symbolic: bool,
+    hints: Mapping[str, int] | None,
+    program: Any,
+    traced: bool,
 ) -> Recorder:
+    nodes = {"node": torch.fx.Node} if traced else {}
     if not symbolic:
-        return (ScriptRecorder if script else Recorder)(tape_of(registry, name, torch_facts()), paths)
+        kind = ScriptRecorder if is_script(program) else Recorder
+        return kind(tape_of(registry, name, torch_facts() | nodes), paths)
     from macsim.sources.torch_symbolic import SymbolicRecorder
     from macsim.sources.torch_symbols import Sizes, expr_of
 
     sizes = Sizes(hints)
-    sizes.tape = tape_of(registry, name, torch_facts(expr_of, sizes.size))
+    sizes.tape = tape_of(registry, name, torch_facts(expr_of, sizes.size) | nodes)
     return SymbolicRecorder(sizes.tape, paths, sizes)
 
 
