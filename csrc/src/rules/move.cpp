@@ -445,11 +445,13 @@ std::vector<Rule> move_family() {
        nullptr,
        gradient_moves()},
       {"tile", "x #repeats #axis", "A tensor repeated along its axes", "none: moves data only", docs + "Tile.html",
-       infer_tile, moves, onnx({"Tile"}) + aten({"repeat", "tile"}, aten_repeat, "x #repeats", "dims=repeats", moves) +
+       infer_tile, moves,
+       onnx({"Tile"}) + aten({"repeat", "tile"}, aten_repeat, "x #repeats", "dims=repeats", moves) +
            aten({"repeat_interleave"}, aten_repeat_each, "x #repeats", {}, moves),
        nullptr, gradient_tile},
       {"one_hot", "indices #depth values", "Indices as rows with one element on", "compare = |y|", docs + "OneHot.html",
-       infer_one_hot, cost_one_hot, onnx({"OneHot"}) + aten({"one_hot"}, aten_one_hot, {}, "num_classes=depth"), nullptr, NoGradient{"it picks by index"}},
+       infer_one_hot, cost_one_hot, onnx({"OneHot"}) + aten({"one_hot"}, aten_one_hot, {}, "num_classes=depth"),
+       nullptr, NoGradient{"it picks by index"}},
       {"blocks", "x", "Blocks of pixels to channels, and back", "none: moves data only", docs + "DepthToSpace.html",
        infer_blocks, moves,
        onnx({"DepthToSpace", "SpaceToDepth"}) + aten({"pixel_shuffle", "pixel_unshuffle", "channel_shuffle"}) +

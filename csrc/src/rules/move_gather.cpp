@@ -482,9 +482,8 @@ std::vector<Rule> gather_rules() {
        nullptr, gradient_scatter},
       {"scatter_nd", "x indices updates", "Slices put in by tuples of indices", reduces, docs + "ScatterND.html",
        infer_scatter_nd, cost_scatter,
-       onnx({"ScatterND"}) +
-           aten({"index_put", "_index_put_impl", "select_scatter", "slice_scatter"}, aten_same, "x indices...", {},
-                cost_put),
+       onnx({"ScatterND"}) + aten({"index_put", "_index_put_impl", "select_scatter", "slice_scatter"}, aten_same,
+                                  "x indices...", {}, cost_put),
        nullptr, gradient_scatter},
       {"tensor_scatter", "cache update where", "A run of positions written into a cache",
        "none: moves data only, in place", docs + "TensorScatter.html", infer_same, cost_tensor_scatter,

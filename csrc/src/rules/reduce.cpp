@@ -408,8 +408,8 @@ std::vector<Rule> reduction_rules() {
   }
   rules.push_back({"reduce_log_sum_exp", "x #axes", "Logarithm of the sum of exponentials over axes",
                    "compare = |x| - |y|; add = 2|x|; exp = |x|; log = |y|", onnx_page("ReduceLogSumExp"),
-                   infer_reduce({}), cost_log_sum_exp, onnx({"ReduceLogSumExp"}) + aten({"logsumexp"}, aten_log_sum_exp), nullptr,
-                   gradient_log_sum_exp});
+                   infer_reduce({}), cost_log_sum_exp,
+                   onnx({"ReduceLogSumExp"}) + aten({"logsumexp"}, aten_log_sum_exp), nullptr, gradient_log_sum_exp});
   rules.push_back({"variance",
                    "x",
                    "Variance, or standard deviation, over axes",

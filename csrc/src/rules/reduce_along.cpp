@@ -366,14 +366,15 @@ std::vector<Rule> running_rules() {
        cost_arg, onnx({"ArgMin"}) + aten({"argmin"}, aten_positions, {}, {}, aten_folded)},
       {"cum_sum", "x #axis", "Running sum along an axis", "r rows of n: add = r*(n - 1); exclusive: r*(n - 2)",
        onnx_page("CumSum"), infer_running, cost_running(Work::add),
-       onnx({"CumSum"}) + aten({"cumsum"}, aten_running_shape, "x", {}, aten_running<Work::add>), nullptr, gradient_running},
+       onnx({"CumSum"}) + aten({"cumsum"}, aten_running_shape, "x", {}, aten_running<Work::add>), nullptr,
+       gradient_running},
       {"cum_prod", "x #axis", "Running product along an axis", "r rows of n: mul = r*(n - 1); exclusive: r*(n - 2)",
        onnx_page("CumProd"), infer_running, cost_running(Work::mul),
        onnx({"CumProd"}) + aten({"cumprod"}, aten_running_shape, "x", {}, aten_running<Work::mul>)},
       {"top_k", "x #k", "The k largest or smallest along an axis, and where they are",
        "r rows of n: compare = r*(k*n - k*(k + 1)/2), of many (a constant k): |x| * (2 + 2*ceil(log2(k + 1))); a bound",
-       onnx_page("TopK"), infer_top_k, cost_top_k, onnx({"TopK"}) + aten({"topk"}, infer_top_k, {}, "dim=axis"), nullptr,
-       gradient_ordered},
+       onnx_page("TopK"), infer_top_k, cost_top_k, onnx({"TopK"}) + aten({"topk"}, infer_top_k, {}, "dim=axis"),
+       nullptr, gradient_ordered},
   };
   return with_gradients({{"cum_prod", gradient_running_product}},
                         without_gradients("its results are no real numbers", std::move(rules)));

@@ -175,8 +175,8 @@ Status infer_range(const Call& c, Outputs& out) {
   return {};
 }
 
-/// Of whole numbers, up to an end, or from a start to it, by a step; of others torch tells how many there are, and where
-/// the end may lie before the start.
+/// Of whole numbers, up to an end, or from a start to it, by a step; of others torch tells how many there are, and
+/// where the end may lie before the start.
 Status aten_arange(const Call& c, Outputs& out) {
   const std::size_t given = c.inputs();
   const Dim start = given > 1 ? aten_number(c, 0) : Dim(0), end = aten_number(c, given > 1 ? 1 : 0);
@@ -214,8 +214,8 @@ Status aten_triangle(const Call& c, Outputs& out) {
   const auto diagonal = aten_number(c, 2).constant();
   if (!rows.defined() || !columns.defined() || !diagonal) return {};
   const bool lower = c.op() == "tril_indices";
-  const Count count = lower ? on_or_below(rows, columns, *diagonal)
-                            : rows * columns - on_or_below(rows, columns, *diagonal - 1);
+  const Count count =
+      lower ? on_or_below(rows, columns, *diagonal) : rows * columns - on_or_below(rows, columns, *diagonal - 1);
   out.set(0, c.text("dtype", "").empty() ? DType::i64 : stated(c), {Dim(2), count});
   return {};
 }

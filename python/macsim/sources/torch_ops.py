@@ -168,8 +168,8 @@ class Operator:
     """
 
     __slots__ = (
-        "copies", "fast", "func", "hosts", "infers", "known", "method", "native", "packed", "plan", "random", "reshapes", "runs",
-        "turned", "view", "way", "writes",
+        "copies", "fast", "func", "hosts", "infers", "known", "method", "native", "packed", "plan", "random",
+        "reshapes", "runs", "turned", "view", "way", "writes",
     )  # fmt: skip
 
     def __init__(self, func: Any, plan: _core.Plan, said: _Reading) -> None:
