@@ -704,6 +704,19 @@ def test_scaling() -> None:
     assert math.isclose(two / one, 2.5, abs_tol=0.5)
 
 
+def test_an_encoder_that_is_told_of_padding() -> None:
+    """In evaluation torch may cut it off; counts are those of training, whatever the mask says and where it is."""
+    encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 4, 32, batch_first=True), 2)
+    x, mask = torch.zeros(3, 7, 16), torch.zeros(3, 7, dtype=torch.bool)
+    mask[1, 4:] = True
+    wanted = 2 * (21 * 16 * (4 * 16 + 2 * 32) + 2 * 3 * 49 * 16)
+    for mode in (True, False):
+        encoder.train(mode)
+        for given in (mask, mask.to("meta")):
+            report = macsim.count(encoder, x, kwargs={"src_key_padding_mask": given})
+            assert (report.macs, report.outputs[0].shape) == (wanted, (3, 7, 16))
+
+
 def test_views_of_tensors_that_lie_alike() -> None:
     """What was said of one is so for the next, unless it was changed in between."""
 

@@ -11,7 +11,7 @@ namespace macsim::bind {
 namespace {
 
 void bind_graph_walk(py::module_& m) {
-  py::class_<CalledModules>(m, "CalledModules", "What a graph says of the modules that it came from.")
+  py::class_<CalledModules>(m, "CalledModules", "What a report knows of modules.")
       .def("__len__", [](const CalledModules& of) { return of.modules.size(); })
       .def(
           "told",
@@ -142,7 +142,7 @@ void bind_tape(py::module_& m) {
       .def_property_readonly("failed_in", &ModuleCalls::failed_in, "The path of the innermost module that raised.")
       .def("announce", &ModuleCalls::announce, py::arg("unusual"),
            "Tell the tape of the parameters and buffers; buffers of whole numbers or of one.")
-      .def("called", &ModuleCalls::called, py::arg("make"), "By path, what make() gives for each module.");
+      .def("called", &ModuleCalls::called, "Every module: its class, its calls, and elements of its own parameters.");
   m.def("exchange_calls", &exchange_calls, py::arg("calls").none(true), py::return_value_policy::reference,
         "Tell these, or nobody, of the modules that this thread calls; who was told until now.");
   m.def("watched_call", &watched_call, py::arg("original"), "A method that tells of the call, and calls the original.");

@@ -28,19 +28,6 @@ py::object part_of(PyObject* said, Py_ssize_t at) {
 
 }  // namespace
 
-std::string_view utf8(PyObject* text) {
-  Py_ssize_t size = 0;
-  const char* bytes = PyUnicode_AsUTF8AndSize(text, &size);
-  if (bytes == nullptr) throw py::error_already_set();
-  return {bytes, static_cast<std::size_t>(size)};
-}
-
-bool is_same_text(PyObject* a, PyObject* b) {
-  const bool same = a == b || PyUnicode_Compare(a, b) == 0;
-  if (!same && PyErr_Occurred() != nullptr) throw py::error_already_set();
-  return same;
-}
-
 std::uint32_t GraphModules::around(PyObject* stack) {
   std::uint32_t scope = kNone;
   std::size_t depth = 0;
@@ -102,7 +89,7 @@ void GraphModules::call(std::uint32_t scope, PyObject* kind, bool again) {
 }
 
 CalledModules GraphModules::found(const Report& report) const {
-  CalledModules out{report.shared_model(), {}};
+  CalledModules out{report.shared_model(), {}, {}};
   out.modules.reserve(modules_.size());
   const auto tell = [&](std::uint32_t scope) {
     const Module& module = modules_[scope];

@@ -6,16 +6,12 @@
 #include <string_view>
 #include <vector>
 
+#include "items.hpp"
 #include "tape.hpp"
 
 namespace macsim::bind {
 
-/// A text of Python's; it lives as long as the object.
-std::string_view utf8(PyObject* text);
-/// Whether two of them are the same.
-bool is_same_text(PyObject* a, PyObject* b);
-
-/// What reports know of modules, in order: views into the model.
+/// What reports know of modules, in order: views into the model, or into texts of Python's.
 struct CalledModules {
   struct Module {
     std::string_view path, kind;
@@ -23,6 +19,7 @@ struct CalledModules {
   };
   ModelPtr model;
   std::vector<Module> modules;
+  std::vector<py::object> texts;
 };
 
 /// Notes which modules are called, and what they have.

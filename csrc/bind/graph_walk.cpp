@@ -45,7 +45,7 @@ bool is_graph(const py::list& nodes, const py::object& node_class, const py::obj
   bool called = false;
   for (const py::handle node : nodes) {
     const py::object does = op.of(node.ptr()), what = target.of(node.ptr());
-    const auto kind = py::cast<std::string_view>(does);
+    const std::string_view kind = utf8(does.ptr());
     if (kind == "get_attr" || kind == "output") continue;
     if (kind == "call_module" && py::isinstance<py::str>(what) && py::cast<std::string_view>(what) == "_guards_fn") {
       continue;  // it only checks the inputs of a program that was exported
@@ -253,7 +253,7 @@ py::object GraphWalk::found(const py::object& module, std::string_view path) {
 
 bool GraphWalk::attribute(const py::object& module, const py::object& node) {
   const py::object target = target_.of(node.ptr());
-  const auto path = py::cast<std::string_view>(target);
+  const std::string_view path = utf8(target.ptr());
   const py::object tensor = found(module, path);
   if (!is_tensor(tensor.ptr())) return false;
   attributes_[node.ptr()] = tensor;

@@ -2,6 +2,8 @@
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <string_view>
+
 #include "bind.hpp"
 
 namespace macsim::bind {
@@ -19,6 +21,21 @@ void each_item(const py::object& mapping, const Do& act) {
     const auto both = py::reinterpret_borrow<py::tuple>(pair);
     act(both[0].ptr(), both[1].ptr());
   }
+}
+
+// A text of Python's; it lives as long as the object.
+inline std::string_view utf8(PyObject* text) {
+  Py_ssize_t size = 0;
+  const char* bytes = PyUnicode_AsUTF8AndSize(text, &size);
+  if (bytes == nullptr) throw py::error_already_set();
+  return {bytes, static_cast<std::size_t>(size)};
+}
+
+// Whether two of them are the same.
+inline bool is_same_text(PyObject* a, PyObject* b) {
+  const bool same = a == b || PyUnicode_Compare(a, b) == 0;
+  if (!same && PyErr_Occurred() != nullptr) throw py::error_already_set();
+  return same;
 }
 
 // What a dict holds under a key; null: nothing.

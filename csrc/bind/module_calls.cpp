@@ -65,7 +65,7 @@ ModuleCalls::Place*& ModuleCalls::place_of(const std::string& path) {
 
 ModuleCalls::Place& ModuleCalls::at(PyObject* module) {
   Place& place = place_of(module);
-  if (place.scope == kNone) place.scope = tape_.scope(py::cast<std::string_view>(place.path));
+  if (place.scope == kNone) place.scope = tape_.scope(utf8(place.path.ptr()));
   return place;
 }
 
@@ -94,13 +94,16 @@ py::list ModuleCalls::announce(const py::object& unusual) {
   return told_of[1];
 }
 
-py::dict ModuleCalls::called(const py::object& make) const {
-  py::dict out;
-  std::unordered_map<PyObject*, py::object> names;
+CalledModules ModuleCalls::called() const {
+  CalledModules out;
+  out.modules.reserve(places_.size());
+  out.texts.reserve(places_.size());
+  std::unordered_map<PyObject*, std::string_view> names;
   for (const Place& place : places_) {
-    py::object& name = names[place.kind.ptr()];
-    if (!name) name = class_name(place.kind);
-    out[place.path] = make(name, place.calls, place.parameters);
+    std::string_view& name = names[place.kind.ptr()];
+    if (name.empty()) name = utf8(out.texts.emplace_back(class_name(place.kind)).ptr());
+    const std::string_view path = utf8(out.texts.emplace_back(place.path).ptr());
+    out.modules.push_back({path, name, place.calls, place.parameters});
   }
   return out;
 }

@@ -8,6 +8,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "graph_modules.hpp"
 #include "tape.hpp"
 
 namespace macsim::bind {
@@ -50,8 +51,8 @@ class ModuleCalls {
   const py::dict& paths() const { return paths_; }
   /// Tells the tape of the parameters and buffers of the modules: what Tape::announce() gives back of the buffers.
   py::list announce(const py::object& unusual);
-  /// By path, `make(class name, calls, parameters)` of every module.
-  py::dict called(const py::object& make) const;
+  /// Every module: its class, its calls, and the elements of its parameters.
+  CalledModules called() const;
 
  private:
   Place& place_of(PyObject* module);

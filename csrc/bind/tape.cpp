@@ -124,13 +124,13 @@ py::tuple Tape::announce(const py::dict& modules, const py::object& unusual) {
   py::list elements, odd;
   std::string as;
   for (const auto& [module, path] : modules) {
-    const auto prefix = py::cast<std::string_view>(path);
+    const auto prefix = utf8(path.ptr());
     const std::uint32_t owner = scope(prefix);
     std::int64_t own = 0;
     for (const bool buffer : {false, true}) {
       each_item(own_item(module.ptr(), buffer ? buffers_name_ : parameters_name_), [&](PyObject* key, PyObject* value) {
         if (value == Py_None || ids_.contains(value)) return;
-        as.assign(prefix).append(prefix.empty() ? "" : ".").append(py::cast<std::string_view>(py::handle(key)));
+        as.assign(prefix).append(prefix.empty() ? "" : ".").append(utf8(key));
         const auto* kind = reinterpret_cast<PyObject*>(Py_TYPE(value));
         if (kind != torch_.parameter.ptr() && kind != torch_.tensor.ptr()) unusual(as, py::handle(value));
         const auto tensor = py::reinterpret_borrow<py::object>(value);

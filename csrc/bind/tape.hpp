@@ -312,6 +312,8 @@ class Tape {
     const ValueId id = ids_.find(one);
     return id == kNone || id >= owners_.size() ? kNone : owners_[id];
   }
+  /// Whether a tensor is known, and its sizes are numbers.
+  bool is_plain(PyObject* one) const;
   bool is_known(PyObject* one) const { return ids_.contains(one); }
 
   Report finish(const py::object& results);

@@ -41,7 +41,6 @@ TracedWalk::TracedWalk(Tape& tape, ModuleCalls& calls, Dispatcher& dispatcher, c
       calls_(calls),
       dispatcher_(dispatcher),
       node_(from["node"]),
-      parameter_(from["parameter"]),
       ways_of_(from["ways"]),
       run_(from["run"]),
       compare_(from["compare"]),
@@ -74,7 +73,7 @@ void TracedWalk::step(PyObject* node) {
   } else if (is_text(op, get_attr_)) {
     attribute(node, target_.of(node));
   } else if (is_text(op, placeholder_)) {
-    keep(node, borrowed(PyList_GET_ITEM(inputs_.ptr(), static_cast<Py_ssize_t>(next_input_++))));
+    stand(node, borrowed(PyList_GET_ITEM(inputs_.ptr(), static_cast<Py_ssize_t>(next_input_++))));
   } else {  // the output
     const py::object args = node_args_.of(node);
     results_ = given(PyTuple_GET_ITEM(args.ptr(), 0), true);
@@ -87,7 +86,7 @@ void TracedWalk::call(PyObject* node, const py::object& op) {
   used_.clear();
   const Py_ssize_t count = PyTuple_GET_SIZE(args.ptr());
   for (Py_ssize_t i = 0; i < count; ++i) args_.push_back(given(PyTuple_GET_ITEM(args.ptr(), i), false));
-  kwargs_ = PyDict_GET_SIZE(kwargs.ptr()) == 0 ? py::dict() : py::dict(given(kwargs.ptr(), false));
+  kwargs_ = PyDict_GET_SIZE(kwargs.ptr()) == 0 ? no_kwargs_ : py::dict(given(kwargs.ptr(), false));
   const bool leaf = is_text(op, call_module_);
   const ModuleCalls::Place* const here = place(node, leaf ? &target : nullptr);
   Within within(calls_, here == nullptr ? calls_.now() : calls_.go(here));
@@ -102,10 +101,9 @@ void TracedWalk::call(PyObject* node, const py::object& op) {
 const TracedWalk::Target& TracedWalk::looked_up(const py::object& target) {
   const auto [at, added] = targets_.try_emplace(target.ptr());
   if (!added) return at->second;
-  const py::object ways = ways_of_(target);
-  at->second.plain = ways.is_none();
-  if (at->second.plain) return at->second;
-  for (const py::handle said : ways) {
+  const py::object found = ways_of_(target);
+  at->second.plain = py::cast<bool>(py::object(found[py::int_(1)]));
+  for (const py::handle said : py::object(found[py::int_(0)])) {
     Way& way = at->second.ways.emplace_back();
     way.held = borrowed(said.ptr());
     way.calling = py::cast<const Calling*>(py::object(said[py::int_(0)]));
@@ -115,6 +113,7 @@ const TracedWalk::Target& TracedWalk::looked_up(const py::object& target) {
     way.kind = kind == "call"      ? Way::Kind::call
                : kind == "turned"  ? Way::Kind::turned
                : kind == "changes" ? Way::Kind::changes
+               : kind == "orders"  ? Way::Kind::orders
                : kind == "same"    ? Way::Kind::same
                                    : Way::Kind::view;
     way.operation = said[py::int_(3)];
@@ -183,17 +182,18 @@ bool TracedWalk::is_bare(PyObject* module) const {
   return true;
 }
 
-void TracedWalk::attribute(PyObject* node, const py::object& target) { keep(node, found(utf8(target.ptr()))); }
+void TracedWalk::attribute(PyObject* node, const py::object& target) { stand(node, found(utf8(target.ptr()))); }
 
 // What a dotted path leads to, from the module whose graph it is.
 py::object TracedWalk::found(std::string_view path) {
   const std::size_t dot = path.rfind('.');
-  py::object owner = module_;
-  if (dot != std::string_view::npos) {
-    const auto [at, added] = inside_.try_emplace(std::string(path.substr(0, dot)));
-    if (added) at->second = found(path.substr(0, dot));
-    owner = at->second;
+  const std::string_view before = dot == std::string_view::npos ? std::string_view() : path.substr(0, dot);
+  if (!owner_ || owner_path_ != before) {
+    py::object owner = before.empty() ? module_ : found(before);
+    owner_ = std::move(owner);
+    owner_path_.assign(before);
   }
+  const py::object owner = owner_;
   static const py::str* const kinds[] = {new py::str("_modules"), new py::str("_parameters"), new py::str("_buffers")};
   const py::str name = text(path.substr(dot + 1));  // npos + 1 is 0
   for (const py::str* kind : kinds) {
@@ -214,6 +214,7 @@ bool TracedWalk::fits(const Way& way) const {
 bool TracedWalk::take(PyObject* node, const Way& way) {
   if (way.kind == Way::Kind::same) return same(node);
   if (way.kind == Way::Kind::view) return view(node, way);
+  if (way.kind == Way::Kind::orders) return lies_in_order() ? same(node) : view(node, way);
   if (tape_.is_symbolic() && tape_.has_symbols(all(taken_, false).ptr())) return false;
   if (way.kind == Way::Kind::changes) return change(node, way);
   const ValueId id = tape_.told(*way.plan, all(taken_, false), calls_.scope());
@@ -235,6 +236,13 @@ bool TracedWalk::view(PyObject* node, const Way& way) {
   if (out.is_none() || out.ptr() == Py_NotImplemented) return false;
   keep(node, std::move(out));
   return true;
+}
+
+// Then torch calls nothing.
+bool TracedWalk::lies_in_order() {
+  if (tape_.is_symbolic() || taken_.size() != 1) return false;
+  const py::object one = given(taken_.front().ptr(), true);
+  return owned(PyObject_CallMethodNoArgs(one.ptr(), is_in_order_.ptr())).is(py::handle(Py_True));
 }
 
 // What goes in comes out.
@@ -354,12 +362,15 @@ py::object TracedWalk::tensor(PyObject* node) {
   return held;
 }
 
-// Keeps what a node gave: a tensor that the tape knows is what the node stands for.
+// Keeps what a node gave.
 void TracedWalk::keep(PyObject* node, py::object result) {
-  if (tape_.is_tensor(result.ptr()) && tape_.knows(result)) {
-    if (dying_.empty()) find_last_uses();
-    tape_.same(borrowed(node), result);
-  }
+  if (dying_.empty() && tape_.is_tensor(result.ptr())) find_last_uses();
+  stand(node, std::move(result));
+}
+
+// Lets a node stand for this: for a tensor that the tape knows.
+void TracedWalk::stand(PyObject* node, py::object result) {
+  if (tape_.is_tensor(result.ptr()) && tape_.knows(result)) tape_.same(borrowed(node), result);
   values_[node] = std::move(result);
 }
 

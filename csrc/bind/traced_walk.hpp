@@ -19,8 +19,8 @@ namespace macsim::bind {
 class TracedWalk {
  public:
   /// What Python says. `node`: the class; `args`, `kwargs`: the names of its attributes with the arguments;
-  /// `parameter`: the class; `ways`: (function, name of a method, or class of a module) -> list of (calling, plan, way,
-  /// operator, ranks), or None of what is Python's own; `run`: (function, args, kwargs) -> its results, recorded;
+  /// `ways`: (function, name of a method, or class of a module) -> (list of (calling, plan,
+  /// way, operator, ranks), whether it is Python's own); `run`: (function, args, kwargs) -> its results, recorded;
   /// `compare`: (operator, args), of a call that was taken, over sizes that are symbolic; `looks`: names of attributes
   /// and methods that only say something about a tensor.
   TracedWalk(Tape& tape, ModuleCalls& calls, Dispatcher& dispatcher, const py::dict& from);
@@ -33,7 +33,7 @@ class TracedWalk {
     py::object held, operation;  ///< `held` keeps what the others point to alive
     const Calling* calling = nullptr;
     const Plan* plan = nullptr;
-    enum class Kind : std::uint8_t { call, turned, changes, view, same } kind = Kind::call;
+    enum class Kind : std::uint8_t { call, turned, changes, view, orders, same } kind = Kind::call;
     std::vector<std::size_t> ranks;  ///< how many axes the first input may have; empty: any number
   };
   struct Target {
@@ -58,6 +58,7 @@ class TracedWalk {
   bool view(PyObject* node, const Way& way);
   bool change(PyObject* node, const Way& way);
   bool same(PyObject* node);
+  bool lies_in_order();
   bool fits(const Way& way) const;
   void compare(const Way& way);
   bool is_look(const py::object& target, bool method) const;
@@ -76,6 +77,7 @@ class TracedWalk {
   py::tuple all(const std::vector<py::object>& values, bool tensors);
   py::object tensor(PyObject* node);
   void keep(PyObject* node, py::object result);
+  void stand(PyObject* node, py::object result);
   void refresh();
   void let_go(PyObject* node);
   void find_last_uses();
@@ -83,7 +85,7 @@ class TracedWalk {
   Tape& tape_;
   ModuleCalls& calls_;
   Dispatcher& dispatcher_;
-  py::object node_, parameter_, ways_of_, run_, compare_, looks_, getattr_, module_;
+  py::object node_, ways_of_, run_, compare_, looks_, getattr_, module_;
   py::list nodes_, inputs_;
   std::size_t next_input_ = 0;
   py::object results_ = py::none();
@@ -92,18 +94,19 @@ class TracedWalk {
   std::unordered_map<PyObject*, PyObject*> same_;     ///< nodes that are what others are, changed in place
   std::unordered_set<PyObject*> turned_;              ///< whose axes lie the other way round
   std::unordered_map<PyObject*, std::vector<PyObject*>> dying_;  ///< by the last that uses them
-  std::unordered_map<std::string, py::object> inside_;           ///< modules by path
-  std::vector<Level> latest_;                                    ///< the latest stack of modules
-  std::unordered_map<std::string, ModuleCalls::Place*> seen_;    ///< calls of modules, by how stacks name them
-  std::vector<py::object> args_, taken_;                         // of the call that is read
-  std::vector<PyObject*> used_;                                  ///< the nodes among them
-  py::dict kwargs_;
+  py::object owner_;  ///< the module in which something was found last, and its path
+  std::string owner_path_;
+  std::vector<Level> latest_;                                  ///< the latest stack of modules
+  std::unordered_map<std::string, ModuleCalls::Place*> seen_;  ///< calls of modules, by how stacks name them
+  std::vector<py::object> args_, taken_;                       // of the call that is read
+  std::vector<PyObject*> used_;                                ///< the nodes among them
+  py::dict kwargs_, no_kwargs_;
   Field op_, target_, meta_, node_args_, node_kwargs_, inputs_of_;
   py::str call_function_ = interned("call_function"), call_method_ = interned("call_method"),
           call_module_ = interned("call_module"), placeholder_ = interned("placeholder"),
           get_attr_ = interned("get_attr"), stack_ = interned("nn_module_stack"), dict_ = interned("__dict__"),
           forward_ = interned("forward"), hooks_ = interned("_forward_hooks"),
-          pre_hooks_ = interned("_forward_pre_hooks");
+          pre_hooks_ = interned("_forward_pre_hooks"), is_in_order_ = interned("is_contiguous");
 };
 
 }  // namespace macsim::bind

@@ -538,8 +538,8 @@ class ModuleCalls:
         """The path of the innermost module that raised."""
     def announce(self, unusual: Callable[[str, Any], None]) -> list[Any]:
         """Tell the tape of the modules' parameters and buffers, as ``Tape.announce`` does; return its buffers."""
-    def called(self, make: Callable[[str, int, int], Any]) -> dict[str, Any]:
-        """Return by path what ``make`` gives for a module's class, its calls and the elements of its parameters."""
+    def called(self) -> CalledModules:
+        """Return of every module its class, its calls, and the elements of its own parameters."""
 
 def exchange_calls(calls: ModuleCalls | None) -> ModuleCalls | None:
     """Tell these, or nobody, of the modules that this thread calls; return who was told until now."""
@@ -612,7 +612,7 @@ def placeholders(nodes: list[Any], node: type) -> tuple[list[Any], Any]:
 
 @final
 class CalledModules:
-    """What a graph says of the modules that it came from."""
+    """What a report knows of modules."""
 
     def __len__(self) -> int: ...
     def told(self) -> list[tuple[str, str, int, int]]:
@@ -655,6 +655,42 @@ class GraphWalk:
         """Note elements of a module's own parameters."""
     def called(self, ledger: Ledger) -> CalledModules:
         """Return what was noted of modules, for the ledger of the tape."""
+
+class Calling:
+    """How calls in a traced graph, of a function, a method or a module, are calls of an operator."""
+
+    def __init__(
+        self,
+        takes: list[tuple[str, Any, bool, int, tuple[Any] | None]],
+        own: list[tuple[str, tuple[Any] | None]] | None,
+        picks: list[Any] | None,
+        when: dict[str, Any],
+        positional: int,
+        spread: bool,
+    ) -> None:
+        """Make one.
+
+        ``takes`` says of each parameter of the operator its name; "tensor", "operand" (a tensor or a number),
+        "tensors", "integer", "integers", "number", "flag" or a class; whether it may be None; how many integers one
+        stands for; and its default. ``positional`` of them come by position. ``own`` are the parameters of what is
+        called, None where they are the operator's; ``picks`` what each parameter of the operator is given: one of those
+        or an attribute of a module by name, or a constant in a tuple. ``when`` says what some have to be, or of which
+        class. Where ``spread``, integers may stand one by one in the place of a list.
+        """
+
+class TracedWalk:
+    """Walks a graph of torch.fx whose nodes say nothing of their results.
+
+    ``torch`` says what is in graphs: the class ``node``; ``args`` and ``kwargs``, the names of its attributes that hold
+    its arguments; ``ways(target)``, for a function, the name of a method or the class of a module a list of (calling,
+    plan, way, operator, numbers of axes that the input may have), and whether it is Python's own; ``run(function, args,
+    kwargs)``, which runs and records what has to be run; ``compare(operator, args)``, told of calls over symbols;
+    ``looks``, names of what only says something about a tensor; ``getattr``.
+    """
+
+    def __init__(self, tape: Tape, calls: ModuleCalls, dispatcher: Dispatcher, torch: dict[str, Any]) -> None: ...
+    def walk(self, module: Any, nodes: list[Any], inputs: list[Any]) -> Any:
+        """Walk the graph of a module, with an input for each placeholder; return what it gives back."""
 
 @final
 class Ledger:

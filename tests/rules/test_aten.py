@@ -787,6 +787,16 @@ def test_packed_sequences() -> None:
     assert [tensor.shape for tensor in report.outputs] == [(6, 20), (1, 3, 20), (1, 3, 20)]
 
 
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(("network", "gates"), [(torch.nn.GRU, 3), (torch.nn.RNN, 1)])
+def test_packed_sequences_of_other_networks(network: Any, gates: int, bias: bool) -> None:
+    """Two directions of two layers, the second of which takes both: 6 cells of gates times 20 x 30 and 20 x 60."""
+    made = network(10, 20, 2, bias=bias, bidirectional=True)
+    report = macsim.count(lambda x: made(torch.nn.utils.rnn.pack_padded_sequence(x, [3, 2, 1]))[0].data, (3, 3, 10))
+    assert report.macs == 2 * 6 * gates * 20 * (30 + 60)
+    assert (report.trust, report.outputs[0].shape) == ("exact", (6, 40))
+
+
 # 6 rows of 4 in 2 bags: 24 numbers to 8 results, an add or a comparison for each but the first of a bag; a weight is a
 # mul for each of the 24.
 def bag(mode: str) -> Any:

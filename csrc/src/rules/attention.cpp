@@ -276,7 +276,7 @@ Status cost_flex(const Call& c, Cost& cost) {
 // As torch calls it: q [.., heads, queries, size], k and v likewise; fewer heads of keys than of queries are shared.
 // ------
 
-enum : std::size_t { kTorchMask = 3 };
+enum : std::size_t { kTorchMask = 3, kBegins, kKeyBegins, kUsed };
 
 Status aten_attention(const Call& c, Outputs& out) {
   const Shape &q = c.shape(kQ), &v = c.shape(kV);
@@ -332,6 +332,10 @@ void see_flash(const Call& c, Attend& a) {
   std::optional<std::int64_t> left, right;
   if (const std::int64_t stated = c.integer("window_size_left", -1); stated >= 0) left = stated;
   if (const std::int64_t stated = c.integer("window_size_right", -1); stated >= 0) right = stated;
+  if (const Span<std::int64_t> both = c.integers("window_size"); both.size() == 2) {
+    if (both[0] >= 0) left = both[0];
+    if (both[1] >= 0) right = both[1];
+  }
   if (causal) right = 0;
   a.selected = left || right;
   if (a.selected) a.visible = visible_pairs(a.queries, a.keys, a.keys - a.queries, left, right);
@@ -351,24 +355,6 @@ Status read_kernel(const Call& c, Attend& a) {
   return {};
 }
 
-/// The kernels of fused encoder layers and of flash attention.
-Status gradient_torch_attention(const Call& c, Gradient& g) {
-  Attend a;
-  const bool kernel = c.op() == "_flash_attention_forward" || c.op() == "_efficient_attention_forward";
-  if (Status status = kernel ? read_kernel(c, a) : read_aten_attention(c, a); !status) return status;
-  if (c.op() == "_flash_attention_forward") see_flash(c, a);
-  attend_gradient(c, g, a);
-  return {};
-}
-
-Status cost_flash(const Call& c, Cost& cost) {
-  Attend a;
-  if (Status s = read_kernel(c, a); !s) return s;
-  see_flash(c, a);
-  attend(cost, a);
-  return {};
-}
-
 /// The same with masks by their number: 1 hides what lies right of the diagonal from the top left, 2 from the bottom
 /// right; the window is around the diagonal.
 void see_efficient(const Call& c, Attend& a) {
@@ -379,35 +365,131 @@ void see_efficient(const Call& c, Attend& a) {
   if (a.selected) a.visible = visible_pairs(a.queries, a.keys, hides == 2 ? a.keys - a.queries : Dim(0), left, 0);
 }
 
-Status cost_efficient(const Call& c, Cost& cost) {
+/// Which queries see which keys, by the kernel that it is.
+void see_kernel(const Call& c, Attend& a) {
+  if (c.op().starts_with("_efficient")) {
+    see_efficient(c, a);
+  } else {
+    see_flash(c, a);
+  }
+}
+
+bool is_kernel(const Call& c) {
+  return c.op().starts_with("_flash") || c.op().starts_with("_efficient") || c.op().starts_with("_varlen");
+}
+
+/// Whether the call has a tensor, or what is in it.
+bool tells(const Call& c, std::size_t slot, std::string_view name) { return c.has(slot) || c.has_attr(name); }
+bool in_a_row(const Call& c) { return is_kernel(c) && tells(c, kBegins, "begins"); }
+
+/// Sequences of a batch one after the other, and where each begins: [steps, heads, size], or with a batch of 1 before.
+/// Where the beginnings are not known, every query meets as many keys as the longest sequence has.
+Status read_sequences(const Call& c, Cost& cost, std::vector<Attend>& sequences) {
+  const Shape &q = c.shape(kQ), &k = c.shape(kK), &v = c.shape(kV);
+  if (q.size() < 3 || k.size() < 3 || v.size() < 3)
+    return bad("the kernel needs steps, heads and sizes; has " + text(q));
+  Attend a;
+  a.heads = q[q.size() - 2];
+  a.key_heads = k[k.size() - 2];
+  a.size = q.back();
+  a.value_size = v.back();
+  a.masks = c.has(kTorchMask) ? 1 : 0;
+  const Span<std::int64_t> begins = c.integers("begins");
+  const Span<std::int64_t> key_begins = tells(c, kKeyBegins, "key_begins") ? c.integers("key_begins") : begins;
+  if (!begins.empty() && begins.size() == key_begins.size() && !tells(c, kUsed, "used")) {
+    for (std::size_t i = 0; i + 1 < begins.size(); ++i) {
+      a.queries = begins[i + 1] - begins[i];
+      a.keys = key_begins[i + 1] - key_begins[i];
+      a.visible.reset();
+      see_kernel(c, a);
+      sequences.push_back(a);
+    }
+    return {};
+  }
+  const std::int64_t longest = c.integer("max_k", c.integer("max_seqlen_k", -1));
+  a.queries = q[q.size() - 3];
+  a.keys = longest >= 0 ? Dim(longest) : k[k.size() - 3];
+  see_kernel(c, a);
+  a.visible.reset();  // it hangs on the lengths
+  sequences.push_back(a);
+  bound(cost, "lengths of sequences are not known: each query meets as many keys as the longest has");
+  return {};
+}
+
+/// Batches of sequences that are alike, or of which it is told where each begins.
+Status read_kernels(const Call& c, Cost& cost, std::vector<Attend>& sequences) {
+  if (in_a_row(c) && (c.shape(kQ).size() == 3 || c.shape(kQ)[0].is(1))) return read_sequences(c, cost, sequences);
   Attend a;
   if (Status s = read_kernel(c, a); !s) return s;
-  see_efficient(c, a);
-  attend(cost, a);
+  see_kernel(c, a);
+  sequences.push_back(std::move(a));
+  return {};
+}
+
+/// The kernels of fused encoder layers and of flash attention.
+Status gradient_torch_attention(const Call& c, Gradient& g) {
+  std::vector<Attend> sequences(1);
+  if (is_kernel(c)) {
+    sequences.clear();
+    if (Status s = read_kernels(c, g.cost, sequences); !s) return s;
+  } else if (Status s = read_aten_attention(c, sequences.front()); !s) {
+    return s;
+  }
+  if (!in_a_row(c)) {
+    attend_gradient(c, g, sequences.front());
+    return {};
+  }
+  const Shape& q = c.shape(kQ);
+  const bool mask = c.has(kTorchMask) && g.needs(kTorchMask);
+  for (const Attend& a : sequences) attend_gradient_work(g, a, {g.needs(kQ), g.needs(kK), g.needs(kV), mask});
+  for (const std::size_t slot : {kK, kV}) {
+    const Shape& x = c.shape(slot);
+    const Dim &heads = q[q.size() - 2], &own = x[x.size() - 2];
+    if (g.needs(slot) && heads != own) g[Work::add] += (heads - own) * quotient(c, numel(x), own);  // that share it
+  }
+  for (const std::size_t slot : {kQ, kK, kV, kMask}) g.keep(slot);
+  g.keep_output();
+  g.keep_bytes(bytes(DType::f32, numel(q, 0, q.size() - 1)));
+  return {};
+}
+
+Status cost_kernel(const Call& c, Cost& cost) {
+  std::vector<Attend> sequences;
+  if (Status s = read_kernels(c, cost, sequences); !s) return s;
+  for (const Attend& a : sequences) attend(cost, a);
+  if (sequences.size() != 1) cost.nest = nullptr;  // each has loops of its own
+  if (sequences.empty()) cost.moves("no sequence at all");
   return {};
 }
 
 /// The gradients of queries, keys and values, the probabilities made again.
 Status cost_attention_backward(const Call& c, Cost& cost) {
-  Attend a;
-  const bool flash = c.op() == "_flash_attention_backward", efficient = c.op() == "_efficient_attention_backward";
-  if (Status s = flash || efficient ? read_kernel(c, a) : read_aten_attention(c, a); !s) return s;
-  if (flash) see_flash(c, a);
-  if (efficient) see_efficient(c, a);
-  attend_gradient_work(cost, cost, a, {true, true, true, false});
+  std::vector<Attend> sequences(1);
+  if (is_kernel(c)) {
+    sequences.clear();
+    if (Status s = read_kernels(c, cost, sequences); !s) return s;
+  } else if (Status s = read_aten_attention(c, sequences.front()); !s) {
+    return s;
+  }
+  for (const Attend& a : sequences) attend_gradient_work(cost, cost, a, {true, true, true, false});
   return {};
 }
 
 }  // namespace
 
 std::vector<Rule> attention_family() {
+  const std::string begins =
+      "cum_seq_q=begins cum_seq_k=key_begins cu_seq_q=begins cu_seq_k=key_begins cu_seqlens_q=begins "
+      "cu_seqlens_k=key_begins seqused_k=used seqlen_k=used";
   std::vector<Rule> rules = joined({
       {{"attention", "q k v mask past_key past_value #valid", "Scaled dot-product attention in heads, with a cache",
         std::string(kAttendFormula) + "; written: the cache grows in place; windows and padded keys: a bound",
         "https://onnx.ai/onnx/operators/onnx__Attention.html", infer_attention, cost_attention, onnx({"Attention"}),
         nullptr, gradient_attention},
-       {"torch_attention", "q k v mask", "Scaled dot-product attention as torch calls it, by every kernel",
-        kAttendFormula,
+       {"torch_attention", "q k v mask #begins #key_begins #used",
+        "Scaled dot-product attention as torch calls it, by every kernel",
+        std::string(kAttendFormula) +
+            "; sequences one after the other: the sum over them, a bound where their lengths are not known",
         "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.scaled_dot_product_attention.html",
         aten_attention, cost_aten_attention,
         aten({"scaled_dot_product_attention"}, aten_attention, "q k v mask") +
@@ -416,11 +498,14 @@ std::vector<Rule> attention_family() {
                   "_scaled_dot_product_fused_attention_overrideable"},
                  {}, "q k v mask") +
             aten({"_scaled_dot_product_efficient_attention", "_scaled_dot_product_cudnn_attention"}, {}, "q k v mask") +
-            aten({"_flash_attention_forward"}, {}, "q k v", {}, cost_flash) +
-            aten({"_efficient_attention_forward"}, {}, "q k v mask", {}, cost_efficient),
+            aten({"_flash_attention_forward", "torch_attn::_varlen_attn"}, {}, "q k v begins key_begins used", begins,
+                 cost_kernel) +
+            aten({"_flash_attention_forward_no_dropout_inplace", "torch_attn::_varlen_attn_out"}, {},
+                 "y q k v begins key_begins used", begins, cost_kernel) +
+            aten({"_efficient_attention_forward"}, {}, "q k v mask begins key_begins used", begins, cost_kernel),
         nullptr, gradient_torch_attention},
        {"attention_backward",
-        "q k v mask dy",
+        "q k v mask #begins #key_begins #used dy",
         "The gradients of scaled dot-product attention, by the kernels that make its probabilities again",
         "with S = batch * heads * queries * keys, r rows of v values: mac = S (3 size + 2 value size); mul = 3S + r v; "
         "add "
@@ -428,10 +513,13 @@ std::vector<Rule> attention_family() {
         "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.scaled_dot_product_attention.html",
         {},
         cost_attention_backward,
-        aten({"_scaled_dot_product_flash_attention_backward", "_flash_attention_backward"}, {}, "dy q k v") +
-            aten({"_scaled_dot_product_efficient_attention_backward", "_efficient_attention_backward",
+        aten({"_scaled_dot_product_flash_attention_backward"}, {}, "dy q k v") +
+            aten({"_flash_attention_backward", "torch_attn::_varlen_attn_backward"}, {},
+                 "dy q k v y sums begins key_begins", begins) +
+            aten({"_scaled_dot_product_efficient_attention_backward",
                   "_scaled_dot_product_fused_attention_overrideable_backward"},
                  {}, "dy q k v mask") +
+            aten({"_efficient_attention_backward"}, {}, "dy q k v mask y begins key_begins", begins) +
             aten({"_scaled_dot_product_flash_attention_for_cpu_backward"}, {}, "dy q k v y sums mask") +
             aten({"_scaled_dot_product_cudnn_attention_backward"}, {}, "dy q k v y sums seed offset mask"),
         nullptr,

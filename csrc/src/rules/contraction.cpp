@@ -252,6 +252,8 @@ Status cost_aten_linear(const Call& c, Cost& cost) {
   count_macs(cost, stored_macs(c, 0, 1, y * (w.empty() ? Dim(1) : w.back()), cost), c.dtype(kA));
   if (c.has(kC)) cost[Work::add] = y;
   if (c.op() == "linear_relu_dynamic_fp16") cost[Work::compare] = y;
+  if (c.op() == "_linear_pointwise") work::fused_activation(cost, c.text("attr", ""), y);
+  if (c.op() == "_linear_pointwise.binary") cost[c.text("attr", "") == "mul" ? Work::mul : Work::add] += y;
   return {};
 }
 
@@ -306,13 +308,19 @@ Status cost_sampled(const Call& c, Cost& cost) {
   return {};
 }
 
+/// How many inputs come before those that follow two lists of scales.
+std::size_t after_scales(const Call& c) {
+  return 2 + static_cast<std::size_t>(c.integer("scale_a.count", 1) + c.integer("scale_b.count", 1));
+}
+
 /// Rows in groups, each group times a matrix of its own: experts, of which every row has met its own. Offsets say which
 /// rows are whose; how many there are in all does not depend on them. Of two matrices, the inner axis is in groups.
 Status aten_grouped(const Call& c, Outputs& out) {
   const Shape &a = c.shape(kA), &b = c.shape(kB);
   if (!c.ranked(kA) || !c.ranked(kB) || a.size() < 2 || b.size() < 2 || a.size() > 3 || b.size() > 3) return {};
   Shape y;
-  if (a.size() == b.size() && a.size() == 2) y.push_back(c.shape(kC)[0]);
+  if (a.size() == 2 && b.size() == 2)
+    y.push_back(c.op() == "_scaled_grouped_mm_v2" ? c.shape_at(after_scales(c))[0] : c.shape(kC)[0]);
   if (a.size() == 3 && b.size() == 3) y.push_back(a[0]);
   y.push_back(a[a.size() - 2]);
   y.push_back(b.back());
@@ -329,7 +337,9 @@ Status cost_grouped(const Call& c, Cost& cost) {
   } else {
     cost[Work::mac] = numel(c.out_shape()) * better_known(a.back(), b[b.size() - 2]);
   }
-  if (c.op() == "_scaled_grouped_mm") cost[Work::mul] = 2 * numel(c.out_shape());  // scales of rows and of columns
+  const bool second = c.op() == "_scaled_grouped_mm_v2";
+  if (second || c.op() == "_scaled_grouped_mm") cost[Work::mul] = 2 * numel(c.out_shape());  // of rows and of columns
+  if (second && c.given(after_scales(c) + 1)) cost[Work::add] = numel(c.out_shape());
   return {};
 }
 
@@ -344,35 +354,10 @@ Status cost_scaled_product(const Call& c, Cost& cost) {
   cost[Work::mac] = y * better_known(a.empty() ? Dim(1) : a.back(), c.shape(scaled::kB)[0]);
   const Count factors = numel(c.shape(scaled::kScaleA)) * numel(c.shape(scaled::kScaleB));
   cost[Work::mul] = factors.is(1) ? y + 1 : 2 * y;
-  if (c.has(scaled::kBias)) cost[Work::add] = y;
+  if (c.op() == "_scaled_mm_v2" ? c.given(after_scales(c)) : c.has(scaled::kBias)) cost[Work::add] = y;
   if (c.has(scaled::kScaleY)) cost[Work::mul] += y;
   if (is_float(c.out().dtype) && bits_of(c.out().dtype) == 8) cost[Work::convert] = y;
   cost.compute = cost.accumulate = DType::f32;
-  return {};
-}
-
-/// The result has as many columns as there are packed rows, of tiles eight times as many.
-Status aten_few_bits(const Call& c, Outputs& out) {
-  const Shape &a = c.shape(kA), &b = c.shape(kB);
-  if (!c.ranked(kA) || !c.ranked(kB) || a.size() != 2 || b.empty()) return {};
-  out.set(0, c.dtype(kA), Shape{a[0], c.op() == "_weight_int4pack_mm" ? b[0] * 8 : b[0]});
-  return {};
-}
-
-/// Weights in few bits, with a scale (and a zero point) for each output or for each group of its inputs.
-Status cost_few_bits(const Call& c, Cost& cost) {
-  const Shape& y = c.out_shape();
-  const Shape& a = c.shape(kA);
-  if (y.size() < 2 || a.size() < 2) return bad(std::string(c.op()) + " multiplies matrices");
-  const Count weights = y.back() * a.back();
-  cost[Work::mac] = numel(y) * a.back();
-  cost[Work::convert] = weights;
-  if (c.op() == "_weight_int8pack_mm") {  // one scale an output
-    cost[Work::mul] = numel(y);
-  } else {
-    cost[Work::mul] = weights;
-    cost[Work::add] = weights;
-  }
   return {};
 }
 
@@ -404,10 +389,13 @@ Status gradient_bilinear(const Call& c, Gradient& g) {
 std::vector<Rule> aten_rules() {
   const GradientFn product = gradient_product();
   return {
-      {"linear", "a b c", "x W^T + b, over the last axis", "mac = |y| * K, of complex numbers 4; add = |y| with a bias",
+      {"linear", "a b c", "x W^T + b, over the last axis",
+       "mac = |y| * K, of complex numbers 4; add = |y| with a bias; what is fused on |y|",
        "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.linear.html", aten_linear, cost_aten_linear,
-       aten({"linear"}, aten_linear) + aten({"quantized::linear_dynamic_fp16", "quantized::linear_relu_dynamic_fp16"},
-                                            aten_linear, "a b scale zero c", {}, cost_aten_linear),
+       aten({"linear", "mkldnn_linear", "mkldnn::_linear_pointwise"}, aten_linear) +
+           aten({"mkldnn::_linear_pointwise.binary"}, aten_linear, "a other b c") +
+           aten({"quantized::linear_dynamic_fp16", "quantized::linear_relu_dynamic_fp16"}, aten_linear,
+                "a b scale zero c", {}, cost_aten_linear),
        nullptr, product},
       {"addmm", "a b c", "beta * C + alpha * A B, of matrices, vectors and batches",
        "mac = |y| * K, times the batches that are summed; add = |y|; mul = |y| with alpha, |c| with beta; a sparse "
@@ -421,10 +409,12 @@ std::vector<Rule> aten_rules() {
        "https://docs.pytorch.org/docs/stable/generated/torch.sparse.sampled_addmm.html", aten_sampled, cost_sampled,
        aten({"sparse_sampled_addmm"}, aten_sampled, "c a b")},
       {"grouped_matmul", "a b #offsets", "Groups of rows, each times a matrix of its own",
-       "mac = |y| * K; of two matrices with the inner axis in groups: M * N * K; mul = 2|y| with scales",
+       "mac = |y| * K; of two matrices with the inner axis in groups: M * N * K; mul = 2|y| with scales; add = |y| "
+       "with a bias",
        "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.grouped_mm.html", aten_grouped, cost_grouped,
        aten({"_grouped_mm"}, aten_grouped, "a b #offsets") +
-           aten({"_scaled_grouped_mm"}, aten_grouped, "a b scale_a scale_b #offsets"),
+           aten({"_scaled_grouped_mm"}, aten_grouped, "a b scale_a scale_b #offsets") +
+           aten({"_scaled_grouped_mm_v2"}, aten_grouped, "a b scales..."),
        nullptr, gradient_product(kA, kB, SIZE_MAX)},
       {"scaled_matmul",
        "a b scale_a scale_b bias scale_y",
@@ -434,14 +424,7 @@ std::vector<Rule> aten_rules() {
        "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.scaled_mm.html",
        {},
        cost_scaled_product,
-       aten({"_scaled_mm"}) + aten({"_scaled_mm_v2"}, {}, "a b scale_a scale_b bias")},
-      {"few_bit_matmul", "a b scales", "Matrix product with weights of 4 or 8 bits",
-       "mac = |y| * K; convert = N * K; 8 bits: mul = |y|; 4 bits: mul = add = N * K",
-       "https://github.com/pytorch/pytorch/blob/main/aten/src/ATen/native/native_functions.yaml", aten_few_bits,
-       cost_few_bits,
-       aten({"_weight_int4pack_mm", "_weight_int8pack_mm", "_weight_int4pack_mm_for_cpu",
-             "_weight_int4pack_mm_with_scales_and_zeros"},
-            aten_few_bits)},
+       aten({"_scaled_mm"}) + aten({"_scaled_mm_v2"}, {}, "a b scale_a scale_b")},
       {"bilinear",
        "x1 x2 w bias",
        "x1 W x2 + b, for every output",
@@ -463,9 +446,9 @@ std::vector<Rule> plain_rules() {
        "A; both: the smaller, a bound",
        "https://onnx.ai/onnx/operators/onnx__MatMul.html", infer_matmul, cost_matmul,
        onnx({"MatMul"}) +
-           aten(
-               {"matmul", "mm", "bmm", "mv", "dot", "vdot", "inner", "linalg_vecdot", "_int_mm", "_sparse_mm", "hspmm"},
-               aten_matmul, {}, {}, cost_aten_matmul) +
+           aten({"matmul", "mm", "bmm", "mv", "dot", "vdot", "inner", "linalg_vecdot", "_int_mm", "_sparse_mm", "hspmm",
+                 "smm"},
+                aten_matmul, {}, {}, cost_aten_matmul) +
            aten({"outer", "ger"}, {}, {}, {}, cost_outer),
        nullptr, gradient_matmul},
       {"fused_matmul", "a b", "Matrix product of perhaps transposed operands, scaled, with an activation",
@@ -573,14 +556,13 @@ std::vector<Rule> matmul_rules() {
                          {"matmul_gelu", gradient_matmul_gelu},
                          {"gemm_float8", codes},
                          {"scaled_matmul", codes},
-                         {"sampled_addmm", scaled_gradient},
-                         {"few_bit_matmul", gradient_by_codes()}},
+                         {"sampled_addmm", scaled_gradient}},
                         joined({plain_rules(), gemm_rules(), distance_rules(), aten_rules()}));
 }
 
 std::vector<Rule> contraction_family() {
-  return with(Access::contraction,
-              joined({matmul_rules(), quantized_matmul_rules(), low_bit_matmul_rules(), einsum_rules()}));
+  return with(Access::contraction, joined({matmul_rules(), quantized_matmul_rules(), low_bit_matmul_rules(),
+                                           kernel_matmul_rules(), einsum_rules()}));
 }
 
 }  // namespace macsim::rules

@@ -22,5 +22,6 @@ std::vector<Rule> quantized_matmul_rules();  // contraction_quantized.cpp
 std::vector<Rule> low_bit_matmul_rules();    // contraction_low_bit.cpp
 std::vector<Rule> einsum_rules();            // contraction_einsum.cpp
 std::vector<Rule> distance_rules();          // contraction_distances.cpp
+std::vector<Rule> kernel_matmul_rules();     // contraction_kernels.cpp
 
 }  // namespace macsim::rules

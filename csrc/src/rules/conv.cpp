@@ -190,6 +190,26 @@ Status cost_aten_conv(const Call& c, Cost& cost) {
   return {};
 }
 
+/// With a tensor that is added or multiplied, and a function of the result.
+Status cost_conv_and_tensor(const Call& c, Cost& cost) {
+  if (Status s = cost_aten_conv(c, cost); !s) return s;
+  const Count y = numel(c.out_shape());
+  cost[c.text("binary_attr", "").starts_with("mul") ? Work::mul : Work::add] += y;
+  if (c.real("alpha", 1) != 1) cost[Work::mul] += y;
+  work::fused_activation(cost, c.text("unary_attr", ""), y);
+  return {};
+}
+
+/// Of vendors' kernels that add a tensor, perhaps scaled, and rectify.
+Status cost_rectified_conv(const Call& c, Cost& cost) {
+  if (Status s = cost_aten_conv(c, cost); !s) return s;
+  const Count y = numel(c.out_shape());
+  if (c.has(kZ)) cost[Work::add] += y;
+  if (c.has(kZ) && c.real("alpha", 1) != 1) cost[Work::mul] += y;
+  cost[Work::compare] += y;
+  return {};
+}
+
 /// x [steps, batch, in], w [taps, in, out].
 Status cost_steps_first(const Call& c, Cost& cost) {
   const Shape& w = c.shape(kW);
@@ -233,10 +253,20 @@ Status gradient_conv(const Call& c, Gradient& g) {
   return gradient_product(kX, kW, kB)(c, g);
 }
 
+enum : std::size_t { kDy, kInput, kWeight };
+
+/// As the tensors that they are gradients of; a bias has an element for each channel of the result.
+Status infer_conv_backward(const Call& c, Outputs& out) {
+  if (!c.ranked(kDy) || c.shape(kDy).size() < 3) return {};
+  out.set(0, c.in(kInput));
+  out.set(1, c.in(kWeight));
+  out.set(2, c.dtype(kDy), Shape{c.shape(kDy)[1]});
+  return {};
+}
+
 /// The gradient of x is the other kind of convolution with the same weights, that of w a convolution of x with dy: each
 /// has as many products as the convolution itself.
 Status cost_conv_backward(const Call& c, Cost& cost) {
-  enum : std::size_t { kDy, kInput, kWeight };
   const Span<std::int64_t> wanted = c.integers("output_mask");
   const auto wants = [&](std::size_t i) { return i >= wanted.size() || wanted[i] != 0; };
   const Shape& dy = c.shape(kDy);
@@ -282,8 +312,15 @@ std::vector<Rule> plain_conv_rules() {
              "slow_conv_dilated2d",
              "slow_conv_dilated3d",
              "thnn_conv2d",
-             "slow_conv3d"},
+             "slow_conv3d",
+             "_mps_convolution",
+             "_nnpack_spatial_convolution"},
             aten_conv, {}, {}, cost_aten_conv) +
+           aten({"_mps_convolution_transpose"}, aten_conv, "x w", {}, cost_aten_conv) +
+           aten({"cudnn_convolution_relu", "miopen_convolution_relu"}, aten_conv, "x w b", {}, cost_rectified_conv) +
+           aten({"cudnn_convolution_add_relu", "miopen_convolution_add_relu"}, aten_conv, "x w z b", {},
+                cost_rectified_conv) +
+           aten({"mkldnn::_convolution_pointwise.binary"}, aten_conv, "x z w b", {}, cost_conv_and_tensor) +
            aten({"conv_tbc"}, {}, {}, {}, cost_steps_first) +
            std::vector<Binding>{{"onnx::Conv", "x w b"},
                                 {"com.microsoft::FusedConv", "x w b z"},
@@ -300,7 +337,9 @@ std::vector<Rule> plain_conv_rules() {
        "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.conv2d.html",
        {},
        cost_conv_backward,
-       aten({"convolution_backward"})},
+       aten({"convolution_backward"}) +
+           aten({"convolution_backward_overrideable", "_slow_conv2d_backward"}, infer_conv_backward) +
+           aten({"mps_convolution_backward", "mps_convolution_transpose_backward"}, infer_conv_backward, "x dy w")},
       {"conv_integer",
        kSlots,
        "Convolution of integers, 32-bit result",

@@ -384,6 +384,7 @@ Rule unary_rule(const Unary& u) {
   const std::string primitive = "prims::" + std::string(torch);
   if (is_primitive(torch)) spelled = spelled + aten({primitive});
   const std::string page = u.op != nullptr ? onnx_page(u.op) : torch_page(torch);
+  if (torch == "isinf") spelled = spelled + aten({"prims::isfinite"});
   if (torch == "neg") spelled = spelled + aten({"_neg_view_copy"}, aten_same);
   if (torch == "relu6") spelled = spelled + aten({"quantized::relu6"}, aten_same);
   if (torch == "leaky_relu") spelled = spelled + aten({"rrelu", "rrelu_with_noise"}, aten_same);

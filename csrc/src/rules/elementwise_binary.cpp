@@ -378,6 +378,8 @@ std::vector<Rule> binary_rules() {
         spelled = spelled + aten({primitive});
       }
     }
+    if (std::string_view(p.op) == "BitShift")
+      spelled = spelled + aten({"prims::shift_left", "prims::shift_right_arithmetic"});
     rules.push_back({p.name, "a b", p.summary,
                      std::string(name_of(p.work)) + " = |y|" + (p.work == Work::add ? "; an alpha: mul = |y|" : ""),
                      onnx_page(p.op), infer_pair(p.function, p.dtype), cost_each({{p.work, 1}}), std::move(spelled),

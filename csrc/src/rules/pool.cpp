@@ -397,7 +397,8 @@ std::vector<Rule> pool_family() {
        docs + "MaxPool.html", infer_pool, cost_max,
        layouts("MaxPool", {kNhwc, kNchwc}) + microsoft({"NhwcMaxPool"}) +
            aten({"max_pool1d", "max_pool2d", "max_pool3d", "quantized::max_pool1d", "quantized::max_pool2d",
-                 "quantized_max_pool1d", "quantized_max_pool2d", "quantized_max_pool3d"},
+                 "quantized_max_pool1d", "quantized_max_pool2d", "quantized_max_pool3d", "mkldnn_max_pool2d",
+                 "mkldnn_max_pool3d"},
                 aten_pool, {}, {}, cost_aten_max) +
            aten({"max_pool1d_with_indices", "max_pool2d_with_indices", "max_pool3d_with_indices",
                  "fractional_max_pool2d", "fractional_max_pool3d"},
@@ -419,13 +420,16 @@ std::vector<Rule> pool_family() {
        {},
        cost_average_backward,
        aten({"avg_pool2d_backward", "avg_pool3d_backward", "_adaptive_avg_pool2d_backward",
-             "_adaptive_avg_pool3d_backward"})},
+             "_adaptive_avg_pool3d_backward"}) +
+           aten({"mkldnn_adaptive_avg_pool2d_backward"}, infer_like_x)},
       {"max_pool_backward", "dy x indices", "The gradient of the largest elements of windows, put where they were",
        "add = |dy|", "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.max_pool2d.html", infer_like_x,
        cost_max_backward,
-       aten({"max_pool3d_with_indices_backward", "adaptive_max_pool2d_backward", "adaptive_max_pool3d_backward",
-             "fractional_max_pool2d_backward", "fractional_max_pool3d_backward"},
-            infer_like_x)},
+       aten({"max_pool2d_with_indices_backward", "max_pool3d_with_indices_backward", "adaptive_max_pool2d_backward",
+             "adaptive_max_pool3d_backward", "fractional_max_pool2d_backward", "fractional_max_pool3d_backward"},
+            infer_like_x) +
+           aten({"max_pool2d_backward"}, infer_like_x, "dy x") +
+           aten({"mkldnn_max_pool2d_backward", "mkldnn_max_pool3d_backward"}, infer_like_x, "dy y x")},
       {"lp_pool", "x", "Lp norm of each window",
        "add = |y| * (|k| - 1); p = 2: mul = |y|*|k|, sqrt = |y|; p = 1: logic = |y|*|k|; other: logic = |y|*|k| and "
        "log, mul, exp = |y| * (|k| + 1)",
@@ -439,7 +443,7 @@ std::vector<Rule> pool_family() {
        docs + "GlobalAveragePool.html", infer_global_pool, cost_average,
        layouts("GlobalAveragePool", {kNhwc, kNchwc}) +
            aten({"adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "_adaptive_avg_pool2d",
-                 "_adaptive_avg_pool3d"},
+                 "_adaptive_avg_pool3d", "mkldnn_adaptive_avg_pool2d"},
                 aten_adaptive, {}, {}, cost_adaptive_average),
        nullptr, gradient_average},
       {"global_lp_pool", "x", "Lp norm of each channel",

@@ -255,14 +255,16 @@ std::vector<Rule> random_family() {
   std::vector<Rule> rules = {
       {"random_normal", "", "Random numbers from a normal distribution", philox + pair, docs + "RandomNormal.html",
        infer_random, cost_normal,
-       onnx({"RandomNormal"}) + aten({"randn", "normal", "randn_like", "normal_functional"}, {}, {}, "std=scale"),
+       onnx({"RandomNormal"}) +
+           aten({"randn", "normal", "randn_like", "normal_functional", "prims::normal"}, {}, {}, "std=scale"),
        nullptr, drawn},
       {"random_normal_like", "#x", "Random numbers from a normal distribution, in the shape of a tensor", philox + pair,
        docs + "RandomNormalLike.html", infer_random_like, cost_normal, onnx({"RandomNormalLike"}), nullptr, drawn},
       {"random_uniform", "", "Random numbers evenly spread", philox + range, docs + "RandomUniform.html", infer_random,
        cost_uniform,
        onnx({"RandomUniform"}) +
-           aten({"rand", "rand_like", "uniform", "randint", "randint_like", "random"}, {}, {}, "from=low to=high"),
+           aten({"rand", "rand_like", "uniform", "randint", "randint_like", "random", "prims::uniform"}, {}, {},
+                "from=low to=high"),
        nullptr, drawn},
       {"random_uniform_like", "#x", "Random numbers evenly spread, in the shape of a tensor", philox + range,
        docs + "RandomUniformLike.html", infer_random_like, cost_uniform, onnx({"RandomUniformLike"}), nullptr, drawn},

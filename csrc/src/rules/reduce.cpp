@@ -191,6 +191,19 @@ CostFn cost_aten(Steps steps, bool mean) {
   };
 }
 
+/// Which elements are stored decides how many of them meet: at most all but the first.
+Status cost_sparse_sum(const Call& c, Cost& cost) {
+  const Span<std::int64_t> stored = c.integers("nonzeros");
+  const bool told = !stored.empty() && stored[0] >= 0;
+  const Count n = told ? Count(stored[0]) : numel(c.shape(kX));
+  const bool all = c.out_shape().empty();
+  cost[Work::add] = all ? folding(n, 1) : n;
+  if (told && all) return {};
+  cost.trust = Trust::bound;
+  cost.because = "which elements a sparse tensor stores depends on data";
+  return {};
+}
+
 // log(sum(exp(x - max))) + max.
 Status cost_log_sum_exp(const Call& c, Cost& cost) {
   const Count n = numel(c.shape(kX)), rows = numel(c.out_shape());
@@ -328,7 +341,7 @@ std::vector<Reduction> reductions() {
        "add = |x| - |y|",
        {nullptr, sum},
        {{}, add, {}},
-       aten({"sum", "nansum"}, aten_reduced),
+       aten({"sum", "nansum"}, aten_reduced) + aten({"prims::sum"}),
        spread},
       {"reduce_mean",
        "ReduceMean",
@@ -344,7 +357,7 @@ std::vector<Reduction> reductions() {
        "compare = |x| - |y|",
        {nullptr, Scalar::max},
        {{}, compare, {}},
-       aten({"amax", "max"}, aten_extreme) + aten({"any", "_is_any_true"}, aten_test),
+       aten({"amax", "max"}, aten_extreme) + aten({"any", "_is_any_true"}, aten_test) + aten({"prims::amax"}),
        gradient_extreme},
       {"reduce_min",
        "ReduceMin",
@@ -352,7 +365,7 @@ std::vector<Reduction> reductions() {
        "compare = |x| - |y|",
        {nullptr, Scalar::min},
        {{}, compare, {}},
-       aten({"amin", "min"}, aten_extreme) + aten({"all", "_is_all_true"}, aten_test),
+       aten({"amin", "min"}, aten_extreme) + aten({"all", "_is_all_true"}, aten_test) + aten({"prims::amin"}),
        gradient_extreme},
       {"reduce_prod",
        "ReduceProd",
@@ -360,7 +373,7 @@ std::vector<Reduction> reductions() {
        "mul = |x| - |y|",
        {nullptr, product},
        {{}, mul, {}},
-       aten({"prod"}, aten_reduced),
+       aten({"prod"}, aten_reduced) + aten({"prims::prod"}),
        gradient_product_of_all},
       {"reduce_l1",
        "ReduceL1",
@@ -417,7 +430,7 @@ std::vector<Rule> reduction_rules() {
                    "https://docs.pytorch.org/docs/stable/generated/torch.var.html",
                    {},
                    cost_variance,
-                   aten({"var", "std", "var_mean", "std_mean"}),
+                   aten({"var", "std", "var_mean", "std_mean", "prims::var"}),
                    nullptr,
                    gradient_variance});
   rules.push_back({"reduce_hash",
@@ -427,7 +440,11 @@ std::vector<Rule> reduction_rules() {
                    "https://docs.pytorch.org/docs/stable/generated/torch.hash_tensor.html",
                    {},
                    cost_aten({{}, Work::logic, {}}, false),
-                   aten({"hash_tensor"})});
+                   aten({"hash_tensor", "prims::xor_sum"})});
+  rules.push_back({"sparse_sum", "x", "Sum of the elements that a sparse tensor stores, over axes",
+                   "n stored elements: add = n - 1 over all axes, n over some: a bound",
+                   "https://docs.pytorch.org/docs/stable/generated/torch.sparse.sum.html", aten_reduced,
+                   cost_sparse_sum, aten({"_sparse_sum", "_sparse_csr_sum"}, aten_reduced), nullptr, gradient_view()});
   rules.push_back({"reduce_sum_integer", "x", "Sum of small integers over axes", "add = |x| - |y|",
                    contrib_doc("ReduceSumInteger"), infer_reduce({}), cost_reduce({{}, Work::add, {}}, false),
                    microsoft({"ReduceSumInteger"})});

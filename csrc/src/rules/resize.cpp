@@ -17,10 +17,14 @@ namespace sample {
 
 Mode mode_of(std::string_view name) {
   if (name.find("linear") != std::string_view::npos) return Mode::linear;
+  if (name.find("lanczos") != std::string_view::npos) return Mode::lanczos;
   return name.find("cubic") != std::string_view::npos ? Mode::cubic : Mode::nearest;
 }
 
-std::int64_t taps_of(Mode mode) { return mode == Mode::nearest ? 1 : mode == Mode::linear ? 2 : 4; }
+std::int64_t taps_of(Mode mode) {
+  constexpr std::int64_t kTaps[] = {1, 2, 4, 6};
+  return kTaps[static_cast<std::size_t>(mode)];
+}
 
 void weights(Cost& cost, Mode mode, const Count& n) {
   cost[Work::convert] += n;
@@ -179,6 +183,17 @@ Count stretched(const Call& c, std::int64_t taps, const Dim& in, const Dim& out)
   return larger(c, taps, ceil_div(Count(taps) * in, out));
 }
 
+/// What an antialiasing filter takes for each of `n` pixels under it: how far it is, its weight there, and the weight's
+/// share of the sum. Lanczos: sin(pi d) / (pi d) of the distance and of a third of it.
+void filter(Cost& cost, sample::Mode mode, const Count& n) {
+  cost[Work::add] += 2 * n;
+  cost[Work::mul] += n;
+  cost[Work::div] += n;
+  if (mode == sample::Mode::linear) cost[Work::add] += n;
+  if (mode == sample::Mode::cubic) add_each(cost, {{Work::add, 3}, {Work::mul, 3}}, n);
+  if (mode == sample::Mode::lanczos) add_each(cost, {{Work::trig, 2}, {Work::mul, 3}, {Work::div, 2}}, n);
+}
+
 void resize_work(const Call& c, Cost& cost, sample::Mode mode, const Shape& x, const Shape& y) {
   const bool smooth =
       (c.integer("antialias", 0) != 0 || c.op().find("_aa") != std::string_view::npos) && mode != sample::Mode::nearest;
@@ -191,14 +206,12 @@ void resize_work(const Call& c, Cost& cost, sample::Mode mode, const Shape& x, c
     taps.emplace_back(sample::taps_of(mode));
     const Count plain = taps.back();
     if (smooth) taps.back() = stretched(c, sample::taps_of(mode), x[axis], y[axis]);
-    if (taps.back() == plain) {
+    if (taps.back() == plain && mode != sample::Mode::lanczos) {
       sample::weights(cost, mode, y[axis]);
-    } else {  // distance and weight of every pixel under the filter, the sum of them, and a division by it
-      const Count all = taps.back() * y[axis];
+    } else {
       cost[Work::convert] += y[axis];
-      cost[Work::add] += (mode == sample::Mode::linear ? 3 : 5) * all - y[axis];
-      cost[Work::mul] += (mode == sample::Mode::linear ? 1 : 4) * all;
-      cost[Work::div] += all;
+      filter(cost, mode, taps.back() * y[axis]);
+      cost[Work::add] -= y[axis];
       cost.trust = Trust::bound;
       cost.because = "the widest that an antialiasing filter can be";
     }
@@ -255,29 +268,33 @@ std::vector<Rule> resize_family() {
        "by axis that changes, for each coordinate: mul 1, add 2 (half_pixel), convert 1; linear: add 2; cubic: mul 12, "
        "add 14; then k = product of 2 (linear) or 4 (cubic) pixels an axis: mul = k|y| and k a position, add = "
        "(k-1)|y|; "
-       "nearest: no more",
+       "nearest: no more; under an antialiasing filter by pixel and axis: linear: add 3, mul = div = 1; cubic: add 5, "
+       "mul "
+       "4, div 1; lanczos, of 6 pixels: add 2, mul 4, div 3, trig 2",
        "https://onnx.ai/onnx/operators/onnx__Resize.html", infer_resize, cost_resize,
        std::move(spelled) +
            aten({"upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "_upsample_nearest_exact1d",
                  "_upsample_nearest_exact2d", "_upsample_nearest_exact3d", "upsample_linear1d", "upsample_bilinear2d",
-                 "upsample_trilinear3d", "upsample_bicubic2d", "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa"},
+                 "upsample_trilinear3d", "upsample_bicubic2d", "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa",
+                 "_upsample_lanczos2d_aa"},
                 {}, "x", {}, cost_upsample),
        nullptr, gradient_resize},
   };
-  rules.push_back({"resize_backward",
-                   "dy",
-                   "The gradient of an image resampled to another size",
-                   "as of the image, and add = |dy|",
-                   "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.interpolate.html",
-                   {},
-                   cost_upsample_backward,
-                   aten({"upsample_nearest1d_backward", "upsample_nearest2d_backward", "upsample_nearest3d_backward",
-                         "_upsample_nearest_exact1d_backward", "_upsample_nearest_exact2d_backward",
-                         "_upsample_nearest_exact3d_backward", "upsample_linear1d_backward",
-                         "upsample_bilinear2d_backward", "upsample_trilinear3d_backward", "upsample_bicubic2d_backward",
-                         "_upsample_bilinear2d_aa_backward", "_upsample_bicubic2d_aa_backward"}),
-                   nullptr,
-                   gradient_like_run});
+  rules.push_back(
+      {"resize_backward",
+       "dy",
+       "The gradient of an image resampled to another size",
+       "as of the image, and add = |dy|",
+       "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.interpolate.html",
+       {},
+       cost_upsample_backward,
+       aten({"upsample_nearest1d_backward", "upsample_nearest2d_backward", "upsample_nearest3d_backward",
+             "_upsample_nearest_exact1d_backward", "_upsample_nearest_exact2d_backward",
+             "_upsample_nearest_exact3d_backward", "upsample_linear1d_backward", "upsample_bilinear2d_backward",
+             "upsample_trilinear3d_backward", "upsample_bicubic2d_backward", "_upsample_bilinear2d_aa_backward",
+             "_upsample_bicubic2d_aa_backward", "_upsample_lanczos2d_aa_backward"}),
+       nullptr,
+       gradient_like_run});
   for (Rule& rule : sample_rules()) rules.push_back(std::move(rule));
   return rules;
 }

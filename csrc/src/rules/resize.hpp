@@ -14,7 +14,7 @@ std::vector<Rule> sample_rules();  // grid sample, affine grid, crops, image dec
 namespace sample {
 
 /// How a value between pixels is made.
-enum class Mode { nearest, linear, cubic };
+enum class Mode { nearest, linear, cubic, lanczos };
 Mode mode_of(std::string_view name);
 
 /// Pixels on an axis that take part in one value.

@@ -210,6 +210,9 @@ struct Weights {
   bool biased = false, projected = false;
 };
 
+/// Sequences of a batch one after the other, and how many there are at every step.
+bool packed(const Call& c) { return c.at(1).dtype == DType::i64; }
+
 Weights weights_of(const Call& c) {
   Weights w;
   w.layers = c.integer("num_layers", 1);
@@ -217,16 +220,14 @@ Weights weights_of(const Call& c) {
   w.biased = c.integer("has_biases", 1) != 0;
   // The first state is a list of an lstm's, one tensor of the others'; packed sequences have their sizes before.
   const auto params = static_cast<std::size_t>(c.integer("params.count", 0));
-  w.count = params != 0 ? params : c.inputs() > 2 ? c.inputs() - 2 : 0;
+  const std::size_t before = packed(c) ? 3 : 2;
+  w.count = params != 0 ? params : c.inputs() > before ? c.inputs() - before : 0;
   w.first = c.inputs() - w.count;
   const auto parts = static_cast<std::size_t>(w.layers * w.directions);
   w.each = parts != 0 ? w.count / parts : 0;
   w.projected = w.each == (w.biased ? 5U : 3U);
   return w;
 }
-
-/// Sequences of a batch one after the other, and how many there are at every step.
-bool packed(const Call& c) { return c.at(1).dtype == DType::i64; }
 
 Status aten_recurrent(const Call& c, Outputs& out) {
   const Weights w = weights_of(c);

@@ -338,6 +338,25 @@ Status aten_unfold(const Call& c, Outputs& out) {
   return {};
 }
 
+/// Rows of different lengths one after the other: as many in all as the call states.
+Status infer_jagged(const Call& c, Outputs& out) {
+  const Shape& x = c.shape(0);
+  const std::int64_t told = c.integer("total_L", -1);
+  if (!c.ranked(0) || x.size() < 2 || told < 0) return {};
+  Shape y(x.begin() + 1, x.end());
+  y[0] = told;
+  out.set(0, c.dtype(0), std::move(y));
+  return {};
+}
+
+/// Of the shape that the call states.
+Status infer_stated(const Call& c, Outputs& out) {
+  Shape y;
+  for (const std::int64_t size : c.integers("shape")) y.push_back(size);
+  out.set(0, c.dtype(0), std::move(y));
+  return {};
+}
+
 }  // namespace
 
 std::vector<Rule> view_family() {
@@ -348,11 +367,12 @@ std::vector<Rule> view_family() {
       {"reshape", "x #shape", "The same elements in another shape", none, onnx_page("Reshape"), infer_reshape,
        cost_free(kView),
        onnx({"Reshape"}) + aten({"view", "reshape", "flatten", "unflatten", "view_as", "reshape_as", "_unsafe_view",
-                                 "ravel", "_reshape_alias", "resize"},
+                                 "ravel", "_reshape_alias", "resize", "prims::reshape", "prims::collapse",
+                                 "prims::collapse_view", "prims::split_dim", "prims::resize"},
                                 {}, "x like"),
        nullptr, same},
       {"squeeze", "x #axes", "Axes of size 1 dropped", none, onnx_page("Squeeze"), infer_squeeze, cost_free(kView),
-       onnx({"Squeeze"}) + aten({"squeeze"}, {}, "x"), nullptr, same},
+       onnx({"Squeeze"}) + aten({"squeeze", "prims::squeeze"}, {}, "x"), nullptr, same},
       {"unsqueeze", "x #axes", "Axes of size 1 added", none, onnx_page("Unsqueeze"), infer_unsqueeze, cost_free(kView),
        onnx({"Unsqueeze"}) + microsoft({"ExpandDims"}) +
            aten({"unsqueeze", "atleast_1d", "atleast_2d", "atleast_3d"}, {}, "x"),
@@ -362,10 +382,14 @@ std::vector<Rule> view_family() {
       {"identity", "x", "The same value", none, onnx_page("Identity"), infer_identity, cost_free(kView),
        onnx({"Identity"}) + with_gradient(aten({"detach"}), NoGradient{"detached"}) +
            with_gradient(aten({"unfold"}, aten_unfold, "x #size"), gradient_moves()) +
-           with_gradient(aten({"as_strided", "diagonal"}), gradient_moves()) +
+           with_gradient(aten({"as_strided", "diagonal", "prims::as_strided"}), gradient_moves()) +
            aten({"alias",
                  "_linalg_check_errors",
                  "prims::view_of",
+                 "prims::conj",
+                 "prims::real",
+                 "prims::imag",
+                 "prims::view_of_dtype",
                  "lift_fresh",
                  "lift",
                  "real",
@@ -396,13 +420,14 @@ std::vector<Rule> view_family() {
       {"transpose", "x", "Axes in another order", moves + "; a view where the order of elements stays",
        onnx_page("Transpose"), infer_transpose, cost_transpose,
        onnx({"Transpose"}) + aten({"transpose", "permute", "t", "movedim", "moveaxis", "swapaxes", "swapdims", "mT",
-                                   "mH", "numpy_T", "matrix_H", "adjoint"},
+                                   "mH", "numpy_T", "matrix_H", "adjoint", "prims::transpose"},
                                   {}, {}, {}, cost_free(kView)),
        nullptr, gradient_transpose},
       {"expand", "x #shape", "Broadcast to a shape", moves, onnx_page("Expand"), infer_expand,
        cost_moves("moves data only"),
-       onnx({"Expand"}) + aten({"expand", "expand_as", "broadcast_to"}, {}, "x like", {}, cost_free(kView)), nullptr,
-       gradient_expand},
+       onnx({"Expand"}) +
+           aten({"expand", "expand_as", "broadcast_to", "prims::broadcast_in_dim"}, {}, "x like", {}, cost_free(kView)),
+       nullptr, gradient_expand},
       {"copy",
        "x from",
        "The same elements in memory of their own",
@@ -444,7 +469,9 @@ std::vector<Rule> view_family() {
              "copy_sparse_to_sparse",
              "resize_as_sparse",
              "_sparse_coo_tensor_with_dims_and_tensors",
-             "sparse_compressed_tensor"}) +
+             "sparse_compressed_tensor",
+             "_jagged_to_padded_dense_forward"}) +
+           aten({"_padded_dense_to_jagged_forward"}, infer_jagged, "x offsets") + aten({"_spdiags"}, infer_stated) +
            aten({"sparse_coo_tensor", "_sparse_coo_tensor_with_dims"}, {}, "x? from") +
            aten({"to_dense", "_to_dense", "coalesce", "_coalesce", "to_mkldnn", "sparse_mask", "int_repr",
                  "_make_per_tensor_quantized_tensor", "_make_per_channel_quantized_tensor"},

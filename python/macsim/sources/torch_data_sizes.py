@@ -12,10 +12,12 @@ import torch
 
 from macsim.errors import TraceError
 
-__all__ = ["DataSizeError", "is_by_data", "results_by_data", "with_sizes"]
+__all__ = ["DataSizeError", "is_by_data", "results_by_data", "with_positions", "with_sizes"]
 
 _UNIQUE = frozenset({"_unique", "_unique2", "unique_dim", "unique_dim_consecutive", "unique_consecutive"})
 _BY_DATA = _UNIQUE | {"argwhere", "masked_select", "nms", "nonzero", "nonzero_numpy"}
+
+_PADDED = "_padded_dense_to_jagged_forward"  # less its padding
 
 # Parts of sparse tensors, of which as many elements are stored as the data says.
 _PARTS = frozenset({"values", "_values", "indices", "_indices", "crow_indices", "col_indices", "ccol_indices",
@@ -35,6 +37,8 @@ def is_by_data(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool
         return not told and _is_unknown(args[-1] if len(args) == 1 else args[1])
     if name == "bincount":
         return _is_unknown(args[0])
+    if name == _PADDED:
+        return len(args) < 3 and kwargs.get("total_L") is None
     if name in _PARTS:
         return args[0].layout is torch.strided  # what stands for a sparse tensor
     return name in _BY_DATA or (name == "index" and any(map(_is_mask, args[1])))
@@ -74,6 +78,8 @@ def results_by_data(
         return _like(x, [count(x.numel()), x.dim()], torch.int64)
     if name in _PARTS:
         return _part(name.strip("_"), x, count)
+    if name == _PADDED:
+        return _like(x, [count(x.shape[0] * x.shape[1]), *x.shape[2:]])
     if name == "nms":  # of boxes
         return _like(x, [count(x.shape[0])], torch.int64)
     if name == "bincount":  # one more than the largest, and no less than is asked for
@@ -127,3 +133,18 @@ def _unique(x: torch.Tensor, given: dict[str, Any], count: Callable[[Any], Any],
 
 def _like(x: torch.Tensor, sizes: list[Any], dtype: torch.dtype | None = None) -> torch.Tensor:
     return torch.empty(sizes, dtype=dtype or x.dtype, device="meta")
+
+
+def with_positions(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Turn known masks among the indices into positions, whose number is then known too."""
+    if len(args) < 2 or not any(
+        isinstance(one, torch.Tensor) and one.dtype == torch.bool and not one.is_meta for one in args[1]
+    ):
+        return args
+    indices: list[Any] = []
+    for one in args[1]:
+        if isinstance(one, torch.Tensor) and one.dtype == torch.bool and not one.is_meta:
+            indices += one.nonzero(as_tuple=True)
+        else:
+            indices.append(one)
+    return (args[0], indices, *args[2:])

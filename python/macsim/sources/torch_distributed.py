@@ -13,12 +13,19 @@ from torch import nn
 
 from macsim.sources.torch_layouts import META
 
-__all__ = ["is_wrapped", "made_whole", "unwrapped"]
+__all__ = ["called", "is_wrapped", "made_whole", "unwrapped"]
 
 _FLAT = "_flat_param"  # what FSDP keeps the parameters of a module in
 _WRAPPERS = [("torch._dynamo.eval_frame", "OptimizedModule"), ("torch.distributed.fsdp", "FullyShardedDataParallel")]
 _SHARDED = [("torch.distributed.tensor", "DTensor")]
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks")
+
+
+def called(model: Any) -> Any:
+    """Return the wrapper whose ``forward`` it is, other programs as they are."""
+    owner = getattr(model, "__self__", None)
+    is_forward = isinstance(owner, nn.Module) and getattr(model, "__name__", None) == "forward"
+    return owner if is_forward and _inside(owner) is not None else model
 
 
 def unwrapped(model: Any) -> Any:

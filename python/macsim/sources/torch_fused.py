@@ -89,6 +89,115 @@ def _encoder_layer(
     return normed(x + fed_forward(x), norm2, norm2_bias)
 
 
+def _lstm_cell(of_input: Any, of_state: Any, cell: Any, input_bias: Any = None, state_bias: Any = None) -> Any:
+    """From what an input and a state give for four gates, side by side."""
+    gates = _biased(of_input, input_bias) + _biased(of_state, state_bias)
+    i, f, g, o = gates.chunk(4, 1)
+    i, f, g, o = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
+    cell = f * cell + i * g
+    return o * cell.tanh(), cell, torch.empty_like(gates)
+
+
+def _gru_cell(of_input: Any, of_state: Any, state: Any, input_bias: Any = None, state_bias: Any = None) -> Any:
+    (r, z, n), (sr, sz, sn) = (
+        _biased(one, bias).chunk(3, 1) for one, bias in ((of_input, input_bias), (of_state, state_bias))
+    )
+    r, z = (r + sr).sigmoid(), (z + sz).sigmoid()
+    n = (n + r * sn).tanh()
+    return (state - n) * z + n, state.new_empty(state.shape[0], 5 * state.shape[1])
+
+
+def _biased(x: Any, bias: Any) -> Any:
+    return x if bias is None else x + bias
+
+
+# cuDNN's and MIOpen's numbers of recurrent networks.
+_NETWORKS = (torch.ops.aten.rnn_relu, torch.ops.aten.rnn_tanh, torch.ops.aten.lstm, torch.ops.aten.gru)
+
+
+def _network(
+    x: Any, weight: Any, each: int, states: Any, mode: int, layers: int, first: bool, both: bool, lengths: Any
+) -> tuple[Any, Any, Any]:
+    """Run a recurrent network as ATen has it; ``each``: weights of a layer and direction, 3 or 5 with a projection."""
+    packed, biased = len(lengths) > 0, each > 3
+    states = list(states) if mode == 2 else states[0]
+    rest = (list(weight), biased, layers, 0.0, False, both)
+    network = _NETWORKS[mode]
+    out = network.data(x, torch.tensor(lengths), states, *rest) if packed else network.input(x, states, *rest, first)
+    return (*out, x.new_empty(0)) if mode != 2 else out
+
+
+def _cudnn_network(
+    x: Any, weight: Any, each: int, _buffer: Any, h: Any, c: Any, mode: int, _hidden: Any, _projected: Any, layers: int,
+    first: bool, _dropout: float, _train: bool, both: bool, lengths: Any, _state: Any,
+) -> Any:  # fmt: skip
+    made = _network(x, weight, each, (h, c), mode, layers, first, both, lengths)
+    return *made, x.new_empty(0, dtype=torch.uint8), x.new_empty(sum(one.numel() for one in weight))
+
+
+def _miopen_network(
+    x: Any, weight: Any, each: int, h: Any, c: Any, mode: int, _hidden: int, layers: int, first: bool, _dropout: float,
+    _train: bool, both: bool, lengths: Any, _state: Any,
+) -> Any:  # fmt: skip
+    made = _network(x, weight, each, (h, c), mode, layers, first, both, lengths)
+    return *made, x.new_empty(0, dtype=torch.uint8), x.new_empty(sum(one.numel() for one in weight))
+
+
+def _onednn_layer(
+    x: Any, w: Any, r: Any, b: Any, rb: Any, h: Any, c: Any, _reverse: bool, lengths: Any, mode: int, _hidden: int,
+    layers: int, biased: bool, both: bool, first: bool, _train: bool,
+) -> Any:  # fmt: skip
+    weight = [w, r, b, rb] if biased else [w, r]
+    made = _network(x, weight, len(weight), (h, c), mode, layers, first, both, lengths)
+    return *made, x.new_empty(0, dtype=torch.uint8)
+
+
+def _metal_lstm(
+    x: Any, states: Any, weight: Any, biased: bool, layers: int, _dropout: float, _train: bool, both: bool, first: bool
+) -> Any:
+    made = _network(x, weight, 4 if biased else 2, states, 2, layers, first, both, [])
+    return *made, *(x.new_empty(0) for _ in range(3))
+
+
+def _cudnn_attention(
+    q: Any, k: Any, v: Any, bias: Any, begins: Any, key_begins: Any, longest: Any, longest_keys: Any, sums: bool,
+    dropout: float = 0.0, causal: bool = False, debug: bool = False, *, scale: float | None = None,
+) -> Any:  # fmt: skip
+    if begins is None and key_begins is None:
+        return torch.ops.aten._scaled_dot_product_cudnn_attention(
+            q, k, v, bias, sums, dropout, causal, debug, scale=scale
+        )
+    made, logs, seed, offset, mask = torch.ops.aten._flash_attention_forward(
+        q, k, v, begins, key_begins, longest, longest_keys, dropout, causal, debug, scale=scale
+    )
+    return made, logs, begins, key_begins, longest, longest_keys, seed, offset, mask
+
+
+def _triton_attention(q: Any, k: Any, v: Any, dropout: float = 0.0) -> Any:
+    return functional.scaled_dot_product_attention(q, k, v)
+
+
+def _triton_layer(
+    q: Any, k: Any, v: Any, width: int, heads: int, weight: Any, bias: Any, out: Any, out_bias: Any, mask: Any = None
+) -> Any:
+    return _attention(q, k, v, width, heads, weight, bias, out, out_bias, mask, False)[0]
+
+
+def _along_channels(x: Any, of_each: Any) -> Any:
+    return of_each.view(1, -1, *[1] * (x.dim() - 2))
+
+
+def _channel_moments(x: Any, eps: float) -> Any:
+    variance, mean = torch.var_mean(x, [0, *range(2, x.dim())], correction=0)
+    return mean, (variance + eps).rsqrt()
+
+
+def _by_moments(x: Any, scale: Any, shift: Any, mean: Any, inverse: Any, eps: float) -> Any:
+    factor = inverse if scale is None else inverse * scale
+    y = (x - _along_channels(x, mean)) * _along_channels(x, factor)
+    return y if shift is None else y + _along_channels(x, shift)
+
+
 def _covariance(x: Any, *, correction: int = 1, fweights: Any = None, aweights: Any = None) -> Any:
     """Of observations with weights, which torch's own looks at, to check them."""
     if fweights is None and aweights is None:
@@ -159,4 +268,15 @@ FUSED: dict[Any, Any] = {
     torch.ops.aten._histogramdd_bin_edges.default: _bin_edges,
     torch.ops.aten._native_multi_head_attention.default: _attention,
     torch.ops.aten._transformer_encoder_layer_fwd.default: _encoder_layer,
+    torch.ops.aten._thnn_fused_lstm_cell.default: _lstm_cell,
+    torch.ops.aten._thnn_fused_gru_cell.default: _gru_cell,
+    torch.ops.aten._cudnn_rnn.default: _cudnn_network,
+    torch.ops.aten.miopen_rnn.default: _miopen_network,
+    torch.ops.aten.mkldnn_rnn_layer.default: _onednn_layer,
+    torch.ops.aten._lstm_mps.default: _metal_lstm,
+    torch.ops.aten._cudnn_attention_forward.default: _cudnn_attention,
+    torch.ops.aten._triton_scaled_dot_attention.default: _triton_attention,
+    torch.ops.aten._triton_multi_head_attention.default: _triton_layer,
+    torch.ops.aten.batch_norm_stats.default: _channel_moments,
+    torch.ops.aten.batch_norm_elemt.default: _by_moments,
 }

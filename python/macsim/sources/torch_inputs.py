@@ -70,7 +70,7 @@ class Examples:
 
     def _tensor(self, name: str, given: torch.Tensor) -> torch.Tensor:
         if given.is_nested:
-            raise RequestError(f"{name!r} is a nested tensor, which has no one shape: give a padded one, or its values")
+            return self.recorder.nested(name, given)
         if small(given):
             made = given.detach().clone()
             self.recorder.tape.input(made, name)
@@ -78,6 +78,8 @@ class Examples:
             return made
         made = without_storage(given)
         self.recorder.tape.input(made, name)
+        if given.is_quantized:
+            self.recorder.stands_for(made, given)
         if given.layout is not torch.strided:
             self.recorder.tape.sparse(made, nonzeros(given))
         return made

@@ -27,11 +27,11 @@ def class_name(module: nn.Module) -> str:
     return str(made_from) or type(module).__name__
 
 
-def noted(modules: dict[str, Called], root: nn.Module | None) -> dict[str, Called]:
+def noted(modules: _core.CalledModules, root: nn.Module | None) -> _core.CalledModules | dict[str, Called]:
     """Return what was called. What TorchScript calls is not seen: that is one module."""
     if root is None or not is_script(root):
         return modules
-    return {"": Called(class_name(root), 1, sum(called.parameters for called in modules.values()))}
+    return {"": Called(class_name(root), 1, sum(parameters for *_, parameters in modules.told()))}
 
 
 def is_script(program: Any) -> bool:

@@ -51,7 +51,7 @@ DTYPES: dict[torch.dtype, str] = {
 _WHERE = frozenset({"device", "layout", "pin_memory", "memory_format", "generator", "non_blocking"})
 # In-place operators that change the shape of their tensor: torch itself must run them.
 _RESHAPING = frozenset({"resize_", "resize_as_", "t_", "transpose_", "swapdims_", "swapaxes_", "squeeze_", "unsqueeze_",
-                        "as_strided_", "set_", "rename_"})  # fmt: skip
+                        "as_strided_", "set_", "rename_", "addbmm_", "prims::as_strided", "prims::resize"})  # fmt: skip
 # Of a sparse tensor the result stores the same elements.
 _STORING = frozenset({"t", "transpose", "coalesce", "clone", "detach", "alias", "contiguous", "numpy_T", "mT", "mH",
                       "matrix_H", "adjoint", "neg", "abs", "relu", "sparse_sampled_addmm"})  # fmt: skip
@@ -230,9 +230,11 @@ class _Reading:
         returns = [str(one.type) for one in schema.returns]
         if returns and all(one.alias_info is None for one in schema.returns):
             self.writes = None  # statistics on the side: what it gives back is new
+        if self.dialect == "mkldnn" and schema.overload_name:  # which takes its tensors in another order
+            packet = f"{packet}.{schema.overload_name}"
         inward = self.writes is not None and packet.endswith("_") and not packet.endswith("__")
         tensors = all(one in ("Tensor", "List[Tensor]") for one in returns)
-        self.reshapes = packet in _RESHAPING
+        self.reshapes = (schema.name if self.dialect == "prims" else packet) in _RESHAPING
         changes = self.writes == 0 and returns == ["Tensor"] and not self.reshapes
         self.name = packet[:-1] if inward else packet
         self.signature = _core.Signature(parameters)
@@ -242,7 +244,9 @@ class _Reading:
         self.plain = self.dialect == "aten" and bool(returns) and (tensors if self.writes is None else changes)
         self.first = bool(parameters) and parameters[0][1] == "tensor"
         self.takes = any(use in ("tensor", "tensors") for _, use, _ in parameters)
-        self.stores = "some" if packet.startswith("to_sparse") else "same" if packet in _STORING else "all"
+        self.stores = (
+            "some" if packet.startswith(("to_sparse", "_spdiags")) else "same" if packet in _STORING else "all"
+        )
         aten, single = self.dialect == "aten", len(returns) == 1
         where = [one.kwarg_only and one.name == "device" for one in schema.arguments if "Device" in str(one.type)]
         given = self.takes or self.packed or self.writes is not None

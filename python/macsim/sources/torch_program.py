@@ -20,9 +20,10 @@ from macsim.custom import Registry
 from macsim.errors import MacsimError, RequestError, TraceError
 from macsim.modules import Called
 from macsim.sources.torch_data_sizes import DataSizeError
-from macsim.sources.torch_distributed import is_wrapped, made_whole, unwrapped
+from macsim.sources.torch_distributed import called, is_wrapped, made_whole, unwrapped
 from macsim.sources.torch_formulas import tape_of
 from macsim.sources.torch_inputs import Examples, named_arguments
+from macsim.sources.torch_layouts import NestedError
 from macsim.sources.torch_modules import class_name, is_script, left_as_found, noted, watching
 from macsim.sources.torch_nests import placed
 from macsim.sources.torch_requests import (
@@ -48,24 +49,32 @@ def trace(
     registry: Registry,
     hints: Mapping[str, int] | None = None,
     training: bool = False,
-) -> tuple[_core.Ledger, dict[str, Called], list[str]]:
+) -> tuple[_core.Ledger, _core.CalledModules | dict[str, Called], list[str]]:
     """Run a program over tensors without storage; return what it called, its modules by path and its results' names.
 
     ``hints`` are numbers that stand in for symbols where the program decides by their size. For training modules run
     in the mode that they are in, and the tape is told what takes part in differentiation.
     """
+    model = called(model)
     if isinstance(model, torch.fx.GraphModule) and not (inputs or kwargs or shapes or method):
         inputs = _stated(model)
     symbolic = has_symbols((inputs, kwargs, _as_shapes(shapes)))
     given = (model, inputs, kwargs, shapes, dtypes, method, registry, hints, training)
     compiler = "torch._dynamo" in sys.modules
-    found = _attempted(symbolic, *given)
+    try:
+        found = _attempted(symbolic, *given)
+    except NestedError as error:
+        if symbolic or training or not error.jagged:
+            raise
+        return _traced(False, False, *given, nested=True)
     if not compiler and "torch._dynamo" in sys.modules:
         return _attempted(symbolic, *given)  # the program had it imported, which with torch 2.6 computes: 77 rows
     return found
 
 
-def _attempted(symbolic: bool, model: Any, *given: Any) -> tuple[_core.Ledger, dict[str, Called], list[str]]:
+def _attempted(
+    symbolic: bool, model: Any, *given: Any
+) -> tuple[_core.Ledger, _core.CalledModules | dict[str, Called], list[str]]:
     """Run with numbers where it can be, then with symbols for what depends on data, then for what torch wants known."""
     if not symbolic:
         try:
@@ -109,16 +118,23 @@ def _traced(
     registry: Registry,
     hints: Mapping[str, int] | None,
     training: bool,
-) -> tuple[_core.Ledger, dict[str, Called], list[str]]:
+    nested: bool = False,
+) -> tuple[_core.Ledger, _core.CalledModules | dict[str, Called], list[str]]:
     program = unwrapped(model)
     module = program if isinstance(program, nn.Module) else getattr(program, "__self__", None)
     modules = module if isinstance(module, nn.Module) else None
     call = _entry(program, method)
     with ExitStack() as stack:
         paths = _paths(stack, model, modules, training)
-        traced = isinstance(program, torch.fx.GraphModule) and not (training or refused or method) and _is_traced(program)
+        traced = (
+            isinstance(program, torch.fx.GraphModule)
+            and not (training or refused or method or nested)
+            and _is_traced(program)
+        )
         name = class_name(modules) if modules is not None and modules is program else _name_of(program)
-        recorder = _recorder(registry, name, paths, symbolic, hints, program, traced)
+        recorder = _recorder(registry, name, paths, symbolic, hints, program, traced, nested)
+        if nested:
+            recorder.run_under(stack)
         default = _announce(recorder, modules)
         signature = modules.forward if modules is not None and modules is program and method is None else call
         positional, named = _arguments(signature, inputs, kwargs, shapes)
@@ -130,6 +146,8 @@ def _traced(
         if not traced:
             running()
         stack.enter_context(torch.inference_mode())
+        if training:  # with gradients on, which inference mode turns off
+            _follow(stack, recorder)
         args = tuple(examples.of(name, one) for name, one in zip(names, positional, strict=True))
         keywords = {name: examples.of(name, one) for name, one in named.items()}
         check_names(dtypes, hints, examples.used, recorder.named)
@@ -145,21 +163,23 @@ def _traced(
             stack.enter_context(SizedCalls(recorder))
         results = placed(_run(recorder, call, names, args, keywords), object)
         _refuse_postponed([one for _, one in results])
-    made = [(place, one) for place, one in results if isinstance(one, torch.Tensor)]
+    made = [(place, recorder.inside(one)) for place, one in results if isinstance(one, torch.Tensor)]
     outputs = [place for place, one in made if recorder.tape.knows(one)]
-    return recorder.tape.finish([one for _, one in made]), noted(recorder.calls.called(Called), modules), outputs
+    return recorder.tape.finish([one for _, one in made]), noted(recorder.calls.called(), modules), outputs
 
 
 def _running(stack: ExitStack, recorder: Recorder, modules: list[nn.Module], training: bool) -> None:
     """Let the program run until the stack is closed: its modules are told apart, and left as they were found."""
     stack.enter_context(left_as_found(modules, evaluate=not training))
     stack.enter_context(watching(recorder.calls))
-    if training:
-        from macsim.sources.torch_training import Follower, following
 
-        follower = Follower(recorder.tape)
-        recorder.follow(follower)
-        stack.enter_context(following(follower))
+
+def _follow(stack: ExitStack, recorder: Recorder) -> None:
+    from macsim.sources.torch_training import Follower, following
+
+    follower = Follower(recorder.tape)
+    recorder.follow(follower)
+    stack.enter_context(following(follower))
 
 
 def _is_traced(program: torch.fx.GraphModule) -> bool:
@@ -189,10 +209,11 @@ def _recorder(
     hints: Mapping[str, int] | None,
     program: Any,
     traced: bool,
+    nested: bool,
 ) -> Recorder:
     nodes = {"node": torch.fx.Node} if traced else {}
     if not symbolic:
-        kind = ScriptRecorder if is_script(program) else Recorder
+        kind = _nested_recorder() if nested else ScriptRecorder if is_script(program) else Recorder
         return kind(tape_of(registry, name, torch_facts() | nodes), paths)
     from macsim.sources.torch_symbolic import SymbolicRecorder
     from macsim.sources.torch_symbols import Sizes, expr_of
@@ -200,6 +221,12 @@ def _recorder(
     sizes = Sizes(hints)
     sizes.tape = tape_of(registry, name, torch_facts(expr_of, sizes.size) | nodes)
     return SymbolicRecorder(sizes.tape, paths, sizes)
+
+
+def _nested_recorder() -> type[Recorder]:
+    from macsim.sources.torch_nested import NestedRecorder  # most programs have no such inputs
+
+    return NestedRecorder
 
 
 def _as_shapes(shapes: Any) -> Any:
@@ -267,7 +294,9 @@ def _announce(recorder: Recorder, module: nn.Module | None) -> torch.dtype:
     default = torch.get_default_dtype()
     if module is None:
         return default
-    for buffer in recorder.calls.announce(_refuse_lazy):
+    with torch._C.DisableTorchFunctionSubclass():  # tensors say what they are without a look at who overrides functions
+        odd = recorder.calls.announce(_refuse_lazy)
+    for buffer in odd:
         if small(buffer) or _lone(buffer):
             recorder.know(buffer, ours=False)
     tensors = (tensor for part in recorder.calls.paths for tensor in part._parameters.values() if tensor is not None)

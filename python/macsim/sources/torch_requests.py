@@ -21,6 +21,9 @@ __all__ = ["at_sizes", "check_arguments", "check_names", "check_shape", "has_sym
 MOST_SHOWN = 12
 # What torch says where there is no storage to look into.
 _LOOKING = ("unallocated storage", "can't convert meta device", "Cannot copy out of meta", "from meta to ")
+# What torch says where nested and masked tensors meet ones without storage.
+_NESTED = ("values and offsets must be on the same device", "NestedTensorImpl storage", "NestedIntNode", "prim::layout",
+           "_masked_data", "_nested_tensor_from_mask")  # fmt: skip
 _GRAPH_ONLY = ("FlexAttention", "HigherOrderOperator")
 
 
@@ -131,6 +134,11 @@ def why_it_failed(error: Exception, given: Mapping[str, Any]) -> str:
         return (
             "the program holds a cond, a scan, a loop or a flex_attention of torch's, which is counted as a graph: "
             "give torch.export.export(module, inputs)"
+        )
+    if any(text in said for text in _NESTED):
+        return (
+            "the program makes a nested or a masked tensor, which torch does not without storage: give a jagged one as "
+            f"an input, or count the program with padded ones ({said.partition('. ')[0]})"
         )
     if "does not require grad" in said:
         return (

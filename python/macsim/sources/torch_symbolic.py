@@ -15,12 +15,12 @@ import torch
 
 from macsim._core import Expr
 from macsim.errors import MacsimError, TraceError
-from macsim.sources.torch_data_sizes import is_by_data, results_by_data
+from macsim.sources.torch_data_sizes import is_by_data, results_by_data, with_positions
 from macsim.sources.torch_layouts import META
 from macsim.sources.torch_ops import Operator
 from macsim.sources.torch_symbol_nodes import Real
 from macsim.sources.torch_symbols import NeedsNumberError, Sizes, expr_of, is_symbolic
-from macsim.sources.torch_trace import _LOOKS, LOOKS, Recorder, _gather, _indices, _placed, mapped
+from macsim.sources.torch_trace import _LOOKS, LOOKS, Recorder, _gather, _placed, mapped
 from macsim.sources.torch_views import VIEWS, copies, hides_ones
 
 if TYPE_CHECKING:
@@ -311,7 +311,9 @@ class SymbolicRecorder(Recorder):
         return kind
 
     def _on_symbols(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        args, kwargs = mapped(self._bare, (_indices(args) if func._schema.name == "aten::index" else args, kwargs))
+        args, kwargs = mapped(
+            self._bare, (with_positions(args) if func._schema.name == "aten::index" else args, kwargs)
+        )
         if _placed(func) and (kwargs.get("device") is not None or not _gather(args, [])):
             kwargs = {**kwargs, "device": META}
         view = VIEWS.get(func._schema.name.removeprefix("aten::"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,16 @@ from macsim import _core
 from macsim._core import Expr
 from macsim.errors import TraceError
 from macsim.sources.torch_checks import passing
-from macsim.sources.torch_data_sizes import DataSizeError, is_by_data, with_sizes
-from macsim.sources.torch_layouts import META, nonzeros, of_symbols, without_storage
+from macsim.sources.torch_data_sizes import DataSizeError, is_by_data, with_positions, with_sizes
+from macsim.sources.torch_layouts import (
+    META,
+    SCALES,
+    NestedError,
+    nonzeros,
+    of_symbols,
+    scale_of,
+    without_storage,
+)
 from macsim.sources.torch_ops import DTYPES, Operator, operator_of
 from macsim.sources.torch_packed import STORED, unpacked
 from macsim.sources.torch_recipes import made_of, without_writing
@@ -36,9 +45,15 @@ _CLONE = torch.ops.aten.clone.default
 MOST_VALUES = 65536  # elements of a tensor whose contents are followed
 # Lengths of packed sequences stay where they are: torch reads them on the way to a shape.
 _READS = frozenset({"_pack_padded_sequence", "_pad_packed_sequence", "lstm", "gru", "rnn_tanh", "rnn_relu"})
+# Attention over sequences one after the other: where they begin is told by what is in a tensor.
+_BEGINS = frozenset({"_flash_attention_forward", "_flash_attention_forward_no_dropout_inplace", "_varlen_attn",
+                     "_flash_attention_backward", "_efficient_attention_forward", "_efficient_attention_backward",
+                     "_varlen_attn_out", "_varlen_attn_backward"})  # fmt: skip
 # Tensors that are made sparse, and which argument has the elements that they store.
 _MAKES_SPARSE = {"sparse_coo_tensor": 1, "_sparse_coo_tensor_with_dims_and_tensors": 4, "sparse_compressed_tensor": 2}
 _LOOKS = frozenset({"item", "_local_scalar_dense", "is_nonzero", "equal", "allclose"})
+# Whether nn.TransformerEncoder may cut the padding off in evaluation: counts are those of training, which does not.
+_MAY_CUT = "_nested_tensor_from_mask_left_aligned"
 
 
 def _make(sizes: tuple[int, ...], strides: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
@@ -99,6 +114,17 @@ class Recorder(TorchDispatchMode):
     def size(self, given: Any, name: str) -> Any:
         """Return the size that a name or an expression in the shape of an input stands for."""
         raise TraceError(f"the shape of {name!r} has a symbol, {given!r}, where there are none")
+
+    def run_under(self, stack: ExitStack) -> None:
+        """Enter what has to be on while the program runs, before the recorder itself."""
+
+    def inside(self, result: Any) -> Any:
+        """Return the tensor that a result is, or that it is made of."""
+        return result
+
+    def nested(self, name: str, given: torch.Tensor) -> torch.Tensor:
+        """Return what stands for an input of sequences with lengths of their own."""
+        raise NestedError(given.layout is torch.jagged, name)
 
     # Calls ------------------------------------------------------------------------------------------------------------
 
@@ -180,6 +206,10 @@ class Recorder(TorchDispatchMode):
         name = func._schema.name.partition("::")[2]
         if name in _LOOKS:
             return self._look(func, args, kwargs)
+        if name == _MAY_CUT:
+            return False
+        if name in SCALES:
+            return scale_of(func, args[0], self._twins, self._path)
         if operator.packed and operator.infers:
             args, kwargs = self._unpacked(name, operator, args, kwargs)
             out = self._call(operator.plan, args, kwargs, self.scope, False)
@@ -223,6 +253,8 @@ class Recorder(TorchDispatchMode):
                 out = self._on_meta(func, args, kwargs)
         if not operator.known and _only_asks(func):
             return out
+        if name in _BEGINS:
+            args, kwargs = mapped(self._read, (args, kwargs))
         self._viewed(operator, args, kwargs, out)
         if name in _MAKES_SPARSE:
             values = next((one for one in args[_MAKES_SPARSE[name] :] if isinstance(one, torch.Tensor)), None)
@@ -301,7 +333,7 @@ class Recorder(TorchDispatchMode):
             raise DataSizeError(f"{func._schema.name}: the shape of its results depends on data", self._path)
         kwargs = with_sizes(name, args, kwargs)
         bare = self._without_lengths if name in _READS else self._bare
-        args, kwargs = mapped(bare, (_indices(args) if name == "index" else args, kwargs))
+        args, kwargs = mapped(bare, (with_positions(args) if name == "index" else args, kwargs))
         if _placed(func) and (kwargs.get("device") is not None or not _gather(args, [])):
             kwargs = {**kwargs, "device": META}
         try:
@@ -313,11 +345,17 @@ class Recorder(TorchDispatchMode):
                 self._path,
             ) from error
         except RuntimeError as error:
-            if "meta" not in str(error).lower() and "data-dependent" not in str(error).lower():
+            said = str(error).lower()
+            if ("meta" not in said and "data-dependent" not in said) or "nestedtensorimpl" in said:
                 raise
             raise TraceError(
                 f"{func._schema.name}: the shape of its results depends on data that is not known ({error})", self._path
             ) from error
+
+    def _read(self, value: Any) -> Any:
+        """Return the numbers in a row of known ones, other things as they are."""
+        is_row = isinstance(value, torch.Tensor) and id(value) in self._known and value.dim() == 1
+        return self._held(value).tolist() if is_row else value
 
     def _without_lengths(self, value: Any) -> Any:
         lengths = isinstance(value, torch.Tensor) and value.dtype == torch.int64 and not value.is_meta
@@ -431,6 +469,10 @@ class Recorder(TorchDispatchMode):
             return passes
         raise TraceError(LOOKS, self._path)
 
+    def stands_for(self, tensor: torch.Tensor, given: torch.Tensor) -> None:
+        """Note which of the user's a tensor without storage stands for."""
+        self._twins[id(tensor)], self._twins[id(given)] = given, tensor  # both stay alive
+
     # The one number in a tensor whose contents are not known.
     def _number(self, tensor: torch.Tensor) -> Any:
         raise DataSizeError(LOOKS, self._path)
@@ -535,21 +577,6 @@ def _placed(func: Any) -> bool:
 @cache
 def _is_factory(func: Any) -> bool:
     return any(one.name == "device" for one in func._schema.arguments) or func._schema.name == "aten::lift_fresh"
-
-
-def _indices(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Turn known masks among the indices into positions, whose number is then known too."""
-    if len(args) < 2 or not any(
-        isinstance(one, torch.Tensor) and one.dtype == torch.bool and not one.is_meta for one in args[1]
-    ):
-        return args
-    indices: list[Any] = []
-    for one in args[1]:
-        if isinstance(one, torch.Tensor) and one.dtype == torch.bool and not one.is_meta:
-            indices += one.nonzero(as_tuple=True)
-        else:
-            indices.append(one)
-    return (args[0], indices, *args[2:])
 
 
 def is_named_shape(given: Any) -> bool:

@@ -45,20 +45,17 @@ def walked(
         with recorder:
             return function(*args, **kwargs)
 
-    def ways(target: Any) -> list[tuple[Any, ...]] | None:
-        callings = _callings(target)
-        if callings is None:
-            return None
-        out = []
-        for calling, func, ranks in callings:
+    def ways(target: Any) -> tuple[list[tuple[Any, ...]], bool]:
+        out: list[tuple[Any, ...]] = []
+        for calling, func, ranks in _callings(target):
             if func is None:
                 out.append((calling, None, "same", None, ranks))
                 continue
             operator = recorder._operator(func)
-            way = "view" if operator.way in ("view", "reshape", "orders") else operator.way
-            if way in ("call", "turned", "changes", "view"):
+            way = "view" if operator.way == "reshape" else operator.way
+            if way in ("call", "turned", "changes", "view", "orders"):
                 out.append((calling, operator.plan, way, func, ranks))
-        return out
+        return out, getattr(target, "__module__", None) in _PYTHONS
 
     walk = _core.TracedWalk(
         recorder.tape,
@@ -70,7 +67,6 @@ def walked(
             "kwargs": "_kwargs" if hasattr(fx.Node, "_kwargs") else "kwargs",
             "ways": ways,
             "run": run,
-            "parameter": torch.nn.Parameter,
             "compare": getattr(recorder, "_compare", None),
             "looks": _LOOKS,
             "getattr": getattr,
@@ -83,11 +79,11 @@ def walked(
 def _placed(nodes: list[fx.Node], args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
     """Return the inputs in the order of the placeholders."""
     given = iter(args)
-    out = []
-    for node in nodes:
-        if node.op == "placeholder":
-            out.append(kwargs[node.target] if node.target in kwargs else next(given, node.args[0] if node.args else None))
-    return out
+    places = [node for node in nodes if node.op == "placeholder"]
+    return [
+        kwargs[node.target] if node.target in kwargs else next(given, node.args[0] if node.args else None)
+        for node in places
+    ]
 
 
 # Names of attributes and methods that say something of a tensor.
@@ -96,23 +92,20 @@ _LOOKS = frozenset({"shape", "size", "dim", "ndim", "ndimension", "numel", "nele
 
 
 @cache
-def _callings(target: Any) -> list[tuple[_core.Calling, Any, tuple[int, ...]]] | None:
+def _callings(target: Any) -> list[tuple[_core.Calling, Any, tuple[int, ...]]]:
     """Return as which operators a function, a method (by its name) or a module (by its class) may be called.
 
-    Each comes with the numbers of axes that torch lets the input have; empty: any. None: it is a function of Python's.
+    Each comes with the numbers of axes that torch lets the input have; empty: any.
     """
     if isinstance(target, torch._ops.OpOverload):
         return [(_calling(target), target, ())]
     if isinstance(target, type):
         return [_picked(None, way) for way in MODULES.get(target, ())]
-    if target in FUNCTIONS:
-        return [_picked(target, way) for way in FUNCTIONS[target]]
+    for functions in (FUNCTIONS, OPERATORS):
+        if target in functions:
+            return [_picked(target, way) for way in functions[target]]
     if isinstance(target, str):
         names: tuple[str, ...] = SPELLINGS.get(target, ())
-    elif getattr(target, "__module__", None) in ("_operator", "builtins", "math"):
-        if target not in OPERATORS:
-            return None
-        names = OPERATORS[target]
     else:
         name = getattr(target, "__name__", "")
         torchs = target in (getattr(torch, name, None), getattr(torch._C._nn, name, None))
@@ -160,4 +153,5 @@ _KINDS = {"Tensor": "tensor", "List[Tensor]": "tensors", "int": "integer", "List
           "float": "number", "bool": "flag", "str": str}  # fmt: skip
 _CLASSES = {"dtype": torch.dtype}  # torch says that these are integers
 _NUMBERS = frozenset({"aten::add", "aten::sub", "aten::mul", "aten::div"})  # which take numbers for tensors
-_BEHIND = {F.max_pool2d: F._max_pool2d}  # what is called depends on a flag; this one's arguments are the same
+_PYTHONS = ("_operator", "builtins", "math")  # modules of functions that are not torch's
+_BEHIND = {F.max_pool2d: vars(F)["_max_pool2d"]}  # what is called depends on a flag; this one's arguments are the same

@@ -64,14 +64,11 @@ MODULES: dict[type[nn.Module], tuple[Way, ...]] = {
     nn.Softplus: (_way("softplus", "input beta threshold"),),
     nn.LogSigmoid: (_way("log_sigmoid"),),
     nn.PReLU: (_way("prelu", "input weight"),),
-    nn.GLU: (_way("glu", "input dim"),),
     nn.Softmax: (_way("softmax.int", "input dim", dim=int),),
     nn.LogSoftmax: (_way("log_softmax.int", "input dim", dim=int),),
     nn.Dropout: (_way("dropout", "input p =False", inplace=False), _way("dropout_", "input p =False", inplace=True)),
     nn.Dropout2d: (_way("feature_dropout", "input p =False", (4,), inplace=False),),
     nn.Flatten: (_way("flatten.using_ints", "input start_dim end_dim"),),
-    nn.PixelShuffle: (_way("pixel_shuffle", "input upscale_factor"),),
-    nn.PixelUnshuffle: (_way("pixel_unshuffle", "input downscale_factor"),),
 }
 for _axes, _conv, _turned, _batch, _instance, _pool, _mean, _adaptive in (
     (1, nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d, nn.InstanceNorm1d, nn.MaxPool1d, nn.AvgPool1d,
@@ -119,56 +116,61 @@ FUNCTIONS: dict[Any, tuple[Way, ...]] = {
 }
 
 # Functions of C++ and methods, which take what the operator takes: the first overload that takes it is the one.
-_SAME = """relu relu_ sigmoid sigmoid_ tanh tanh_ exp log log2 log1p sqrt rsqrt square abs neg sin cos erf reciprocal floor
-ceil round sign logical_not maximum minimum matmul bmm mm mv dot addmm baddbmm linear conv1d conv2d conv3d gelu silu
-layer_norm group_norm dropout batch_norm instance_norm softplus prelu cat stack view reshape permute unsqueeze expand
-contiguous chunk clone detach t repeat gather index_select cumsum amax amin argmax argmin avg_pool1d avg_pool2d avg_pool3d
-max_pool1d max_pool2d max_pool3d pixel_shuffle pixel_unshuffle scaled_dot_product_attention roll flip tril triu clamp
-channel_shuffle log_sigmoid hardtanh leaky_relu hardswish hardsigmoid glu atan2 narrow celu selu mish""".split()
-SPELLINGS: dict[str, tuple[str, ...]] = {name: (name,) for name in _SAME} | {
-    "add": ("add.Tensor",),
-    "add_": ("add_.Tensor",),
-    "sub": ("sub.Tensor",),
-    "sub_": ("sub_.Tensor",),
-    "mul": ("mul.Tensor",),
-    "mul_": ("mul_.Tensor",),
-    "div": ("div.Tensor", "div.Tensor_mode"),
-    "div_": ("div_.Tensor",),
-    "pow": ("pow.Tensor_Scalar", "pow.Tensor_Tensor"),
-    "softmax": ("softmax.int",),
-    "log_softmax": ("log_softmax.int",),
-    "mean": ("mean", "mean.dim"),
-    "sum": ("sum", "sum.dim_IntList"),
-    "max": ("max",),
-    "min": ("min",),
-    "flatten": ("flatten.using_ints",),
-    "transpose": ("transpose.int",),
-    "squeeze": ("squeeze", "squeeze.dim"),
-    "select": ("select.int",),
-    "unbind": ("unbind.int",),
-    "masked_fill": ("masked_fill.Scalar", "masked_fill.Tensor"),
-    "where": ("where.self",),
-    "conv_transpose1d": ("conv_transpose1d",),
-    "conv_transpose2d": ("conv_transpose2d.input",),
-    "conv_transpose3d": ("conv_transpose3d.input",),
-} | {name: (f"{name}.Tensor", f"{name}.Scalar") for name in ("eq", "ne", "lt", "le", "gt", "ge")}
+_SAME = [
+    "relu", "relu_", "sigmoid", "sigmoid_", "tanh", "tanh_", "exp", "log", "log2", "log1p", "sqrt", "rsqrt",
+    "square", "abs", "neg", "sin", "cos", "erf", "reciprocal", "floor", "ceil", "round", "sign", "logical_not",
+    "matmul", "bmm", "mm", "mv", "dot", "addmm", "baddbmm", "linear", "conv1d", "conv2d", "conv3d", "gelu",
+    "silu", "layer_norm", "group_norm", "dropout", "batch_norm", "instance_norm", "softplus", "prelu", "cat",
+    "stack", "view", "reshape", "permute", "unsqueeze", "expand", "contiguous", "chunk", "detach", "t",
+    "gather", "index_select", "avg_pool1d", "avg_pool2d", "avg_pool3d", "max_pool1d", "max_pool2d",
+    "max_pool3d", "scaled_dot_product_attention", "roll", "flip", "tril", "triu", "clamp", "channel_shuffle",
+    "log_sigmoid", "hardtanh", "leaky_relu", "hardswish", "hardsigmoid", "atan2", "narrow", "celu", "selu",
+    "mish",
+]  # fmt: skip
+SPELLINGS: dict[str, tuple[str, ...]] = (
+    {name: (name,) for name in _SAME}
+    | {
+        "add": ("add.Tensor",),
+        "add_": ("add_.Tensor",),
+        "sub": ("sub.Tensor",),
+        "sub_": ("sub_.Tensor",),
+        "mul": ("mul.Tensor",),
+        "mul_": ("mul_.Tensor",),
+        "div": ("div.Tensor", "div.Tensor_mode"),
+        "div_": ("div_.Tensor",),
+        "pow": ("pow.Tensor_Scalar", "pow.Tensor_Tensor"),
+        "softmax": ("softmax.int",),
+        "log_softmax": ("log_softmax.int",),
+        "mean": ("mean", "mean.dim"),
+        "sum": ("sum", "sum.dim_IntList"),
+        "flatten": ("flatten.using_ints",),
+        "transpose": ("transpose.int",),
+        "squeeze": ("squeeze", "squeeze.dim"),
+        "select": ("select.int",),
+        "unbind": ("unbind.int",),
+        "masked_fill": ("masked_fill.Scalar", "masked_fill.Tensor"),
+        "where": ("where.self",),
+        "conv_transpose1d": ("conv_transpose1d",),
+        "conv_transpose2d": ("conv_transpose2d.input",),
+        "conv_transpose3d": ("conv_transpose3d.input",),
+    }
+    | {name: (f"{name}.Tensor", f"{name}.Scalar") for name in ("eq", "ne", "lt", "le", "gt", "ge")}
+)
 
-OPERATORS: dict[Any, tuple[str, ...]] = {
-    operator.add: ("add.Tensor",),
-    operator.iadd: ("add_.Tensor",),
-    operator.sub: ("sub.Tensor",),
-    operator.isub: ("sub_.Tensor",),
-    operator.mul: ("mul.Tensor",),
-    operator.imul: ("mul_.Tensor",),
-    operator.truediv: ("div.Tensor",),
-    operator.itruediv: ("div_.Tensor",),
-    operator.matmul: ("matmul",),
-    operator.neg: ("neg",),
-    operator.pow: ("pow.Tensor_Scalar", "pow.Tensor_Tensor"),
-    operator.eq: ("eq.Tensor", "eq.Scalar"),
-    operator.ne: ("ne.Tensor", "ne.Scalar"),
-    operator.lt: ("lt.Tensor", "lt.Scalar"),
-    operator.le: ("le.Tensor", "le.Scalar"),
-    operator.gt: ("gt.Tensor", "gt.Scalar"),
-    operator.ge: ("ge.Tensor", "ge.Scalar"),
+# Of Python's operators, which take what is on their left and on their right.
+OPERATORS: dict[Any, tuple[Way, ...]] = {
+    operator.add: (_way("add.Tensor", "a b"), _way("add.Tensor", "b a")),
+    operator.sub: (_way("sub.Tensor", "a b"), _way("rsub.Scalar", "b a")),
+    operator.mul: (_way("mul.Tensor", "a b"), _way("mul.Tensor", "b a")),
+    operator.truediv: (_way("div.Tensor", "a b"),),
+    operator.matmul: (_way("matmul", "a b"),),
+    operator.pow: (_way("pow.Tensor_Scalar", "a b"), _way("pow.Tensor_Tensor", "a b")),
+    operator.neg: (_way("neg", "a"),),
+    operator.iadd: (_way("add_.Tensor", "a b"),),
+    operator.isub: (_way("sub_.Tensor", "a b"),),
+    operator.imul: (_way("mul_.Tensor", "a b"),),
+    operator.itruediv: (_way("div_.Tensor", "a b"),),
+} | {
+    getattr(operator, name): (_way(f"{name}.Tensor", "a b"), _way(f"{name}.Scalar", "a b"))
+    for name in ("eq", "ne", "lt", "le", "gt", "ge")
 }
