@@ -82,7 +82,8 @@ void bind_tape(py::module_& m) {
       .def(py::init<const py::list&>(), py::arg("parameters"));
   py::class_<Plan>(m, "Plan", "How calls of one operator are read.")
       .def_readonly("known", &Plan::known, "A row answers to it.")
-      .def_readonly("infers", &Plan::infers, "The row tells the results' shapes.");
+      .def_readonly("infers", &Plan::infers, "The row tells the results' shapes.")
+      .def_readonly("hosts", &Plan::hosts, "Parameters that may be symbols.");
   py::class_<Tape>(m, "Tape", "Calls of operators as they happen, counted as they come.")
       .def(py::init<const SharedRegistry&, const std::string&, const py::dict&>(), py::arg("rules"), py::arg("name"),
            py::arg("torch"))

@@ -55,6 +55,7 @@ std::string_view use_of(std::string_view kind, std::string_view name) {
   if (kind.ends_with('?')) kind.remove_suffix(1);
   if (kind == "Tensor") return "tensor";
   if (is_one_of(kind, {"Tensor[]", "Tensor?[]"})) return "tensors";
+  if (kind == "Scalar") return "number";
   const bool list = kind.ends_with("[]");
   if (list) kind.remove_suffix(2);
   if (list && kind.ends_with('?')) kind.remove_suffix(1);

@@ -17,6 +17,7 @@ Signature::Signature(const py::list& from) {
             : use == "tensors" ? Use::tensors
             : use == "nothing" ? Use::nothing
             : use == "sizes"   ? Use::host
+            : use == "number"  ? Use::number
                                : Use::value;
     if (p.use == Use::tensors) ++lists;
     p.otherwise = one[2].cast<py::object>();
@@ -38,6 +39,8 @@ const Plan* Tape::plan(std::string_view dialect, std::string_view name, const Si
   for (Parameter& p : plan.parameters) {
     p.canonical = builder_.keep(canonical(match, py::cast<std::string_view>(p.name)));
     if (p.use == Use::host && !is_host(match, p.canonical)) p.use = Use::value;
+    if (p.use == Use::number) p.use = takes_number(match, p.canonical) ? Use::host : Use::value;
+    if (p.use == Use::host) plan.hosts.push_back(p.name);
     if (p.use == Use::tensors && signature.lists > 1) p.count = builder_.keep(std::string(p.canonical) + ".count");
   }
   return &plan;
@@ -208,6 +211,13 @@ bool Tape::is_host(const Match* match, std::string_view name) {
   return false;
 }
 
+// A number that may be a fraction is an input where a spelling of the row says so.
+bool Tape::takes_number(const Match* match, std::string_view name) {
+  if (match == nullptr || match->binding == nullptr) return false;
+  const std::string word = "#" + std::string(name), slots = " " + match->binding->slots + " ";
+  return slots.find(" " + word + " ") != std::string::npos;
+}
+
 void Tape::collect(const py::object& from, std::vector<py::object>& out) const {
   if (is_tensor(from.ptr())) {
     out.push_back(from);
@@ -356,7 +366,7 @@ Tape::Read Tape::fill(const Plan& plan, const py::tuple& args, const py::object&
       if (named != nullptr) value = named;
     }
     values_.push_back(value);
-    if (p.use == Use::host) constants_.push_back(value == Py_None ? kNone : builder_.constant(dims_of(value)));
+    if (p.use == Use::host) constants_.push_back(is_whole(value) ? builder_.constant(dims_of(value)) : kNone);
     if (p.use == Use::tensor && is_tensor(value)) meet(value);
     if (p.use == Use::tensors && value != Py_None) {
       for (const py::handle one : py::handle(value)) {
@@ -392,17 +402,24 @@ Tape::Read Tape::fill(const Plan& plan, const py::tuple& args, const py::object&
         break;
       }
       case Use::host:
+        if (constants_[constant] == kNone) attribute(p, value);
         builder_.add(constants_[constant++]);
         break;
       case Use::value:
         attribute(p, value);
         break;
+      case Use::number:  // in no plan
       case Use::nothing:
         break;
     }
   }
   if (!sparse_.empty()) tell_stored(plan);
   return Read::whole;
+}
+
+// Fractions are not, in whatever form.
+bool Tape::is_whole(PyObject* value) {
+  return PyIndex_Check(value) != 0 || PyList_Check(value) != 0 || PyTuple_Check(value) != 0;
 }
 
 std::vector<Dim> Tape::dims_of(PyObject* value) const {

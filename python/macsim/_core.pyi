@@ -452,6 +452,9 @@ class Plan:
     @property
     def infers(self) -> bool:
         """Whether the row tells the results' shapes."""
+    @property
+    def hosts(self) -> list[str]:
+        """Parameters that the row takes as numbers that may be symbols."""
 
 class Tape:
     """Calls of a program's operators as they happen, counted as they come; of one thread.

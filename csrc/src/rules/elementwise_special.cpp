@@ -9,6 +9,12 @@
 namespace macsim::rules {
 namespace {
 
+Status aten_logspace(const Call& c, Outputs& out) {
+  const Dim length = aten_number(c, 2);
+  if (length.defined()) out.set(0, stated(c), {length});
+  return {};
+}
+
 struct Exact {
   Text name;
   Text summary;
@@ -48,7 +54,7 @@ std::vector<Exact> exact_functions() {
        "Numbers evenly spaced by their logarithms",
        "mul = add = exp = |y|",
        {{mul, 1}, {add, 1}, {exp, 1}},
-       aten({"logspace"}, {}, "a? b")},
+       aten({"logspace"}, aten_logspace, "#start #end #steps #base")},
       {"add_relu",
        "max(0, a + alpha b)",
        "add = compare = |y|",

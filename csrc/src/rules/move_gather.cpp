@@ -474,14 +474,15 @@ std::vector<Rule> gather_rules() {
       {"scatter_elements", "x indices updates", "Elements put in by index along one axis", reduces,
        onnx_page("ScatterElements"), infer_scatter_elements, cost_scatter,
        onnx({"ScatterElements", "Scatter"}) +
-           aten({"scatter", "scatter_add", "scatter_reduce", "index_add", "index_copy", "index_fill", "masked_scatter",
-                 "masked_scatter_backward", "put", "index_reduce"},
-                {}, "x indices updates", {}, cost_put),
+           aten({"scatter", "scatter_add", "scatter_reduce", "index_add", "index_copy", "index_fill", "put",
+                 "index_reduce"},
+                aten_same, "x indices updates", {}, cost_put) +
+           aten({"masked_scatter", "masked_scatter_backward"}, {}, "x indices updates", {}, cost_put),
        nullptr, gradient_scatter},
       {"scatter_nd", "x indices updates", "Slices put in by tuples of indices", reduces, onnx_page("ScatterND"),
        infer_scatter_nd, cost_scatter,
-       onnx({"ScatterND"}) +
-           aten({"index_put", "_index_put_impl", "select_scatter", "slice_scatter"}, {}, "x indices...", {}, cost_put),
+       onnx({"ScatterND"}) + aten({"index_put", "_index_put_impl", "select_scatter", "slice_scatter"}, aten_same,
+                                  "x indices...", {}, cost_put),
        nullptr, gradient_scatter},
       {"tensor_scatter", "cache update where", "A run of positions written into a cache",
        "none: moves data only, in place", onnx_page("TensorScatter"), infer_same, cost_tensor_scatter,

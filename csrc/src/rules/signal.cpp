@@ -200,6 +200,12 @@ Status infer_window(const Call& c, Outputs& out) {
   return {};
 }
 
+Status aten_window(const Call& c, Outputs& out) {
+  const Dim size = single(c, kX);
+  if (size.defined()) out.set(0, stated(c), {size});
+  return {};
+}
+
 Status cost_window(const Call& c, Cost& cost) {
   const Count n = numel(c.out_shape());
   const bool blackman = c.op() == "BlackmanWindow" || c.op() == "blackman_window";
@@ -370,8 +376,8 @@ std::vector<Rule> signal_family() {
        "Kaiser: mul = 3n, add = 2n, sqrt = exp = div = n, an estimate",
        onnx_page("HannWindow"), infer_window, cost_window,
        onnx({"HannWindow", "HammingWindow", "BlackmanWindow"}) +
-           aten({"hann_window", "hamming_window", "blackman_window"}) +
-           aten({"bartlett_window", "kaiser_window"}, {}, {}, {}, cost_window_of_lines)},
+           aten({"hann_window", "hamming_window", "blackman_window"}, aten_window, {}, "window_length=size") +
+           aten({"bartlett_window", "kaiser_window"}, aten_window, {}, "window_length=size", cost_window_of_lines)},
       {"mel_weights", "#mels #dft #rate #low #high", "Weights from a spectrum to mel bands",
        "e = bands + 2 edges: log 2; exp = convert = e; mul = 3e; add = div <= 2e + 2*bins",
        onnx_page("MelWeightMatrix"), infer_mel, cost_mel, onnx({"MelWeightMatrix"})},

@@ -128,19 +128,21 @@ class Operator:
         The second and the third axis of its result lie the other way round.
     method : callable or None
         What makes its results sooner than the operator itself, which asks its schema.
+    hosts : frozenset of str
+        Arguments that the row takes as numbers that may be symbols.
     runs : bool
         Of known contents it is run as it stands, and gives one tensor.
     """
 
     __slots__ = (
-        "copies", "fast", "func", "infers", "known", "method", "native", "packed", "plan", "random", "reshapes", "runs",
-        "turned", "view", "way", "writes",
+        "copies", "fast", "func", "hosts", "infers", "known", "method", "native", "packed", "plan", "random",
+        "reshapes", "runs", "turned", "view", "way", "writes",
     )  # fmt: skip
 
     def __init__(self, func: Any, plan: _core.Plan, said: _Reading) -> None:
         self.func = func
         self.plan = plan
-        self.known, self.infers = plan.known, plan.infers
+        self.known, self.infers, self.hosts = plan.known, plan.infers, frozenset(plan.hosts)
         self.native, self.writes, self.reshapes = said.native, said.writes, said.reshapes
         self.random, self.packed = said.random, tuple(said.packed)
         self.fast = plan.infers and not said.native and said.writes is None and not said.packed and said.takes

@@ -152,6 +152,8 @@ def _traced(
         if not traced:
             running()
         stack.enter_context(torch.inference_mode())
+        if training:  # with gradients on, which inference mode turns off
+            _follow(stack, recorder)
         args = tuple(examples.of(name, one) for name, one in zip(names, positional, strict=True))
         keywords = {name: examples.of(name, one) for name, one in named.items()}
         if dtypes or hints:
@@ -179,12 +181,14 @@ def _running(stack: ExitStack, recorder: Recorder, modules: list[nn.Module], tra
     """Let the program run until the stack is closed: its modules are told apart, and left as they were found."""
     stack.enter_context(left_as_found(modules, evaluate=not training))
     stack.enter_context(watching(recorder.calls))
-    if training:
-        from macsim.sources.torch_training import Follower, following
 
-        follower = Follower(recorder.tape)
-        recorder.follow(follower)
-        stack.enter_context(following(follower))
+
+def _follow(stack: ExitStack, recorder: Recorder) -> None:
+    from macsim.sources.torch_training import Follower, following
+
+    follower = Follower(recorder.tape)
+    recorder.follow(follower)
+    stack.enter_context(following(follower))
 
 
 def _is_traced(program: torch.fx.GraphModule) -> bool:

@@ -21,7 +21,16 @@ from macsim import _core
 from macsim._core import Expr
 from macsim.errors import TraceError
 from macsim.sources.torch_ops import Operator, operator_of
-from macsim.sources.torch_values import DTYPES, META, SCALES, NestedError, nonzeros, scale_of, without_storage
+from macsim.sources.torch_values import (
+    DTYPES,
+    META,
+    SCALES,
+    NestedError,
+    nonzeros,
+    of_symbols,
+    scale_of,
+    without_storage,
+)
 
 if TYPE_CHECKING:
     from macsim.sources.torch_training import Follower
@@ -46,6 +55,12 @@ _MAY_CUT = "_nested_tensor_from_mask_left_aligned"
 
 def _make(sizes: tuple[int, ...], strides: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     return torch.empty_strided(sizes, strides, dtype=dtype, device=META)
+
+
+def _make_symbolic(sizes: tuple[Any, ...], strides: tuple[Any, ...], dtype: torch.dtype) -> torch.Tensor:
+    if all(type(one) is int for one in sizes):
+        return _make(sizes, strides, dtype)
+    return of_symbols(sizes, strides, dtype, torch.is_inference_mode_enabled())
 
 
 LOOKS = (
@@ -581,7 +596,7 @@ def torch_facts(expr_of: Any = None, size_of: Any = None) -> dict[str, Any]:
     return {
         "tensor": torch.Tensor,
         "parameter": torch.nn.Parameter,
-        "make": _make,
+        "make": _make if size_of is None else _make_symbolic,
         "nonzeros": nonzeros,
         "strided": torch.strided,
         "dtypes": DTYPES,

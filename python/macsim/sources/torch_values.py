@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -12,7 +13,18 @@ from torch.utils._pytree import tree_flatten_with_path, tree_leaves
 
 from macsim.errors import RequestError, TraceError
 
-__all__ = ["DTYPES", "META", "PLAIN", "SCALES", "NestedError", "nonzeros", "placed", "scale_of", "without_storage"]
+__all__ = [
+    "DTYPES",
+    "META",
+    "PLAIN",
+    "SCALES",
+    "NestedError",
+    "nonzeros",
+    "of_symbols",
+    "placed",
+    "scale_of",
+    "without_storage",
+]
 
 DTYPES: dict[torch.dtype, str] = {
     torch.float64: "f64",
@@ -74,6 +86,20 @@ def without_storage(given: torch.Tensor) -> torch.Tensor:
     if given.layout is not torch.strided:
         return torch.empty(given.shape, dtype=dtype, device=META)
     return torch.empty_strided(given.shape, given.stride(), dtype=dtype, device=META)
+
+
+def of_symbols(sizes: Sequence[Any], strides: Sequence[Any], dtype: torch.dtype, inference: bool) -> torch.Tensor:
+    """Return a tensor without storage of sizes among which are symbols.
+
+    It is a view of an empty one: of a new one torch asks how much it stores, which is two hundred questions of symbols.
+    """
+    return _nothing(dtype, inference).as_strided(sizes, strides)
+
+
+@cache
+def _nothing(dtype: torch.dtype, inference: bool) -> torch.Tensor:
+    with torch.inference_mode(inference):
+        return torch.empty((), dtype=dtype, device=META)
 
 
 def nonzeros(tensor: torch.Tensor) -> int:
