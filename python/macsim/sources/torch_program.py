@@ -132,11 +132,7 @@ def _traced(
     call = _entry(program, method)
     with ExitStack() as stack:
         paths = _paths(stack, model, modules, training)
-        traced = (
-            isinstance(program, torch.fx.GraphModule)
-            and not (training or refused or method or nested)
-            and _is_traced(program)
-        )
+        traced = not (training or refused or method or nested) and _is_traced(program)
         name = class_name(modules) if modules is not None and modules is program else _name_of(program)
         recorder = _recorder(registry, name, paths, symbolic, hints, program, traced, nested)
         if nested:
@@ -160,16 +156,7 @@ def _traced(
             from macsim.sources.torch_requests import check_names
 
             check_names(dtypes, hints, examples.used, recorder.named)
-        if traced:
-            from macsim.sources.torch_traced import walked
-
-            call = partial(walked, program, recorder, running)
-        else:
-            stack.enter_context(recorder)
-        if refused:
-            from macsim.sources.torch_symbol_calls import SizedCalls
-
-            stack.enter_context(SizedCalls(recorder))
+        call = _walk_of(program, recorder, running) if traced else _recorded(stack, recorder, call, refused)
         results = placed(_run(recorder, call, names, args, keywords), object)
         _refuse_postponed([one for _, one in results])
     made = [(place, recorder.inside(one)) for place, one in results if isinstance(one, torch.Tensor)]
@@ -191,10 +178,28 @@ def _follow(stack: ExitStack, recorder: Recorder) -> None:
     stack.enter_context(following(follower))
 
 
-def _is_traced(program: torch.fx.GraphModule) -> bool:
+def _recorded(stack: ExitStack, recorder: Recorder, call: Callable[..., Any], refused: bool) -> Callable[..., Any]:
+    """Let what the program calls come to the recorder until the stack is closed."""
+    stack.enter_context(recorder)
+    if refused:
+        from macsim.sources.torch_symbol_calls import SizedCalls
+
+        stack.enter_context(SizedCalls(recorder))
+    return call
+
+
+def _is_traced(program: Any) -> bool:
+    if not isinstance(program, torch.fx.GraphModule):
+        return False
     from macsim.sources.torch_traced import is_traced  # most programs are no graphs
 
     return is_traced(program)
+
+
+def _walk_of(program: Any, recorder: Recorder, running: Callable[[], None]) -> Callable[..., Any]:
+    from macsim.sources.torch_traced import walked
+
+    return partial(walked, program, recorder, running)
 
 
 def _paths(stack: ExitStack, model: Any, modules: nn.Module | None, training: bool) -> dict[nn.Module, str]:

@@ -15,7 +15,6 @@ from torch.overrides import TorchFunctionMode
 
 from macsim.errors import TraceError
 from macsim.sources.torch_symbols import NeedsNumberError, is_symbolic
-from macsim.sources.torch_values import META
 
 if TYPE_CHECKING:
     from macsim.sources.torch_symbolic import SymbolicRecorder

@@ -17,8 +17,8 @@ import torch
 
 from macsim import _core
 from macsim._core import Expr
-from macsim.sources.torch_values import of_symbols
 from macsim.sources.torch_symbols import Sizes, expr_of, name_quoted
+from macsim.sources.torch_values import of_symbols
 
 __all__ = ["VIEWS", "copies", "hides_ones"]
 
