@@ -142,10 +142,10 @@ def _traced(
         check_arguments(name, signature, said, positional, named)
         examples = Examples(recorder, default, dtypes)
         names = named_arguments(said, positional, named)
+        stack.enter_context(torch.inference_mode())  # before gradients are turned on in it
         running = partial(_running, stack.enter_context(ExitStack()), recorder, list(paths), training)
         if not traced:
             running()
-        stack.enter_context(torch.inference_mode())
         args = tuple(examples.of(name, one) for name, one in zip(names, positional, strict=True))
         keywords = {name: examples.of(name, one) for name, one in named.items()}
         check_names(dtypes, hints, examples.used, recorder.named)
