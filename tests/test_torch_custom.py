@@ -115,3 +115,39 @@ def test_a_formula_that_raises(formula: Any) -> None:
         [remark] = [one for one in report.diagnostics if one.code == "MS501"]
         assert "ZeroDivisionError: by nothing" in remark.text
         assert "window" in remark.where
+
+
+# Schemas. -------------------------------------------------------------------------------------------------------------
+
+
+def spelled(kind: str) -> str:
+    """A type of a schema's text, as torch's own objects spell it."""
+    if kind.endswith("?"):
+        return f"Optional[{spelled(kind[:-1])}]"
+    if kind.endswith("[]"):
+        return f"List[{spelled(kind[:-2])}]"
+    same = {"SymInt": "int", "ScalarType": "int", "Layout": "int", "MemoryFormat": "int", "Scalar": "number"}
+    return same.get(kind, kind)
+
+
+def test_schemas_are_read_as_torch_says() -> None:
+    odd = "macsim_tests::odd(Tensor(a!)[] xs, Tensor(b -> *) y, int[2] k=3, bool[2] both=True, str mode='x=),(', *, "
+    odd += "float[] each=[1., -2.5e-07], Tensor(c!)? out=None, Device? device=None) -> (Tensor(b) y, Tensor[] rest)"
+    texts = [*torch._C._jit_get_all_schemas(), torch._C.parse_schema(odd)]
+    assert len(texts) > 3000
+    for schema in texts:
+        name, overload, arguments, results = macsim._core.read_schema(str(schema))
+        assert (name, overload) == (schema.name, schema.overload_name)
+        if "..." in str(schema) or "(Dict" in str(schema) or "_test_string_default" in name:  # TorchScript's own
+            continue
+        for (called, kind, use, written, keyword, default), said in zip(arguments, schema.arguments, strict=True):
+            assert (called, keyword) == (said.name, said.kwarg_only), schema
+            assert default == (said.default_value if said.has_default_value() else None) or default is NotImplemented
+            assert written == (said.alias_info is not None and said.alias_info.is_write), schema
+            if not {"(", "__torch__"} & set(kind):
+                assert spelled(kind) == str(said.type) or kind[0] in "ADFR[(", schema
+            if use == "tensor":
+                assert str(said.type) in ("Tensor", "Optional[Tensor]")
+        for (kind, alias), said in zip(results, schema.returns, strict=True):
+            assert alias == (said.alias_info is not None), schema
+            assert (kind == "Tensor") == (str(said.type) == "Tensor")

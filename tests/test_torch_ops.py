@@ -20,7 +20,7 @@ with warnings.catch_warnings():
     from torch.testing._internal.common_methods_invocations import op_db
     from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
-DTYPES = importlib.import_module("macsim.sources.torch_ops").DTYPES
+DTYPES = importlib.import_module("macsim.sources.torch_values").DTYPES
 MOST_SAMPLES = 3
 
 LOOKS = "it looks at the data to check it, or to decide what to do"

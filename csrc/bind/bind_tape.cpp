@@ -4,6 +4,7 @@
 #include "graph_walk.hpp"
 #include "module_calls.hpp"
 #include "module_states.hpp"
+#include "schema.hpp"
 #include "tape.hpp"
 #include "traced_walk.hpp"
 
@@ -73,11 +74,16 @@ void bind_traced_walk(py::module_& m) {
 }  // namespace
 
 void bind_tape(py::module_& m) {
+  m.def(
+      "read_schema", &read_schema, py::arg("text"),
+      "What a schema of torch's says: the operator's name and its overload's, (name, type, use, written, keyword only, "
+      "default) of each argument, (type, alias) of each result.");
   py::class_<Signature>(m, "Signature", "What a schema says of an operator's parameters.")
       .def(py::init<const py::list&>(), py::arg("parameters"));
   py::class_<Plan>(m, "Plan", "How calls of one operator are read.")
       .def_readonly("known", &Plan::known, "A row answers to it.")
-      .def_readonly("infers", &Plan::infers, "The row tells the results' shapes.");
+      .def_readonly("infers", &Plan::infers, "The row tells the results' shapes.")
+      .def_readonly("hosts", &Plan::hosts, "Parameters that may be symbols.");
   py::class_<Tape>(m, "Tape", "Calls of operators as they happen, counted as they come.")
       .def(py::init<const SharedRegistry&, const std::string&, const py::dict&>(), py::arg("rules"), py::arg("name"),
            py::arg("torch"))

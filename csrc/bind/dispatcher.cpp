@@ -78,6 +78,7 @@ void Dispatcher::add(py::object operation, const Plan* plan, std::string_view wa
   entry.plan = plan;
   entry.copying = copying;
   entry.most = most;
+  entry.strict = way == "view" && !method.is_none() && py::cast<std::string_view>(method.attr("__name__")) == "view";
   if (!method.is_none()) entry.method = std::move(method);
   entry.way = way == "call"      ? Way::call
               : way == "turned"  ? Way::turned
@@ -129,10 +130,15 @@ py::object Dispatcher::symbolic(const Entry& entry, const py::tuple& args, const
   if (entry.way == Way::orders) tape_.refresh(PyTuple_GET_ITEM(args.ptr(), 0));  // torch asked whether it is in order
   if (entry.way == Way::view || entry.way == Way::reshape || entry.way == Way::orders) {
     py::object out = given(kwargs) != nullptr ? py::object() : seen(entry, args, kwargs, scope);
+    if (!out && given(kwargs) == nullptr && tape_.is_plain(PyTuple_GET_ITEM(args.ptr(), 0)) &&
+        !tape_.has_symbols(args.ptr())) {
+      out = view(entry, args, kwargs, scope);
+    }
     viewed_ = bool(out);
     return out ? out : py::object(py::none());
   }
-  if (entry.way != Way::call && entry.way != Way::turned) return py::none();
+  const bool makes = entry.way == Way::makes && !expanding;
+  if (entry.way != Way::call && entry.way != Way::turned && !makes) return py::none();
   if (tape_.has_symbols(args.ptr())) return py::none();
   if (PyObject* named = given(kwargs)) {
     Py_ssize_t at = 0;
@@ -141,7 +147,10 @@ py::object Dispatcher::symbolic(const Entry& entry, const py::tuple& args, const
       if (tape_.has_symbols(value)) return py::none();
     }
   }
-  return tape_.call(entry.plan, args, kwargs, scope, true, entry.way == Way::turned ? Order::turned : Order::rows);
+  if (makes) return maker(entry, args, kwargs, scope);
+  py::object out =
+      tape_.call(entry.plan, args, kwargs, scope, true, entry.way == Way::turned ? Order::turned : Order::rows);
+  return out.ptr() == Py_NotImplemented ? at_hand(entry, args, kwargs, scope) : out;
 }
 
 void Dispatcher::note_view(const py::object& from, const py::object& results, bool copies, const py::object& times,
@@ -211,7 +220,8 @@ py::object Dispatcher::view(const Entry& entry, const py::tuple& args, const py:
     }
   }
   const py::object& method = named != nullptr || !entry.method ? entry.operation : entry.method;
-  py::object out = owned(PyObject_Call(method.ptr(), args.ptr(), named));
+  py::object out =
+      named == nullptr && entry.strict ? laid(method, args) : owned(PyObject_Call(method.ptr(), args.ptr(), named));
   const bool copies = entry.way == Way::reshape && !storage_of(from).equal(storage_of(out));
   if (copies) {
     tape_.record(entry.copying, py::make_tuple(from), py::none(), scope, out);
@@ -224,6 +234,17 @@ py::object Dispatcher::view(const Entry& entry, const py::tuple& args, const py:
     (void)tape_.note_view(from, out, copies);
   }
   return out;
+}
+
+// Results lie in rows here, where torch may keep the order of what they are made of: what it takes for a view is one.
+py::object Dispatcher::laid(const py::object& method, const py::tuple& args) const {
+  PyObject* made = PyObject_Call(method.ptr(), args.ptr(), nullptr);
+  if (made == nullptr && PyErr_ExceptionMatches(PyExc_RuntimeError) != 0) {
+    PyErr_Clear();
+    made = PyObject_CallMethodObjArgs(PyTuple_GET_ITEM(args.ptr(), 0), reshape_.ptr(), PyTuple_GET_ITEM(args.ptr(), 1),
+                                      nullptr);
+  }
+  return owned(made);
 }
 
 bool Dispatcher::is_copied(PyObject* value) const {

@@ -50,6 +50,7 @@ class Dispatcher {
     py::object method;
     std::int64_t most = 0;
     Way way = Way::none;
+    bool strict = false;  ///< a view that torch refuses where strides do not allow it
   };
 
   py::object at_hand(const Entry& entry, const py::tuple& args, const py::object& kwargs, std::uint32_t scope);
@@ -57,6 +58,7 @@ class Dispatcher {
   py::object symbolic(const Entry& entry, const py::tuple& args, const py::object& kwargs, std::uint32_t scope);
   py::object seen(const Entry& entry, const py::tuple& args, const py::object& kwargs, std::uint32_t scope);
   py::object view(const Entry& entry, const py::tuple& args, const py::object& kwargs, std::uint32_t scope);
+  py::object laid(const py::object& method, const py::tuple& args) const;
   py::object storage_of(const py::object& tensor) const;
   bool is_copied(PyObject* value) const;
   void know(const py::object& result);
@@ -68,7 +70,7 @@ class Dispatcher {
   py::object cpu_;  ///< where contents are
   std::unordered_map<PyObject*, Entry> entries_;
   py::str storage_ = "untyped_storage", address_ = "_cdata", is_meta_ = "is_meta", is_in_order_ = "is_contiguous",
-          device_ = "device";
+          device_ = "device", reshape_ = "reshape";
 };
 
 /// The method `__torch_dispatch__` of a recorder, whose `_short` is a Dispatcher: what that does not take is for the

@@ -59,7 +59,7 @@ ModuleStates::ModuleStates(const py::dict& common)
   constexpr std::array<std::string_view, kInside> inside{"_parameters", "_buffers", "_modules"};
   std::size_t place = 0;
   for (const auto& [name, value] : common) {
-    const auto text = py::cast<std::string_view>(name);
+    const std::string_view text = utf8(name.ptr());
     const Common one{py::reinterpret_borrow<py::str>(name), place++};
     const auto* at = std::find(inside.begin(), inside.end(), text);
     if (at != inside.end()) inside_[static_cast<std::size_t>(at - inside.begin())] = one;
@@ -104,7 +104,7 @@ bool ModuleStates::is_container(PyObject* one) const {
 // Torch's own modules keep nothing between calls.
 bool ModuleStates::is_of_torch(PyTypeObject* kind) {
   const py::object from = py::handle(reinterpret_cast<PyObject*>(kind)).attr("__module__");
-  return py::isinstance<py::str>(from) && py::cast<std::string_view>(from).starts_with("torch.nn.modules.");
+  return py::isinstance<py::str>(from) && utf8(from.ptr()).starts_with("torch.nn.modules.");
 }
 
 void ModuleStates::hold(PyObject* one, State& state) {
@@ -221,7 +221,7 @@ py::tuple module_paths(const py::object& root) {
     each_item(own_item(module.ptr(), inside), [&](PyObject* name, PyObject* child) {
       if (child == Py_None) return;
       std::string at = path.empty() ? std::string() : path + ".";
-      at += py::cast<std::string_view>(py::handle(name));
+      at += utf8(name);
       waiting.emplace_back(std::move(at), py::reinterpret_borrow<py::object>(child));
     });
     std::reverse(waiting.begin() + static_cast<std::ptrdiff_t>(first), waiting.end());

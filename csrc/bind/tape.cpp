@@ -8,17 +8,19 @@ namespace macsim::bind {
 
 Signature::Signature(const py::list& from) {
   parameters.reserve(from.size());
-  for (const py::handle one : from) {
+  for (const py::handle given : from) {
+    const auto one = py::reinterpret_borrow<py::tuple>(given);
     Parameter& p = parameters.emplace_back();
-    p.name = one[py::int_(0)].cast<py::str>();
-    const auto use = one[py::int_(1)].cast<std::string_view>();
+    p.name = one[0].cast<py::str>();
+    const auto use = one[1].cast<std::string_view>();
     p.use = use == "tensor"    ? Use::tensor
             : use == "tensors" ? Use::tensors
             : use == "nothing" ? Use::nothing
             : use == "sizes"   ? Use::host
+            : use == "number"  ? Use::number
                                : Use::value;
     if (p.use == Use::tensors) ++lists;
-    p.otherwise = one[py::int_(2)].cast<py::object>();
+    p.otherwise = one[2].cast<py::object>();
   }
 }
 
@@ -37,6 +39,8 @@ const Plan* Tape::plan(std::string_view dialect, std::string_view name, const Si
   for (Parameter& p : plan.parameters) {
     p.canonical = builder_.keep(canonical(match, py::cast<std::string_view>(p.name)));
     if (p.use == Use::host && !is_host(match, p.canonical)) p.use = Use::value;
+    if (p.use == Use::number) p.use = takes_number(match, p.canonical) ? Use::host : Use::value;
+    if (p.use == Use::host) plan.hosts.push_back(p.name);
     if (p.use == Use::tensors && signature.lists > 1) p.count = builder_.keep(std::string(p.canonical) + ".count");
   }
   return &plan;
@@ -79,7 +83,7 @@ void Tape::record(const Plan* plan, const py::tuple& args, const py::object& kwa
 
 py::object Tape::in_order(const Plan* plan, const py::tuple& args, const py::object& kwargs, std::uint32_t scope) {
   PyObject* from = PyTuple_GET_ITEM(args.ptr(), 0);
-  const auto layout = py::reinterpret_steal<py::object>(PyObject_GetAttr(from, torch_.layout.ptr()));
+  const py::object layout = torch_.layout.of(from);
   const py::object dtype = torch_.dtype.of(from);
   if (!layout || !dtype) throw py::error_already_set();
   note_released();
@@ -207,6 +211,13 @@ bool Tape::is_host(const Match* match, std::string_view name) {
   return false;
 }
 
+// A number that may be a fraction is an input where a spelling of the row says so.
+bool Tape::takes_number(const Match* match, std::string_view name) {
+  if (match == nullptr || match->binding == nullptr) return false;
+  const std::string word = "#" + std::string(name), slots = " " + match->binding->slots + " ";
+  return slots.find(" " + word + " ") != std::string::npos;
+}
+
 void Tape::collect(const py::object& from, std::vector<py::object>& out) const {
   if (is_tensor(from.ptr())) {
     out.push_back(from);
@@ -256,7 +267,7 @@ void Tape::keep_stored(const Plan& plan, const py::tuple& args, const py::object
 
 void Tape::note_stored(const py::object& tensor) {
   if (!torch_.strided || reinterpret_cast<PyObject*>(Py_TYPE(tensor.ptr())) == torch_.node.ptr()) return;
-  const auto layout = py::reinterpret_steal<py::object>(PyObject_GetAttr(tensor.ptr(), torch_.layout.ptr()));
+  const py::object layout = torch_.layout.of(tensor.ptr());
   if (!layout) throw py::error_already_set();
   if (!layout.is(torch_.strided)) sparse(tensor, torch_.nonzeros(tensor));
 }
@@ -355,7 +366,7 @@ Tape::Read Tape::fill(const Plan& plan, const py::tuple& args, const py::object&
       if (named != nullptr) value = named;
     }
     values_.push_back(value);
-    if (p.use == Use::host) constants_.push_back(value == Py_None ? kNone : builder_.constant(dims_of(value)));
+    if (p.use == Use::host) constants_.push_back(is_whole(value) ? builder_.constant(dims_of(value)) : kNone);
     if (p.use == Use::tensor && is_tensor(value)) meet(value);
     if (p.use == Use::tensors && value != Py_None) {
       for (const py::handle one : py::handle(value)) {
@@ -391,17 +402,24 @@ Tape::Read Tape::fill(const Plan& plan, const py::tuple& args, const py::object&
         break;
       }
       case Use::host:
+        if (constants_[constant] == kNone) attribute(p, value);
         builder_.add(constants_[constant++]);
         break;
       case Use::value:
         attribute(p, value);
         break;
+      case Use::number:  // in no plan
       case Use::nothing:
         break;
     }
   }
   if (!sparse_.empty()) tell_stored(plan);
   return Read::whole;
+}
+
+// Fractions are not, in whatever form.
+bool Tape::is_whole(PyObject* value) {
+  return PyIndex_Check(value) != 0 || PyList_Check(value) != 0 || PyTuple_Check(value) != 0;
 }
 
 std::vector<Dim> Tape::dims_of(PyObject* value) const {

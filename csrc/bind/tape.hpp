@@ -26,6 +26,7 @@ enum class Use : std::uint8_t {
   tensor,   ///< an input; a number in its place is an attribute
   tensors,  ///< inputs, as many as there are
   host,     ///< sizes: an input whose elements are known
+  number,   ///< an input like that where the row says so, otherwise an attribute
   value,    ///< an attribute
   nothing,  ///< says where, not what: a device, a layout
 };
@@ -56,6 +57,7 @@ struct Plan {
   bool known = false, infers = false;
   Stores stores = Stores::all;
   std::vector<Parameter> parameters;
+  std::vector<py::str> hosts;  ///< parameters that may be symbols
 };
 
 /// What the tape needs of torch.
@@ -88,8 +90,8 @@ struct Torch {
   py::object node;       ///< the class of graphs' nodes, which stand for the tensors that they make; or none
   std::unordered_map<PyObject*, DType> dtypes;
   std::array<py::object, static_cast<std::size_t>(DType::count_)> named;
-  py::str layout = py::str("layout"), detach = py::str("detach");
-  Getter shape{"shape"}, dtype{"dtype"}, requires_grad{"requires_grad"};
+  py::str detach = py::str("detach");
+  Getter shape{"shape"}, dtype{"dtype"}, layout{"layout"}, requires_grad{"requires_grad"};
 };
 
 /// How the elements of a tensor lie.
@@ -310,6 +312,8 @@ class Tape {
     const ValueId id = ids_.find(one);
     return id == kNone || id >= owners_.size() ? kNone : owners_[id];
   }
+  /// Whether a tensor is known, and its sizes are numbers.
+  bool is_plain(PyObject* one) const;
   bool is_known(PyObject* one) const { return ids_.contains(one); }
 
   Report finish(const py::object& results);
@@ -319,6 +323,8 @@ class Tape {
   void note_released(bool all = false);
   static std::string_view canonical(const Match* match, std::string_view name);
   static bool is_host(const Match* match, std::string_view name);
+  static bool takes_number(const Match* match, std::string_view name);
+  static bool is_whole(PyObject* value);
 
   void collect(const py::object& from, std::vector<py::object>& out) const;
 

@@ -50,6 +50,13 @@ bool Tape::has_symbols(PyObject* value) const {
   return std::any_of(torch_.symbols.begin(), torch_.symbols.end(), [&](py::handle one) { return one.ptr() == kind; });
 }
 
+bool Tape::is_plain(PyObject* one) const {
+  const ValueId id = ids_.find(one);
+  if (id == kNone) return false;
+  const Shape& shape = builder_.type(id).shape;
+  return std::all_of(shape.begin(), shape.end(), [](const Dim& dim) { return dim.is_constant(); });
+}
+
 bool Tape::ask_number(PyObject* value) {
   if (PyLong_Check(value) != 0) {
     int overflow = 0;

@@ -75,6 +75,7 @@ void TracedWalk::step(PyObject* node) {
   } else if (is_text(op, placeholder_)) {
     stand(node, borrowed(PyList_GET_ITEM(inputs_.ptr(), static_cast<Py_ssize_t>(next_input_++))));
   } else {  // the output
+    ended_ = true;
     const py::object args = node_args_.of(node);
     results_ = given(PyTuple_GET_ITEM(args.ptr(), 0), true);
   }
@@ -356,7 +357,7 @@ py::tuple TracedWalk::all(const std::vector<py::object>& values, bool tensors) {
 }
 
 py::object TracedWalk::tensor(PyObject* node) {
-  if (dying_.empty()) find_last_uses();
+  if (dying_.empty() && !ended_) find_last_uses();
   py::object& held = values_[node];
   if (!held) held = tape_.tensor(node, turned_.count(node) != 0 ? Order::turned : Order::rows);
   return held;

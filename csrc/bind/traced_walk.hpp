@@ -89,6 +89,7 @@ class TracedWalk {
   py::list nodes_, inputs_;
   std::size_t next_input_ = 0;
   py::object results_ = py::none();
+  bool ended_ = false;                                ///< the output was met
   std::unordered_map<PyObject*, Target> targets_;     ///< by function, class, or name of a method
   std::unordered_map<PyObject*, py::object> values_;  ///< of nodes: tensors where there are any, other things
   std::unordered_map<PyObject*, PyObject*> same_;     ///< nodes that are what others are, changed in place

@@ -5,13 +5,16 @@
 #include <algorithm>
 #include <iterator>
 #include <tuple>
-#include <unordered_set>
 #include <utility>
 
+#include "name_table.hpp"
 #include "rules/families.hpp"
 
 namespace macsim {
 namespace {
+
+// The names are the program's own: nobody makes them collide.
+constexpr std::uint64_t kHashKey = 0x9E3779B97F4A7C15U;
 
 struct Slot {
   std::string_view name;
@@ -103,8 +106,7 @@ const Registry& Registry::builtin() {
     std::vector<Rule> rows = rules::builtin();
     std::size_t spelled = 0;
     for (const Rule& rule : rows) spelled += rule.spelled.size();
-    registry.rules_.reserve(rows.size());
-    registry.owners_.reserve(spelled);
+    registry.reserve(rows.size(), spelled);
     for (Rule& rule : rows) {
       // A refused row would be a mistake in the table; tests/cpp/test_registry.cpp finds it.
       (void)static_cast<bool>(registry.add(std::move(rule)));
@@ -118,74 +120,122 @@ Status Registry::add(Rule rule) { return enter(std::make_shared<const Rule>(std:
 
 Status Registry::replace(Rule rule) { return enter(std::make_shared<const Rule>(std::move(rule)), true); }
 
+// The first owner of a spelling; kNone: it has none.
+std::uint32_t Registry::first(std::string_view op) const noexcept {
+  return heads_.empty() ? kNone : same(op, heads_[hash_name(op, kHashKey) & (heads_.size() - 1)]);
+}
+
+// The next owner of the same spelling.
+std::uint32_t Registry::next(std::uint32_t at) const noexcept { return same(owners_[at].op, owners_[at].next); }
+
+std::uint32_t Registry::same(std::string_view op, std::uint32_t at) const noexcept {
+  while (at != kNone && (owners_[at].binding == nullptr || owners_[at].op != op)) at = owners_[at].next;
+  return at;
+}
+
+void Registry::link(std::uint32_t at) {
+  std::uint32_t& head = heads_[hash_name(owners_[at].op, kHashKey) & (heads_.size() - 1)];
+  owners_[at].next = std::exchange(head, at);
+}
+
+void Registry::own(Owner owner) {
+  owners_.push_back(owner);
+  if (owners_.size() > heads_.size()) {
+    reserve(0, 2 * owners_.size());
+  } else {
+    link(static_cast<std::uint32_t>(owners_.size() - 1));
+  }
+}
+
+void Registry::reserve(std::size_t rules, std::size_t owners) {
+  rules_.reserve(rules);
+  owners_.reserve(owners);
+  std::size_t heads = 16;
+  while (heads < owners) heads *= 2;
+  heads_.assign(heads, kNone);
+  for (std::uint32_t at = 0; at < owners_.size(); ++at) {
+    if (owners_[at].binding != nullptr) link(at);
+  }
+}
+
 Status Registry::enter(std::shared_ptr<const Rule> rule, bool take_over) {
   if (rule->name.empty()) return {Code::bad_request, "a rule needs a name"};
   for (const Binding& binding : rule->spelled) {
-    if (binding.op.find("::") == std::string::npos || bare(binding.op).empty()) {
-      return {Code::bad_request, "'" + binding.op + "' is not a spelling: write \"dialect::Name\""};
+    const std::string_view op = binding.op;
+    if (op.find("::") == std::string_view::npos || bare(op).empty()) {
+      return {Code::bad_request, "'" + binding.op.str() + "' is not a spelling: write \"dialect::Name\""};
     }
     if (take_over) continue;
-    const auto [first, last] = owners_.equal_range(binding.op);
-    for (auto at = first; at != last; ++at) {
-      const Owner& owner = at->second;
+    for (std::uint32_t at = first(op); at != kNone; at = next(at)) {
+      const Owner& owner = owners_[at];
       if (binding.since <= owner.until && owner.since <= binding.until) {
-        return {Code::bad_request,
-                "'" + binding.op + "' already belongs to rule '" + owner.rule->name + "'; use replace"};
+        return {Code::bad_request, "'" + binding.op.str() + "' already belongs to rule '" +
+                                       rules_[owner.rule]->name.str() + "'; use replace"};
       }
     }
   }
-  for (const Binding& binding : rule->spelled) {
-    if (take_over) {
-      const auto [first, last] = owners_.equal_range(binding.op);
-      for (auto at = first; at != last;) {
-        const bool meets = binding.since <= at->second.until && at->second.since <= binding.until;
-        at = meets ? owners_.erase(at) : std::next(at);
-      }
-    }
-    owners_.emplace(binding.op, Owner{rule, &binding, binding.since, binding.until});
-  }
+  const auto number = static_cast<std::uint32_t>(rules_.size());
   rules_.push_back(std::move(rule));
+  for (const Binding& binding : rules_.back()->spelled) {
+    for (std::uint32_t at = take_over ? first(binding.op) : kNone; at != kNone;) {
+      Owner& other = owners_[std::exchange(at, next(at))];
+      if (binding.since <= other.until && other.since <= binding.until) other.binding = nullptr;
+    }
+    own({binding.op, &binding, binding.since, binding.until, number});
+  }
   if (take_over) drop_idle();
   return {};
 }
 
+// Takes those out that lost their spelling: the text of a row that goes may be gone.
+void Registry::sweep() {
+  owners_.erase(
+      std::remove_if(owners_.begin(), owners_.end(), [](const Owner& owner) { return owner.binding == nullptr; }),
+      owners_.end());
+  reserve(0, owners_.size());
+}
+
 // A row that lost its last name to another is gone.
 void Registry::drop_idle() {
-  std::unordered_set<const Rule*> used;
-  for (const auto& [op, owner] : owners_) used.insert(owner.rule.get());
-  rules_.erase(
-      std::remove_if(rules_.begin(), rules_.end(), [&](const auto& rule) { return used.count(rule.get()) == 0; }),
-      rules_.end());
+  sweep();
+  std::vector<bool> used(rules_.size());
+  for (const Owner& owner : owners_) used[owner.rule] = true;
+  std::vector<std::uint32_t> moved(rules_.size());
+  std::uint32_t kept = 0;
+  for (std::size_t i = 0; i < rules_.size(); ++i) {
+    moved[i] = kept;
+    if (used[i]) rules_[kept++] = std::move(rules_[i]);
+  }
+  rules_.resize(kept);
+  for (Owner& owner : owners_) owner.rule = moved[owner.rule];
 }
 
 Status Registry::alias(std::string_view op, std::string_view like) {
   if (op.find("::") == std::string_view::npos) {
     return {Code::bad_request, "'" + std::string(op) + "' is not a spelling: write \"dialect::Name\""};
   }
-  const auto [first, last] = owners_.equal_range(like);
-  if (first == last) {
+  std::uint32_t newest = first(like);
+  if (newest == kNone) {
     std::string text = "no rule answers to '" + std::string(like) + "'";
     const auto names = near(like, 3);
     if (!names.empty()) text += "; the nearest:";
     for (const std::string& name : names) text += " " + name;
     return {Code::bad_request, std::move(text)};
   }
+  for (std::uint32_t at = newest; at != kNone; at = next(at)) {
+    if (owners_[at].until > owners_[newest].until) newest = at;
+  }
   // The alias's dialect has versions of its own: the newest meaning answers to all of them.
-  Owner newest = std::max_element(first, last, [](const auto& a, const auto& b) {
-                   return a.second.until < b.second.until;
-                 })->second;
-  newest.since = 0;
-  newest.until = INT64_MAX;
-  aliases_.push_back(std::make_shared<const std::string>(op));
-  owners_.erase(*aliases_.back());
-  owners_.emplace(*aliases_.back(), std::move(newest));
+  const Owner meant = owners_[newest];
+  for (std::uint32_t at = first(op); at != kNone;) owners_[std::exchange(at, next(at))].binding = nullptr;
+  sweep();
+  own({aliases_.emplace_back(op), meant.binding, 0, INT64_MAX, meant.rule});
   return {};
 }
 
 const Registry::Owner* Registry::owner(std::string_view op, std::int64_t version) const noexcept {
-  const auto [first, last] = owners_.equal_range(op);
-  for (auto at = first; at != last; ++at) {
-    if (version >= at->second.since && version <= at->second.until) return &at->second;
+  for (std::uint32_t at = first(op); at != kNone; at = next(at)) {
+    if (version >= owners_[at].since && version <= owners_[at].until) return &owners_[at];
   }
   return nullptr;
 }
@@ -193,18 +243,18 @@ const Registry::Owner* Registry::owner(std::string_view op, std::int64_t version
 std::shared_ptr<const Match> Registry::find(std::string_view op, std::int64_t version) const {
   const Owner* of = owner(op, version);
   return of == nullptr ? nullptr
-                       : std::make_shared<const Match>(match_for(of->rule, *of->binding, of->since, of->until));
+                       : std::make_shared<const Match>(match_for(rules_[of->rule], *of->binding, of->since, of->until));
 }
 
 const Rule* Registry::rule(std::string_view op, std::int64_t version) const noexcept {
   const Owner* of = owner(op, version);
-  return of == nullptr ? nullptr : of->rule.get();
+  return of == nullptr ? nullptr : rules_[of->rule].get();
 }
 
 std::vector<std::string> Registry::spellings() const {
   std::vector<std::string> out;
   out.reserve(owners_.size());
-  for (const auto& [op, owner] : owners_) out.emplace_back(op);
+  for (const Owner& owner : owners_) out.emplace_back(owner.op);
   std::sort(out.begin(), out.end());
   out.erase(std::unique(out.begin(), out.end()), out.end());
   return out;
@@ -220,9 +270,9 @@ std::vector<std::string> Registry::near(std::string_view op, std::size_t most) c
     return dialect == asked ? 0 : dialect == "onnx::" ? 1 : 2;
   };
   std::vector<std::tuple<std::size_t, int, std::string>> found;
-  for (const auto& [spelled, owner] : owners_) {
-    const std::size_t apart = distance(name, bare(spelled), limit);
-    if (apart <= limit) found.emplace_back(apart, strange(spelled), spelled);
+  for (const Owner& owner : owners_) {
+    const std::size_t apart = distance(name, bare(owner.op), limit);
+    if (apart <= limit) found.emplace_back(apart, strange(owner.op), owner.op);
   }
   std::sort(found.begin(), found.end());
   found.erase(std::unique(found.begin(), found.end()),

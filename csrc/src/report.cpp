@@ -68,7 +68,7 @@ std::string_view Report::name(std::size_t i) const { return node_of(*data_->foun
 std::string Report::op(std::size_t i) const { return op_name(data_->found->model->ops[node_of(*data_->found, i).op]); }
 std::string Report::rule(std::size_t i) const {
   const Match* match = data_->found->matches[node_of(*data_->found, i).op];
-  return match == nullptr ? std::string() : match->rule->name;
+  return match == nullptr ? std::string() : match->rule->name.str();
 }
 std::string Report::scope(std::size_t i) const { return scope_of(*data_->found, i); }
 std::string Report::path(std::size_t i) const {

@@ -427,6 +427,16 @@ class Unbound:
     def why(self) -> str:
         """What it stands for."""
 
+def read_schema(
+    text: str,
+) -> tuple[str, str, list[tuple[str, str, str, bool, bool, Any]], list[tuple[str, bool]]]:
+    """Return what a schema of torch's says: the operator's name, the overload's, its arguments and its results.
+
+    Of an argument that is its name, type, use ("tensor", "tensors", "sizes", "value" or "nothing"), whether it is
+    written to, whether it is given by name only, and its default; NotImplemented where that is no plain value. Of a
+    result it is the type, and whether it may be an argument.
+    """
+
 @final
 class Signature:
     """What a schema says of an operator's parameters: the name, the use and the default of each."""
@@ -442,6 +452,9 @@ class Plan:
     @property
     def infers(self) -> bool:
         """Whether the row tells the results' shapes."""
+    @property
+    def hosts(self) -> list[str]:
+        """Parameters that the row takes as numbers that may be symbols."""
 
 class Tape:
     """Calls of a program's operators as they happen, counted as they come; of one thread.

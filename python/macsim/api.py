@@ -335,10 +335,12 @@ def _count_torch(
         ledger, modules, outputs = walk(model, inputs, kwargs, shapes, table)
     else:
         from macsim.sources.torch_program import trace
-        from macsim.sources.torch_requests import at_sizes
 
         shapes = tuple(shapes) if isinstance(shapes, list) else shapes
-        inputs, kwargs, shapes = at_sizes((inputs, kwargs, shapes), dims or {}, met)
+        if dims:
+            from macsim.sources.torch_requests import at_sizes
+
+            inputs, kwargs, shapes = at_sizes((inputs, kwargs, shapes), dims, met)
         asked = {name: size for name, size in (hints or {}).items() if name not in met}
         ledger, modules, outputs = trace(model, inputs, kwargs, shapes, dtypes, method, table, asked, bool(training))
     report = Report(ledger, ledger.model, met, modules=modules)

@@ -72,7 +72,7 @@ class Report(Found):
 
     @property
     def _modules(self) -> Mapping[str, Called]:
-        """What is known of modules, by path; of graphs it is made up when it is asked for."""
+        """What is known of modules, by path; it is made up when it is asked for."""
         if self._found_modules is None:
             self._found_modules = {}
         elif not isinstance(self._found_modules, Mapping):

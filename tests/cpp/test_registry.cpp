@@ -74,3 +74,49 @@ TEST("the nearest names come first") {
   CHECK(!near.empty());
   CHECK_EQ(near.front(), "onnx::Conv");
 }
+
+TEST("a row keeps texts that are no literals, and its copies share them") {
+  Registry registry;
+  {
+    std::string op = "acme::an_operator_whose_name_is_on_the_heap";
+    char slots[] = "left right";
+    Rule rule = rule_of("acme", {{op, slots}});
+    rule.formula = std::string_view(op).substr(0, 4);
+    const Rule copy = rule;
+    CHECK_EQ(static_cast<const void*>(copy.spelled[0].op.view().data()),
+             static_cast<const void*>(rule.spelled[0].op.view().data()));
+    CHECK(static_cast<bool>(registry.add(copy)));
+    op.assign(op.size(), '?');
+    slots[0] = '?';
+  }
+  const auto match = registry.find("acme::an_operator_whose_name_is_on_the_heap", 1);
+  CHECK(match != nullptr);
+  CHECK_EQ(match->binding->slots, "left right");
+  CHECK_EQ(match->rule->formula, "acme");
+  CHECK_EQ(Text::joined({"a", "", "b"}), "ab");
+  CHECK_EQ(std::string(Text("literal")) + Text().str(), "literal");
+}
+
+TEST("owners are found after others were taken over and many were added") {
+  Registry registry;
+  CHECK(static_cast<bool>(registry.add(rule_of("old", {{"a::Op", "", 1, 5}, {"a::Op", "", 6}, {"a::Kept", ""}}))));
+  for (int i = 0; i < 100; ++i) {
+    const std::string name = "op" + std::to_string(i);
+    CHECK(static_cast<bool>(registry.add(rule_of(name, {{"b::" + name, ""}}))));
+    if (i == 50) CHECK(static_cast<bool>(registry.replace(rule_of("new", {{"a::Op", "", 6}}))));
+    if (i == 60) CHECK(static_cast<bool>(registry.replace(rule_of("op7", {{"b::op7", ""}}))));
+    if (i == 70) CHECK(static_cast<bool>(registry.alias("b::op8", "a::Op")));
+  }
+  const Registry copy = registry;
+  registry = Registry();
+  CHECK_EQ(copy.find("a::Op", 5)->rule->name, "old");
+  CHECK_EQ(copy.find("a::Op", 6)->rule->name, "new");
+  CHECK_EQ(copy.find("a::Kept", 1)->rule->name, "old");
+  CHECK_EQ(copy.find("b::op8", 1)->rule->name, "new");
+  for (int i = 9; i < 100; ++i) {
+    const std::string name = "op" + std::to_string(i);
+    CHECK_EQ(copy.find("b::" + name, 1)->rule->name, name);
+  }
+  CHECK_EQ(copy.spellings().size(), 102U);
+  CHECK_EQ(copy.rules().size(), 102U);  // the first op7 has no name left
+}

@@ -222,7 +222,7 @@ def check_program(p: Program) -> None:
     """Counts the row's program over tensors without storage and compares types, work and trust with what it states."""
     from torch import empty
 
-    from macsim.sources.torch_ops import DTYPES
+    from macsim.sources.torch_values import DTYPES
 
     of_name = {name: dtype for dtype, name in reversed(DTYPES.items())}
     tensors = [empty(one.shape or (), dtype=of_name[one.dtype], device="meta") for one in p.inputs]

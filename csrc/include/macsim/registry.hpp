@@ -7,7 +7,6 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "macsim/diag.hpp"
@@ -63,16 +62,27 @@ class Registry {
  private:
   /// Who answers to a spelling for some versions.
   struct Owner {
-    std::shared_ptr<const Rule> rule;
-    const Binding* binding;
-    std::int64_t since, until;
+    std::string_view op;               ///< the text of a binding or of an alias
+    const Binding* binding = nullptr;  ///< null: another took it over, until sweep()
+    std::int64_t since = 1, until = INT64_MAX;
+    std::uint32_t rule = 0;      ///< in rules_
+    std::uint32_t next = kNone;  ///< in owners_, of those whose hashes meet
   };
+  static constexpr std::uint32_t kNone = UINT32_MAX;
   Status enter(std::shared_ptr<const Rule> rule, bool take_over);
   const Owner* owner(std::string_view op, std::int64_t version) const noexcept;
+  std::uint32_t first(std::string_view op) const noexcept;
+  std::uint32_t next(std::uint32_t at) const noexcept;
+  std::uint32_t same(std::string_view op, std::uint32_t at) const noexcept;
+  void own(Owner owner);
+  void link(std::uint32_t at);
+  void reserve(std::size_t rules, std::size_t owners);
+  void sweep();
   void drop_idle();
   std::vector<std::shared_ptr<const Rule>> rules_;
-  std::unordered_multimap<std::string_view, Owner> owners_;  ///< by texts of bindings and of aliases
-  std::vector<std::shared_ptr<const std::string>> aliases_;  ///< shared by copies, as rules are
+  std::vector<Owner> owners_;
+  std::vector<std::uint32_t> heads_;  ///< by hash, the latest of owners_; as many as a power of 2
+  std::vector<Text> aliases_;         ///< shared by copies, as rules are
 };
 
 }  // namespace macsim

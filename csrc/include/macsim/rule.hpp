@@ -16,6 +16,7 @@
 #include "macsim/diag.hpp"
 #include "macsim/dtype.hpp"
 #include "macsim/graph.hpp"
+#include "macsim/text.hpp"
 
 namespace macsim {
 
@@ -214,11 +215,11 @@ enum class Access : std::uint8_t {
 
 /// One spelling of an operator in one dialect.
 struct Binding {
-  std::string op;          ///< "onnx::Conv"
-  std::string slots;       ///< its inputs in order by canonical name, when they differ from the rule's
+  Text op;                 ///< "onnx::Conv"
+  Text slots;              ///< its inputs in order by canonical name, when they differ from the rule's
   std::int64_t since = 1;  ///< first and last version that it answers to
   std::int64_t until = INT64_MAX;
-  std::string attrs{};    ///< attributes that the dialect calls otherwise, its name first: "dim=axis keepdim=keepdims"
+  Text attrs{};           ///< attributes that the dialect calls otherwise, its name first: "dim=axis keepdim=keepdims"
   InferFn infer{};        ///< a shape rule of its own, where the dialect's arguments differ; unset: the rule's
   CostFn cost{};          ///< the same for the cost
   GradientFn gradient{};  ///< the same for the gradient
@@ -228,11 +229,11 @@ struct Binding {
 /// a ratio): not traffic, not a parameter. A trailing "..." marks the last as repeated: "xs...". A node without any
 /// input is refused when the first is data: "x?" says that it may be left out.
 struct Rule {
-  std::string name;  ///< "conv"; unique
-  std::string slots;
-  std::string summary;    ///< what it is, one line
-  std::string formula;    ///< the work in words: "mac = |y| * |w[1:]|; add = |y| with a bias"
-  std::string reference;  ///< where the semantics are defined
+  Text name;  ///< "conv"; unique
+  Text slots;
+  Text summary;    ///< what it is, one line
+  Text formula;    ///< the work in words: "mac = |y| * |w[1:]|; add = |y| with a bias"
+  Text reference;  ///< where the semantics are defined
   InferFn infer;
   CostFn cost;
   std::vector<Binding> spelled;

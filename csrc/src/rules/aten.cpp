@@ -9,19 +9,19 @@
 
 namespace macsim::rules {
 
-std::vector<Binding> aten(std::initializer_list<std::string_view> names, const InferFn& infer, const std::string& slots,
-                          const std::string& attrs, const CostFn& cost) {
+std::vector<Binding> aten(std::initializer_list<std::string_view> names, const InferFn& infer, const Text& slots,
+                          const Text& attrs, const CostFn& cost) {
   std::vector<Binding> out;
+  out.reserve(names.size());
   for (const std::string_view name : names) {
-    Binding binding;
+    Binding& binding = out.emplace_back();
     const bool whole = name.find("::") != std::string_view::npos;
-    binding.op = (whole ? "" : "aten::") + std::string(name);
+    binding.op = Text::joined({whole ? "" : "aten::", name});
     binding.slots = slots;
     binding.attrs = attrs;
     binding.infer = infer;
     if (whole && !infer) binding.infer = [](const Call&, Outputs&) { return Status(); };  // not the row's: torch tells
     binding.cost = cost;
-    out.push_back(std::move(binding));
   }
   return out;
 }
@@ -77,6 +77,23 @@ DType promoted(const Type& a, const Type& b) {
 
 DType real_of(DType x) { return kind_of(x) == 1 || kind_of(x) == 2 ? DType::f32 : x; }
 
+DType stated(const Call& c) { return dtype_named(c.text("dtype", "")); }
+
+// Numbers. ---------------------------------------------------------------------------------------------------------
+
+std::vector<Dim> aten_numbers(const Call& c, std::size_t position) {
+  std::vector<Dim> out;
+  const Contents* known = c.contents_at(position);
+  if (known == nullptr) return out;
+  for (const Scalar& item : known->items) out.push_back(item.whole());
+  return out;
+}
+
+Dim aten_number(const Call& c, std::size_t position) {
+  const std::vector<Dim> known = aten_numbers(c, position);
+  return known.size() == 1 ? known.front() : Dim::undefined();
+}
+
 // Shapes. ----------------------------------------------------------------------------------------------------------
 
 Status aten_same(const Call& c, Outputs& out) {
@@ -109,9 +126,9 @@ Type operand(const Call& c, std::size_t slot) {
 }
 
 // A number never widens: of its kind, the tensor's dtype stays.
-DType meeting(const Call& c, const Type& a, const Type& b) {
-  if (!c.has(kB) && kind_of(a.dtype) >= kind_of(b.dtype)) return a.dtype;
-  if (!c.has(kA) && kind_of(b.dtype) >= kind_of(a.dtype)) return b.dtype;
+DType meeting(bool a_is_number, const Type& a, bool b_is_number, const Type& b) {
+  if (b_is_number && kind_of(a.dtype) >= kind_of(b.dtype)) return a.dtype;
+  if (a_is_number && kind_of(b.dtype) >= kind_of(a.dtype)) return b.dtype;
   return promoted(a, b);
 }
 
@@ -120,11 +137,15 @@ Status pair(const Call& c, Outputs& out, DType (*result)(DType)) {
   if (!a.ranked || !b.ranked) return {};
   Shape y;
   if (Status status = broadcast(c, a.shape, b.shape, y); !status) return status;
-  out.set(0, result(meeting(c, a, b)), std::move(y));
+  out.set(0, result(aten_meeting(c, kA, kB)), std::move(y));
   return {};
 }
 
 }  // namespace
+
+DType aten_meeting(const Call& c, std::size_t a, std::size_t b) {
+  return meeting(!c.has(a), operand(c, a), !c.has(b), operand(c, b));
+}
 
 Status aten_pair(const Call& c, Outputs& out) {
   return pair(c, out, [](DType dtype) { return dtype; });
@@ -137,9 +158,7 @@ Status aten_compare(const Call& c, Outputs& out) {
   return pair(c, out, [](DType) { return DType::boolean; });
 }
 
-namespace {
-
-Status reduce(const Call& c, Outputs& out, DType dtype) {
+Status aten_reduced_to(const Call& c, Outputs& out, DType dtype, std::size_t output) {
   const Shape& x = c.shape(0);
   if (!c.ranked(0)) return {};
   std::vector<std::int64_t> dims;
@@ -158,22 +177,21 @@ Status reduce(const Call& c, Outputs& out, DType dtype) {
     if (!gone[i]) y.push_back(x[i]);
     if (gone[i] && keep) y.push_back(1);
   }
-  out.set(0, dtype, std::move(y));
+  out.set(output, dtype, std::move(y));
   return {};
 }
 
-}  // namespace
-
-Status aten_reduced(const Call& c, Outputs& out) {
-  const DType stated = dtype_named(c.text("dtype", ""));
-  const DType x = c.dtype(0);
+DType sum_of(const Call& c) {
+  const DType asked = stated(c), x = c.dtype(0);
   const bool whole = kind_of(x) == 1 || kind_of(x) == 2;
-  return reduce(c, out, stated != DType::unknown ? stated : whole ? DType::i64 : x);
+  return asked != DType::unknown ? asked : whole ? DType::i64 : x;
 }
 
+Status aten_reduced(const Call& c, Outputs& out) { return aten_reduced_to(c, out, sum_of(c)); }
+
 Status aten_reduced_same(const Call& c, Outputs& out) {
-  const DType stated = dtype_named(c.text("dtype", ""));
-  return reduce(c, out, stated != DType::unknown ? stated : c.dtype(0));
+  const DType asked = stated(c);
+  return aten_reduced_to(c, out, asked != DType::unknown ? asked : c.dtype(0));
 }
 
 std::vector<std::int64_t> each_axis(Span<std::int64_t> given, std::size_t axes, std::int64_t otherwise) {

@@ -478,67 +478,66 @@ Status cost_attention_backward(const Call& c, Cost& cost) {
 }  // namespace
 
 std::vector<Rule> attention_family() {
-  const std::string begins =
+  const Text begins =
       "cum_seq_q=begins cum_seq_k=key_begins cu_seq_q=begins cu_seq_k=key_begins cu_seqlens_q=begins "
       "cu_seqlens_k=key_begins seqused_k=used seqlen_k=used";
-  std::vector<Rule> rules = joined({
-      {{"attention", "q k v mask past_key past_value #valid", "Scaled dot-product attention in heads, with a cache",
-        std::string(kAttendFormula) + "; written: the cache grows in place; windows and padded keys: a bound",
-        "https://onnx.ai/onnx/operators/onnx__Attention.html", infer_attention, cost_attention, onnx({"Attention"}),
-        nullptr, gradient_attention},
-       {"torch_attention", "q k v mask #begins #key_begins #used",
-        "Scaled dot-product attention as torch calls it, by every kernel",
-        std::string(kAttendFormula) +
-            "; sequences one after the other: the sum over them, a bound where their lengths are not known",
-        "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.scaled_dot_product_attention.html",
-        aten_attention, cost_aten_attention,
-        aten({"scaled_dot_product_attention"}, aten_attention, "q k v mask") +
-            aten({"_scaled_dot_product_flash_attention", "_scaled_dot_product_flash_attention_for_cpu",
-                  "_scaled_dot_product_attention_math", "_scaled_dot_product_attention_math_for_mps",
-                  "_scaled_dot_product_fused_attention_overrideable"},
-                 {}, "q k v mask") +
-            aten({"_scaled_dot_product_efficient_attention", "_scaled_dot_product_cudnn_attention"}, {}, "q k v mask") +
-            aten({"_flash_attention_forward", "torch_attn::_varlen_attn"}, {}, "q k v begins key_begins used", begins,
-                 cost_kernel) +
-            aten({"_flash_attention_forward_no_dropout_inplace", "torch_attn::_varlen_attn_out"}, {},
-                 "y q k v begins key_begins used", begins, cost_kernel) +
-            aten({"_efficient_attention_forward"}, {}, "q k v mask begins key_begins used", begins, cost_kernel),
-        nullptr, gradient_torch_attention},
-       {"attention_backward",
-        "q k v mask #begins #key_begins #used dy",
-        "The gradients of scaled dot-product attention, by the kernels that make its probabilities again",
-        "with S = batch * heads * queries * keys, r rows of v values: mac = S (3 size + 2 value size); mul = 3S + r v; "
-        "add "
-        "= 2S, and S for a mask, + r (v - 1); exp = S; logic = S for a causal mask",
-        "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.scaled_dot_product_attention.html",
-        {},
-        cost_attention_backward,
-        aten({"_scaled_dot_product_flash_attention_backward"}, {}, "dy q k v") +
-            aten({"_flash_attention_backward", "torch_attn::_varlen_attn_backward"}, {},
-                 "dy q k v y sums begins key_begins", begins) +
-            aten({"_scaled_dot_product_efficient_attention_backward",
-                  "_scaled_dot_product_fused_attention_overrideable_backward"},
-                 {}, "dy q k v mask") +
-            aten({"_efficient_attention_backward"}, {}, "dy q k v mask y begins key_begins", begins) +
-            aten({"_scaled_dot_product_flash_attention_for_cpu_backward"}, {}, "dy q k v y sums mask") +
-            aten({"_scaled_dot_product_cudnn_attention_backward"}, {}, "dy q k v y sums seed offset mask"),
-        nullptr,
-        NoGradient{"torch has none of it"}},
-       {"flex_attention",
-        "q k v",
-        "Scaled dot-product attention with bodies that change scores and probabilities",
-        std::string(kAttendFormula) + "; the bodies are counted in rows of their own",
-        "https://github.com/onnx/onnx/blob/main/docs/Operators.md#ai.onnx.preview.FlexAttention",
-        nullptr,
-        cost_flex,
-        {{"ai.onnx.preview::FlexAttention", ""}},
-        run_flex}},
-      projected_attention_rules(),
-      cached_attention_rules(),
-      sparse_attention_rules(),
-      linear_attention_rules(),
-      position_rules(),
-  });
+  std::vector<Rule> rules = joined(
+      std::vector<Rule>{
+          {"attention", "q k v mask past_key past_value #valid", "Scaled dot-product attention in heads, with a cache",
+           Text(kAttendFormula) + "; written: the cache grows in place; windows and padded keys: a bound",
+           "https://onnx.ai/onnx/operators/onnx__Attention.html", infer_attention, cost_attention, onnx({"Attention"}),
+           nullptr, gradient_attention},
+          {"torch_attention", "q k v mask #begins #key_begins #used",
+           "Scaled dot-product attention as torch calls it, by every kernel",
+           Text(kAttendFormula) +
+               "; sequences one after the other: the sum over them, a bound where their lengths are not known",
+           "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.scaled_dot_product_attention.html",
+           aten_attention, cost_aten_attention,
+           aten({"scaled_dot_product_attention"}, aten_attention, "q k v mask") +
+               aten({"_scaled_dot_product_flash_attention", "_scaled_dot_product_flash_attention_for_cpu",
+                     "_scaled_dot_product_attention_math", "_scaled_dot_product_attention_math_for_mps",
+                     "_scaled_dot_product_fused_attention_overrideable"},
+                    {}, "q k v mask") +
+               aten({"_scaled_dot_product_efficient_attention", "_scaled_dot_product_cudnn_attention"}, {},
+                    "q k v mask") +
+               aten({"_flash_attention_forward", "torch_attn::_varlen_attn"}, {}, "q k v begins key_begins used",
+                    begins, cost_kernel) +
+               aten({"_flash_attention_forward_no_dropout_inplace", "torch_attn::_varlen_attn_out"}, {},
+                    "y q k v begins key_begins used", begins, cost_kernel) +
+               aten({"_efficient_attention_forward"}, {}, "q k v mask begins key_begins used", begins, cost_kernel),
+           nullptr, gradient_torch_attention},
+          {"attention_backward",
+           "q k v mask #begins #key_begins #used dy",
+           "The gradients of scaled dot-product attention, by the kernels that make its probabilities again",
+           "with S = batch * heads * queries * keys, r rows of v values: mac = S (3 size + 2 value size); mul = 3S + r "
+           "v; "
+           "add "
+           "= 2S, and S for a mask, + r (v - 1); exp = S; logic = S for a causal mask",
+           "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.scaled_dot_product_attention.html",
+           {},
+           cost_attention_backward,
+           aten({"_scaled_dot_product_flash_attention_backward"}, {}, "dy q k v") +
+               aten({"_flash_attention_backward", "torch_attn::_varlen_attn_backward"}, {},
+                    "dy q k v y sums begins key_begins", begins) +
+               aten({"_scaled_dot_product_efficient_attention_backward",
+                     "_scaled_dot_product_fused_attention_overrideable_backward"},
+                    {}, "dy q k v mask") +
+               aten({"_efficient_attention_backward"}, {}, "dy q k v mask y begins key_begins", begins) +
+               aten({"_scaled_dot_product_flash_attention_for_cpu_backward"}, {}, "dy q k v y sums mask") +
+               aten({"_scaled_dot_product_cudnn_attention_backward"}, {}, "dy q k v y sums seed offset mask"),
+           nullptr,
+           NoGradient{"torch has none of it"}},
+          {"flex_attention",
+           "q k v",
+           "Scaled dot-product attention with bodies that change scores and probabilities",
+           Text(kAttendFormula) + "; the bodies are counted in rows of their own",
+           "https://github.com/onnx/onnx/blob/main/docs/Operators.md#ai.onnx.preview.FlexAttention",
+           nullptr,
+           cost_flex,
+           {{"ai.onnx.preview::FlexAttention", ""}},
+           run_flex}},
+      projected_attention_rules(), cached_attention_rules(), sparse_attention_rules(), linear_attention_rules(),
+      position_rules());
   return with(Access::contraction,
               with(Access::pointwise,
                    {"rotary_embedding", "gemma_rotary", "relative_position_bias", "gated_relative_position_bias"},

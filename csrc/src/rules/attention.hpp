@@ -37,7 +37,7 @@ struct Needed {
 };
 void attend_gradient_work(Gradient& g, const Attend& a, const Needed& needed);
 void attend_gradient_work(Cost& cost, Cost& again, const Attend& a, const Needed& needed);
-inline const char* const kAttendFormula =
+inline constexpr char kAttendFormula[] =
     "with S = batch * heads * queries * keys, in full also under a causal mask: mac = S (size + value size), of which "
     "those of hidden pairs are masked; mul = S (scale); "
     "add = S for each mask or bias; logic = S for a causal mask or a window; softmax over the keys; softcap: div, exp "

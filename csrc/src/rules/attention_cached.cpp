@@ -15,7 +15,7 @@ namespace {
 
 namespace multi {
 enum : std::size_t { kQ, kK, kV, kB, kMask, kBias, kPastKey, kPastValue, kPastLength };
-constexpr const char* kSlots = "q k v b mask bias past_key past_value #past_length #beams indirection";
+constexpr char kSlots[] = "q k v b mask bias past_key past_value #past_length #beams indirection";
 
 struct Sizes {
   Dim batch, heads, queries, fresh, past, keys, present, size, value_size;
@@ -141,7 +141,7 @@ enum : std::size_t {
   kKNorm,
   kQueryLengths
 };
-constexpr const char* kSlots =
+constexpr char kSlots[] =
     "q k v past_key past_value #lengths #total cos sin positions bias sink k_scale v_scale q_norm k_norm "
     "#query_lengths";
 
@@ -459,8 +459,8 @@ Status count(const Call& c, Cost& cost) {
 }  // namespace
 
 std::vector<Rule> cached_attention_rules() {
-  const std::string attend_text = kAttendFormula;
-  const std::string cache_text = "; the cache grows in place: its filled part is read, the new rows are written";
+  const Text attend_text = kAttendFormula;
+  const Text cache_text = "; the cache grows in place: its filled part is read, the new rows are written";
   std::vector<Rule> rules = {
       {"multi_head_attention",
        multi::kSlots,
@@ -480,7 +480,7 @@ std::vector<Rule> cached_attention_rules() {
            cache_text + "; windows, and a total length that is not known: a bound",
        contrib_doc("GroupQueryAttention"), grouped::infer, grouped::count, microsoft({"GroupQueryAttention"})},
       {"block_sparse_attention",
-       std::string(grouped::kSlots) + " #rows #columns",
+       Text(grouped::kSlots) + " #rows #columns",
        "Grouped attention to chosen blocks of keys",
        attend_text + "; all blocks are counted, a bound" + cache_text,
        contrib_doc("SparseAttention"),

@@ -273,7 +273,7 @@ Status count(const Call& c, Cost& cost) {
 }  // namespace
 
 std::vector<Rule> linear_attention_rules() {
-  const std::string recur_text = kRecurFormula;
+  const Text recur_text = kRecurFormula;
   std::vector<Rule> rules = {
       {"linear_attention", "q k v past decay beta", "Attention as a recurrence over a state, heads side by side",
        recur_text, "https://onnx.ai/onnx/operators/onnx__LinearAttention.html", packed::infer, packed::count,

@@ -14,7 +14,7 @@ namespace {
 // Attention, QAttention, DecoderMaskedSelfAttention, PackedAttention --------------------------------------------------
 
 enum : std::size_t { kX, kW, kB, kMask, kPast, kBias, kPastLength, kBeams, kTokens, kXScale, kWScale, kXZero, kWZero };
-constexpr const char* kSlots = "x w b mask past bias #past_length #beams #tokens x_scale w_scale x_zero w_zero";
+constexpr char kSlots[] = "x w b mask past bias #past_length #beams #tokens x_scale w_scale x_zero w_zero";
 
 struct Sizes {
   Dim batch, queries, heads, all, all_values;  // all: heads * size
@@ -276,7 +276,7 @@ Status count(const Call& c, Cost& cost) {
 
 namespace longformer {
 enum : std::size_t { kX, kW, kB, kMask, kGlobalW, kGlobalB, kGlobal, kXScale, kWScale, kGlobalScale };
-constexpr const char* kSlots =
+constexpr char kSlots[] =
     "x w b mask global_w global_b global x_scale w_scale global_scale b_scale qkv_scale global_gemm_scale y_scale";
 
 Status infer(const Call& c, Outputs& out) {
@@ -316,7 +316,7 @@ Status count(const Call& c, Cost& cost) {
 
 namespace ordered {
 enum : std::size_t { kX, kQW, kKW, kVW, kQB, kKB, kVB, kMask, kPast, kBias, kXScale, kQScale, kKScale, kVScale };
-constexpr const char* kSlots =
+constexpr char kSlots[] =
     "x q_w k_w v_w q_b k_b v_b mask past bias x_scale q_w_scale k_w_scale v_w_scale q_scale k_scale v_scale "
     "scores_scale "
     "softmax_scale y_scale";
@@ -366,7 +366,7 @@ const char* const kProjectionText =
 }  // namespace
 
 std::vector<Rule> projected_attention_rules() {
-  const std::string projection = kProjectionText;
+  const Text projection = kProjectionText;
   std::vector<Rule> rules = {
       {"projected_attention",
        kSlots,
@@ -402,10 +402,9 @@ std::vector<Rule> projected_attention_rules() {
       {"longformer_attention",
        longformer::kSlots,
        "Attention through a window, with a few global tokens",
-       "two projections of all tokens: mac = 2 R * 3 D * D; add = 6 R * D; keys = 2 * window + 1 (global tokens are "
-       "left out: an "
-       "estimate); " +
-           std::string(kAttendFormula),
+       Text::joined({"two projections of all tokens: mac = 2 R * 3 D * D; add = 6 R * D; keys = 2 * window + 1 (global "
+                     "tokens are left out: an estimate); ",
+                     kAttendFormula}),
        contrib_doc("LongformerAttention"),
        longformer::infer,
        longformer::count,

@@ -34,7 +34,7 @@ enum : std::size_t {
   kVScale,
   kPages
 };
-constexpr const char* kSlots =
+constexpr char kSlots[] =
     "q k v key_cache value_cache other_key other_value chosen #total cos sin positions q_norm k_norm sink k_scale "
     "v_scale #pages";
 
@@ -151,7 +151,7 @@ enum : std::size_t {
   kStarts,
   kPast
 };
-constexpr const char* kSlots =
+constexpr char kSlots[] =
     "q k q_norm k_norm cos sin mask past_key gate position_bias head_weights positions #past_length buffer gate_buffer "
     "#state_lengths #starts #past";
 
@@ -283,7 +283,7 @@ Status count_merge(const Call& c, Cost& cost) {
 }  // namespace
 
 std::vector<Rule> sparse_attention_rules() {
-  const std::string attend_text = kAttendFormula;
+  const Text attend_text = kAttendFormula;
   return {
       {"selected_attention",
        selected::kSlots,

@@ -16,6 +16,7 @@ std::vector<Rule> builtin() {
       text_family,        ml_family,          train_family,     contrib_family,
   };
   std::vector<Rule> rows;
+  rows.reserve(512);  // more than there are
   for (const Family family : kFamilies) {
     std::vector<Rule> more = family();
     rows.insert(rows.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));

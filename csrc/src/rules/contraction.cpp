@@ -562,12 +562,12 @@ std::vector<Rule> matmul_rules() {
                          {"gemm_float8", codes},
                          {"scaled_matmul", codes},
                          {"sampled_addmm", scaled_gradient}},
-                        joined({plain_rules(), gemm_rules(), distance_rules(), aten_rules()}));
+                        joined(plain_rules(), gemm_rules(), distance_rules(), aten_rules()));
 }
 
 std::vector<Rule> contraction_family() {
-  return with(Access::contraction, joined({matmul_rules(), quantized_matmul_rules(), low_bit_matmul_rules(),
-                                           kernel_matmul_rules(), einsum_rules()}));
+  return with(Access::contraction, joined(matmul_rules(), quantized_matmul_rules(), low_bit_matmul_rules(),
+                                          kernel_matmul_rules(), einsum_rules()));
 }
 
 }  // namespace macsim::rules

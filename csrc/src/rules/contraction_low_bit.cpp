@@ -339,7 +339,7 @@ std::vector<Rule> low_bit_matmul_rules() {
                          {"matmul_fp4_weight", gradient_by_codes(kFifth)},
                          {"matmul_fp8_weight", gradient_by_codes(kFourth)},
                          {"matmul_packed", gradient_packed}},
-                        joined({nbits_rules(), packed_rules()}));
+                        joined(nbits_rules(), packed_rules()));
 }
 
 }  // namespace macsim::rules

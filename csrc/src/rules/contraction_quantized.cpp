@@ -14,7 +14,7 @@ namespace {
 
 // All rows of this file share these slots; every spelling lists its own in its own order.
 enum : std::size_t { kA, kB, kAScale, kBScale, kAZero, kBZero, kYScale, kYZero, kBias, kC };
-constexpr const char* kSlots = "a b a_scale b_scale a_zero b_zero y_scale y_zero bias c c_scale";
+constexpr char kSlots[] = "a b a_scale b_scale a_zero b_zero y_scale y_zero bias c c_scale";
 
 /// The multiply-adds; the zero points are taken off first, where given.
 void integer_product(const Call& c, const Count& macs, Cost& cost) {
@@ -183,7 +183,7 @@ Status cost_torch_dynamic(const Call& c, Cost& cost) {
 }  // namespace
 
 std::vector<Rule> quantized_matmul_rules() {
-  const std::string qlinear = "a a_scale a_zero b b_scale b_zero y_scale y_zero";
+  const Text qlinear = "a a_scale a_zero b b_scale b_zero y_scale y_zero";
   std::vector<Rule> rules = {
       {"matmul_integer",
        kSlots,

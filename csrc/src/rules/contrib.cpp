@@ -199,8 +199,8 @@ Status cost_commit(const Call& c, Cost& cost) {
   return {};
 }
 
-Rule row(std::string name, std::string slots, std::string summary, std::string formula,
-         std::initializer_list<std::string_view> ops, InferFn infer, CostFn cost) {
+Rule row(Text name, Text slots, Text summary, Text formula, std::initializer_list<std::string_view> ops, InferFn infer,
+         CostFn cost) {
   return {std::move(name),
           std::move(slots),
           std::move(summary),
@@ -258,6 +258,6 @@ std::vector<Rule> small_rules() {
 
 }  // namespace
 
-std::vector<Rule> contrib_family() { return joined({small_rules(), search_rules(), legacy_rules()}); }
+std::vector<Rule> contrib_family() { return joined(small_rules(), search_rules(), legacy_rules()); }
 
 }  // namespace macsim::rules

@@ -145,8 +145,8 @@ Status cost_patches(const Call& c, Cost& cost) {
   return {};
 }
 
-Rule row(std::string name, std::string slots, std::string summary, std::string formula,
-         std::initializer_list<std::string_view> ops, InferFn infer, CostFn cost) {
+Rule row(Text name, Text slots, Text summary, Text formula, std::initializer_list<std::string_view> ops, InferFn infer,
+         CostFn cost) {
   return {std::move(name),
           std::move(slots),
           std::move(summary),
@@ -161,7 +161,7 @@ Rule row(std::string name, std::string slots, std::string summary, std::string f
 }  // namespace
 
 std::vector<Rule> legacy_rules() {
-  const std::string plugin_reference = "https://github.com/NVIDIA/TensorRT/tree/main/plugin";
+  const Text plugin_reference = "https://github.com/NVIDIA/TensorRT/tree/main/plugin";
   std::vector<Rule> rules = {
       row("early_scale", "x", "Scaled and shifted by constants", "mul = |x|; add = |x| with a shift",
           {"Affine", "ImageScaler", "Scale"}, infer_same, cost_scale),

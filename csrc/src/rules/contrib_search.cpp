@@ -89,9 +89,9 @@ Status run_search(Walk& walk, const Call& c, Outputs& out) {
 }  // namespace
 
 std::vector<Rule> search_rules() {
-  const std::string masks = " vocab_mask prefix_mask mask";
-  const std::string greedy = "ids #max_length #min_length #repetition" + masks;
-  const std::string beams =
+  const Text masks = " vocab_mask prefix_mask mask";
+  const Text greedy = "ids #max_length #min_length #repetition" + masks;
+  const Text beams =
       "ids #max_length #min_length #beams #returns #penalty #repetition" + masks + " decoder_ids #processor";
   Rule search;
   search.name = "search";

@@ -414,14 +414,13 @@ Status run_sequence_map(Walk& walk, const Call& c, Outputs&) {
   return {};
 }
 
-Rule control(std::string name, std::string slots, std::string summary, std::string formula, std::string_view op,
-             ControlFn run) {
+Rule control(Text name, Text slots, Text summary, Text formula, std::string_view op, ControlFn run) {
   Rule rule;
   rule.name = std::move(name);
   rule.slots = std::move(slots);
   rule.summary = std::move(summary);
   rule.formula = std::move(formula);
-  rule.reference = "https://onnx.ai/onnx/operators/onnx__" + std::string(op) + ".html";
+  rule.reference = onnx_page(op);
   rule.spelled = onnx({op});
   rule.control = run;
   return rule;

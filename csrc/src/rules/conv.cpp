@@ -37,7 +37,7 @@ Shape channels_back(const Shape& y, bool is_last) {
 namespace {
 
 enum : std::size_t { kX, kW, kB, kZ, kXScale, kWScale, kYScale, kXZero, kWZero, kYZero };
-constexpr const char* kSlots = "x w b z x_scale w_scale y_scale x_zero w_zero y_zero";
+constexpr char kSlots[] = "x w b z x_scale w_scale y_scale x_zero w_zero y_zero";
 
 Status conv_shape(const Call& c, Shape& y) {
   if (!c.ranked(kX)) {
@@ -280,7 +280,7 @@ Status cost_conv_backward(const Call& c, Cost& cost) {
 }  // namespace
 
 std::vector<Rule> plain_conv_rules() {
-  const std::string qlinear = "x x_scale x_zero w w_scale w_zero y_scale y_zero b";
+  const Text qlinear = "x x_scale x_zero w w_scale w_zero y_scale y_zero b";
   return {
       {"conv", kSlots, "N-d convolution, grouped and dilated, with an addend and an activation where they are fused",
        "mac = |y| * |w[1:]|, taps on padding included (transposed: |x| * |w[1:]|; complex: 4 times); add = |y| with a "
@@ -370,8 +370,8 @@ std::vector<Rule> plain_conv_rules() {
 std::vector<Rule> conv_family() {
   const NoGradient codes{"of codes, which are rounded"};
   return with_gradients({{"conv_integer", codes}, {"qlinear_conv", codes}, {"qlinear_conv_transposed", codes}},
-                        joined({with(Access::contraction, joined({plain_conv_rules(), transposed_rules()})),
-                                with(Access::contraction, {"conv_deformable", "causal_conv"}, odd_conv_rules())}));
+                        joined(with(Access::contraction, joined(plain_conv_rules(), transposed_rules())),
+                               with(Access::contraction, {"conv_deformable", "causal_conv"}, odd_conv_rules())));
 }
 
 }  // namespace macsim::rules

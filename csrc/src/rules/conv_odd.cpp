@@ -328,27 +328,29 @@ std::vector<Rule> odd_conv_rules() {
                                {"causal_conv", gradient_causal},     {"varlen_causal_conv", gradient_of_network}};
   return with_gradients(
       gradients,
-      joined({
-          {{"conv_deformable", "x w offset b mask", "Convolution that samples at places moved by offsets",
-            "mac = |y| * |w[1:]|; d axes, P = N * offset_group * taps * positions, S = N * C * taps * positions: "
-            "add = 3 d P + (2^d - 1) S; mul = 2^d (d - 1) P + 2^d S, S more with a mask; convert = d P; add = |y| with "
-            "a "
-            "bias",
-            "https://onnx.ai/onnx/operators/onnx__DeformConv.html", infer_deform, cost_deform,
-            onnx({"DeformConv"}) +
-                aten({"torchvision::deform_conv2d"}, torch_deform, "x w offset mask b", "offset_groups=offset_group")},
-           {"col2im", "x #image #block", "Columns of blocks added up into an image", "add = |x|",
-            "https://onnx.ai/onnx/operators/onnx__Col2Im.html", infer_col2im, cost_col2im, onnx({"Col2Im"})},
-           {"unfold", "x", "All slices of a size along an axis, on a new last axis", "moves data only",
-            contrib_doc("UnfoldTensor"), infer_unfold, cost_moves("moves data only"), microsoft({"UnfoldTensor"})},
-           {"word_conv_embedding", "sequence w b table",
-            "Letters looked up, convolved, and pooled to a vector for each word",
-            "P positions of the window in the longest word: mac = |y| * P * |w[1:]|; add and exp = |y| * P; compare = "
-            "|y| "
-            "(P - 1)",
-            contrib_doc("WordConvEmbedding"), infer_words, cost_words, microsoft({"WordConvEmbedding"})}},
-          state_rules(),
-      }));
+      joined(
+          std::vector<Rule>{
+              {"conv_deformable", "x w offset b mask", "Convolution that samples at places moved by offsets",
+               "mac = |y| * |w[1:]|; d axes, P = N * offset_group * taps * positions, S = N * C * taps * positions: "
+               "add = 3 d P + (2^d - 1) S; mul = 2^d (d - 1) P + 2^d S, S more with a mask; convert = d P; add = |y| "
+               "with "
+               "a "
+               "bias",
+               "https://onnx.ai/onnx/operators/onnx__DeformConv.html", infer_deform, cost_deform,
+               onnx({"DeformConv"}) + aten({"torchvision::deform_conv2d"}, torch_deform, "x w offset mask b",
+                                           "offset_groups=offset_group")},
+              {"col2im", "x #image #block", "Columns of blocks added up into an image", "add = |x|",
+               "https://onnx.ai/onnx/operators/onnx__Col2Im.html", infer_col2im, cost_col2im, onnx({"Col2Im"})},
+              {"unfold", "x", "All slices of a size along an axis, on a new last axis", "moves data only",
+               contrib_doc("UnfoldTensor"), infer_unfold, cost_moves("moves data only"), microsoft({"UnfoldTensor"})},
+              {"word_conv_embedding", "sequence w b table",
+               "Letters looked up, convolved, and pooled to a vector for each word",
+               "P positions of the window in the longest word: mac = |y| * P * |w[1:]|; add and exp = |y| * P; compare "
+               "= "
+               "|y| "
+               "(P - 1)",
+               contrib_doc("WordConvEmbedding"), infer_words, cost_words, microsoft({"WordConvEmbedding"})}},
+          state_rules()));
 }
 
 }  // namespace macsim::rules

@@ -10,7 +10,7 @@ namespace macsim::rules {
 namespace {
 
 enum : std::size_t { kX, kW, kB, kPads, kXScale, kWScale, kYScale, kXZero, kWZero, kYZero };
-constexpr const char* kSlots = "x w b #pads x_scale w_scale y_scale x_zero w_zero y_zero";
+constexpr char kSlots[] = "x w b #pads x_scale w_scale y_scale x_zero w_zero y_zero";
 
 /// The padding of both sides together, where it is stated: by an input or by the attribute.
 std::vector<Dim> total_padding(const Call& c, std::size_t spatial, const Window& window, Outputs& out) {

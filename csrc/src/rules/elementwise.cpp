@@ -17,11 +17,13 @@ namespace macsim::rules {
 // Shared. ----------------------------------------------------------------------------------------------------------
 
 void add_each(Cost& cost, const PerElement& work, const Count& elements) {
-  for (const auto& [kind, times] : work) cost[kind] += elements * times;
+  for (std::size_t kind = 0; kind < kWorks; ++kind) {
+    if (work.times_[kind] != 0) cost.work[kind] += elements * int{work.times_[kind]};
+  }
 }
 
 CostFn cost_each(PerElement work) {
-  return [work = std::move(work)](const Call& c, Cost& cost) -> Status {
+  return [work](const Call& c, Cost& cost) -> Status {
     add_each(cost, work, numel(c.out_shape()));
     return {};
   };
@@ -107,10 +109,10 @@ InferFn infer_unary(Function f, DType dtype) {
 // Rows. ------------------------------------------------------------------------------------------------------------
 
 struct Unary {
-  const char* name;
+  Text name;
   const char* op;  // in the onnx dialect; null: torch's only
-  const char* summary;
-  const char* formula;
+  Text summary;
+  Text formula;
   PerElement work;
   GradientFn gradient;
   Function function = nullptr;
@@ -119,9 +121,9 @@ struct Unary {
 };
 
 // Gradients, by what is kept for them.
-GradientFn by_input(PerElement work) { return gradient_each(std::move(work), Keeps::input); }
-GradientFn by_output(PerElement work) { return gradient_each(std::move(work), Keeps::output); }
-GradientFn by_none(PerElement work) { return gradient_each(std::move(work), Keeps::nothing); }
+GradientFn by_input(PerElement work) { return gradient_each(work, Keeps::input); }
+GradientFn by_output(PerElement work) { return gradient_each(work, Keeps::output); }
+GradientFn by_none(PerElement work) { return gradient_each(work, Keeps::nothing); }
 
 std::vector<Unary> plain_functions() {
   using enum Work;
@@ -369,28 +371,35 @@ Status cost_magnitude(const Call& c, Cost& cost) {
   return {};
 }
 
-std::string torch_page(std::string_view name) {
-  return "https://docs.pytorch.org/docs/stable/generated/torch." + std::string(name) + ".html";
+Text torch_page(std::string_view name) {
+  return Text::joined({"https://docs.pytorch.org/docs/stable/generated/torch.", name, ".html"});
 }
 
 Rule unary_rule(const Unary& u) {
-  const std::string_view torch = u.torch != nullptr ? u.torch : u.name;
+  const std::string_view torch = u.torch != nullptr ? std::string_view(u.torch) : u.name.view();
   const InferFn infer = u.dtype == DType::boolean ? aten_boolean : keeps_integers(u.name) ? aten_same : aten_real;
   std::vector<Binding> spelled = u.op != nullptr ? onnx({u.op}) : std::vector<Binding>();
   if (torch == "abs") {
-    spelled = spelled + aten({torch}, aten_magnitude, {}, {}, cost_magnitude);
+    spelled = std::move(spelled) + aten({torch}, aten_magnitude, {}, {}, cost_magnitude);
   } else if (!torch.empty()) {
-    spelled = spelled + aten({torch}, infer);
+    spelled = std::move(spelled) + aten({torch}, infer);
   }
-  const std::string primitive = "prims::" + std::string(torch);
-  if (is_primitive(torch)) spelled = spelled + aten({primitive});
-  const std::string page = u.op != nullptr ? onnx_page(u.op) : torch_page(torch);
-  if (torch == "isinf") spelled = spelled + aten({"prims::isfinite"});
-  if (torch == "neg") spelled = spelled + aten({"_neg_view_copy"}, aten_same);
-  if (torch == "relu6") spelled = spelled + aten({"quantized::relu6"}, aten_same);
-  if (torch == "leaky_relu") spelled = spelled + aten({"rrelu", "rrelu_with_noise"}, aten_same);
-  return {u.name,  "x",     u.summary, u.formula, page, infer_unary(u.function, u.dtype), cost_each(u.work),
-          spelled, nullptr, u.gradient};
+  if (is_primitive(torch)) spelled = std::move(spelled) + aten({Text::joined({"prims::", torch})});
+  const Text page = u.op != nullptr ? onnx_page(u.op) : torch_page(torch);
+  if (torch == "isinf") spelled = std::move(spelled) + aten({"prims::isfinite"});
+  if (torch == "neg") spelled = std::move(spelled) + aten({"_neg_view_copy"}, aten_same);
+  if (torch == "relu6") spelled = std::move(spelled) + aten({"quantized::relu6"}, aten_same);
+  if (torch == "leaky_relu") spelled = std::move(spelled) + aten({"rrelu", "rrelu_with_noise"}, aten_same);
+  return {u.name,
+          "x",
+          u.summary,
+          u.formula,
+          page,
+          infer_unary(u.function, u.dtype),
+          cost_each(u.work),
+          std::move(spelled),
+          nullptr,
+          u.gradient};
 }
 
 Status cost_gelu(const Call& c, Cost& cost) {
@@ -440,7 +449,7 @@ std::vector<Rule> unary_rules() {
 
 std::vector<Rule> elementwise_family() {
   return with(Access::pointwise,
-              joined({unary_rules(), binary_rules(), several_rules(), special_rules(), fused_rules()}));
+              joined(unary_rules(), binary_rules(), several_rules(), special_rules(), fused_rules()));
 }
 
 }  // namespace macsim::rules

@@ -2,6 +2,9 @@
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
+#include <cstdint>
+#include <initializer_list>
 #include <utility>
 #include <vector>
 
@@ -11,7 +14,18 @@
 namespace macsim::rules {
 
 /// Scalar operations that one element takes, by kind.
-using PerElement = std::vector<std::pair<Work, int>>;
+class PerElement {
+ public:
+  PerElement() = default;
+  PerElement(std::initializer_list<std::pair<Work, std::uint8_t>> work) {
+    for (const auto& [kind, times] : work) times_[static_cast<std::size_t>(kind)] = times;
+  }
+  bool empty() const noexcept { return times_ == std::array<std::uint8_t, kWorks>(); }
+
+ private:
+  friend void add_each(Cost& cost, const PerElement& work, const Count& elements);
+  std::array<std::uint8_t, kWorks> times_{};  // so small that rules hold them in themselves
+};
 
 void add_each(Cost& cost, const PerElement& work, const Count& elements);
 /// A cost of so many operations for each element of output 0.

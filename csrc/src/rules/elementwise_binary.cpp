@@ -308,9 +308,9 @@ Status gradient_power(const Call& c, Gradient& g) {
 // Rows. ------------------------------------------------------------------------------------------------------------
 
 struct Pair {
-  const char* name;
+  Text name;
   const char* op;
-  const char* summary;
+  Text summary;
   Work work;
   Function function;
   DType dtype = DType::unknown;  // of the output; unknown: the inputs'
@@ -372,16 +372,16 @@ std::vector<Rule> binary_rules() {
     std::vector<Binding> spelled = onnx({p.op});
     for (const std::string_view name : p.torch) {
       const InferFn infer = p.dtype == DType::boolean ? aten_compare : name == "div" ? aten_ratio : aten_pair;
-      spelled = spelled + aten({name}, infer, {}, {}, name == "add" || name == "sub" ? CostFn(cost_scaled) : CostFn());
-      const std::string primitive = "prims::" + std::string(name);
+      spelled = std::move(spelled) +
+                aten({name}, infer, {}, {}, name == "add" || name == "sub" ? CostFn(cost_scaled) : CostFn());
       if (std::find(std::begin(kPrimitives), std::end(kPrimitives), name) != std::end(kPrimitives)) {
-        spelled = spelled + aten({primitive});
+        spelled = std::move(spelled) + aten({Text::joined({"prims::", name})});
       }
     }
     if (std::string_view(p.op) == "BitShift")
-      spelled = spelled + aten({"prims::shift_left", "prims::shift_right_arithmetic"});
+      spelled = std::move(spelled) + aten({"prims::shift_left", "prims::shift_right_arithmetic"});
     rules.push_back({p.name, "a b", p.summary,
-                     std::string(name_of(p.work)) + " = |y|" + (p.work == Work::add ? "; an alpha: mul = |y|" : ""),
+                     Text::joined({name_of(p.work), " = |y|", p.work == Work::add ? "; an alpha: mul = |y|" : ""}),
                      onnx_page(p.op), infer_pair(p.function, p.dtype), cost_each({{p.work, 1}}), std::move(spelled),
                      nullptr, p.gradient});
   }

@@ -62,6 +62,14 @@ InferFn infer_all(Fold f, bool mean) {
   };
 }
 
+Status aten_both(const Call& c, Outputs& out) {
+  if (c.inputs() != 2 || !c.at(0).ranked || !c.at(1).ranked) return {};
+  Shape y;
+  if (Status status = broadcast(c, c.shape_at(0), c.shape_at(1), y); !status) return status;
+  out.set(0, promoted(c.at(0), c.at(1)), std::move(y));
+  return {};
+}
+
 CostFn cost_all(Work kind, bool mean) {
   return [kind, mean](const Call& c, Cost& cost) -> Status {
     const Count n = numel(c.out_shape());
@@ -155,13 +163,19 @@ Status cost_clip(const Call& c, Cost& cost) {
   return {};
 }
 
-// With a condition that broadcasts too, and numbers in the place of tensors.
+// With a condition that broadcasts too, and a number in the place of a tensor; of two numbers torch tells, and of one
+// beside booleans, which may be a yes or no.
 Status aten_where(const Call& c, Outputs& out) {
-  if (!c.has(1) || !c.has(2) || !c.ranked(0) || !c.ranked(1) || !c.ranked(2)) return {};
-  Shape both, y;
-  if (Status status = broadcast(c, c.shape(1), c.shape(2), both); !status) return status;
-  if (Status status = broadcast(c, c.shape(0), both, y); !status) return status;
-  out.set(0, promoted(c.in(1), c.in(2)), std::move(y));
+  if (!c.has(kYes) || !c.ranked(kCondition) || !c.ranked(kYes)) return {};
+  Shape both = c.shape(kYes), y;
+  if (c.has(kNo)) {
+    if (!c.ranked(kNo)) return {};
+    if (Status status = broadcast(c, c.shape(kYes), c.shape(kNo), both); !status) return status;
+  } else if (c.dtype(kYes) == DType::boolean) {
+    return {};
+  }
+  if (Status status = broadcast(c, c.shape(kCondition), both, y); !status) return status;
+  out.set(0, aten_meeting(c, kYes, kNo), std::move(y));
   return {};
 }
 
@@ -339,16 +353,16 @@ Status gradient_cast(const Call& c, Gradient& g) {
 
 std::vector<Rule> several_rules() {
   using enum Work;
-  const std::string cast = "convert = |x|; nothing where the type stays";
+  const Text cast = "convert = |x|; nothing where the type stays";
   return {
       {"max", "xs...", "Largest of the inputs", "compare = (inputs - 1) * |y|", onnx_page("Max"),
        infer_all(Scalar::max, false), cost_all(compare, false),
-       onnx({"Max"}) + aten({"maximum", "fmax"}, aten_pair) +
+       onnx({"Max"}) + aten({"maximum", "fmax"}, aten_both) +
            aten({"prims::maximum", "prims::fmax"}, {}, "a b", {}, cost_each({{compare, 1}})),
        nullptr, gradient_extreme},
       {"min", "xs...", "Smallest of the inputs", "compare = (inputs - 1) * |y|", onnx_page("Min"),
        infer_all(Scalar::min, false), cost_all(compare, false),
-       onnx({"Min"}) + aten({"minimum", "fmin"}, aten_pair) +
+       onnx({"Min"}) + aten({"minimum", "fmin"}, aten_both) +
            aten({"prims::minimum", "prims::fmin"}, {}, "a b", {}, cost_each({{compare, 1}})),
        nullptr, gradient_extreme},
       {"sum", "xs...", "Sum of the inputs", "add = (inputs - 1) * |y|", onnx_page("Sum"), infer_all(sum, false),

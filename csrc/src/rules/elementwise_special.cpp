@@ -9,10 +9,16 @@
 namespace macsim::rules {
 namespace {
 
+Status aten_logspace(const Call& c, Outputs& out) {
+  const Dim length = aten_number(c, 2);
+  if (length.defined()) out.set(0, stated(c), {length});
+  return {};
+}
+
 struct Exact {
-  const char* name;
-  const char* summary;
-  const char* formula;
+  Text name;
+  Text summary;
+  Text formula;
   PerElement work;
   std::vector<Binding> spelled;
 };
@@ -48,7 +54,7 @@ std::vector<Exact> exact_functions() {
        "Numbers evenly spaced by their logarithms",
        "mul = add = exp = |y|",
        {{mul, 1}, {add, 1}, {exp, 1}},
-       aten({"logspace"}, {}, "a? b")},
+       aten({"logspace"}, aten_logspace, "#start #end #steps #base")},
       {"add_relu",
        "max(0, a + alpha b)",
        "add = compare = |y|",
@@ -216,15 +222,15 @@ std::vector<Rule> with_their_gradients(std::vector<Rule> rules) {
 }  // namespace
 
 std::vector<Rule> special_rules() {
-  const std::string docs = "https://docs.pytorch.org/docs/stable/generated/torch.";
+  const Text docs = "https://docs.pytorch.org/docs/stable/generated/torch.";
   std::vector<Rule> rules;
   for (Exact& e : exact_functions()) {
-    const std::string op = e.spelled.front().op;
+    const std::string_view op = e.spelled.front().op;
     rules.push_back({e.name,
                      "a b",
                      e.summary,
                      e.formula,
-                     docs + op.substr(op.find("::") + 2) + ".html",
+                     Text::joined({docs, op.substr(op.find("::") + 2), ".html"}),
                      {},
                      cost_each(e.work),
                      std::move(e.spelled)});

@@ -113,7 +113,7 @@ GradientFn gradient_product(std::size_t a, std::size_t b, std::size_t bias) {
 }
 
 GradientFn gradient_each(PerElement work, Keeps keeps) {
-  return [work = std::move(work), keeps](const Call& c, Gradient& g) -> Status {
+  return [work, keeps](const Call& c, Gradient& g) -> Status {
     add_each(g.cost, work, numel(c.shape(0)));
     if (keeps == Keeps::input) g.keep(0);
     if (keeps == Keeps::output) g.keep_output();

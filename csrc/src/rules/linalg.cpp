@@ -390,17 +390,16 @@ Status gradient_slogdet(const Call& c, Gradient& g) {
   return {};
 }
 
-std::string page(std::string_view name) {
-  return "https://docs.pytorch.org/docs/stable/generated/torch." + std::string(name) + ".html";
+Text page(std::string_view name) {
+  return Text::joined({"https://docs.pytorch.org/docs/stable/generated/torch.", name, ".html"});
 }
 
 }  // namespace
 
 std::vector<Rule> factor_rules() {
-  const std::string lu =
-      "k = min(m, n) steps: div = compare = the sum of m - 1 - j, mul = add = that of (m-1-j)(n-1-j)";
-  const std::string loops = "; complex: mul 4, add 2 (and 2 a mul)";
-  const std::string reflectors =
+  const Text lu = "k = min(m, n) steps: div = compare = the sum of m - 1 - j, mul = add = that of (m-1-j)(n-1-j)";
+  const Text loops = "; complex: mul 4, add 2 (and 2 a mul)";
+  const Text reflectors =
       "k = min(m, n) steps of h = m - j: squares h, div h, sqrt 1, add h + 1, then mul = "
       "add = (2h - 1) for each column after";
   std::vector<Rule> rules = {

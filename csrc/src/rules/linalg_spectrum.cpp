@@ -199,14 +199,14 @@ Status gradient_exponential(const Call&, Gradient& g) {
   return {};
 }
 
-std::string page(std::string_view name) {
-  return "https://docs.pytorch.org/docs/stable/generated/torch." + std::string(name) + ".html";
+Text page(std::string_view name) {
+  return Text::joined({"https://docs.pytorch.org/docs/stable/generated/torch.", name, ".html"});
 }
 
 }  // namespace
 
 std::vector<Rule> spectrum_rules() {
-  const std::string half = ", half of them mul, half add: an estimate";
+  const Text half = ", half of them mul, half add: an estimate";
   std::vector<Rule> rules = {
       {"eigen_symmetric",
        "a",

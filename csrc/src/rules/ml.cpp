@@ -82,17 +82,17 @@ void read_model(const Call& c, Cost& cost, std::initializer_list<std::string_vie
   cost.weights = stored ? model + x : model;
 }
 
-Rule ml_row(std::string name, std::string slots, std::string summary, std::string formula,
-            std::initializer_list<std::string_view> ops, InferFn infer, CostFn cost) {
+Rule ml_row(Text name, Text slots, Text summary, Text formula, std::initializer_list<std::string_view> ops,
+            InferFn infer, CostFn cost) {
   Rule rule;
   rule.name = std::move(name);
   rule.slots = std::move(slots);
   rule.summary = std::move(summary);
   rule.formula = std::move(formula);
-  rule.reference = "https://onnx.ai/onnx/operators/onnx_aionnxml_" + std::string(*ops.begin()) + ".html";
+  rule.reference = Text::joined({"https://onnx.ai/onnx/operators/onnx_aionnxml_", *ops.begin(), ".html"});
   rule.infer = std::move(infer);
   rule.cost = std::move(cost);
-  for (const std::string_view op : ops) rule.spelled.push_back({"ai.onnx.ml::" + std::string(op), ""});
+  for (const std::string_view op : ops) rule.spelled.push_back({Text::joined({"ai.onnx.ml::", op}), ""});
   return rule;
 }
 

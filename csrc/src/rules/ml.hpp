@@ -28,8 +28,8 @@ void add_choice(Cost& cost, const Count& rows, const Count& scores);
 /// Traffic: slot 0, and the model, which is kept in attributes: lists of floats, or tensors.
 void read_model(const Call& c, Cost& cost, std::initializer_list<std::string_view> attributes);
 
-Rule ml_row(std::string name, std::string slots, std::string summary, std::string formula,
-            std::initializer_list<std::string_view> ops, InferFn infer, CostFn cost);
+Rule ml_row(Text name, Text slots, Text summary, Text formula, std::initializer_list<std::string_view> ops,
+            InferFn infer, CostFn cost);
 
 std::vector<Rule> tree_rules();  // ml_tree.cpp
 std::vector<Rule> svm_rules();   // ml_svm.cpp

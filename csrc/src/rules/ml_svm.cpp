@@ -139,7 +139,7 @@ Status cost_regressor(const Call& c, Cost& cost) {
 }  // namespace
 
 std::vector<Rule> svm_rules() {
-  const std::string kernels =
+  const Text kernels =
       "V kernels a row over F features: mac = F, and for POLY mul = degree, add = 1; SIGMOID mul = add = exp = 1; RBF "
       "add = F, mul = exp = 1; ";
   return {

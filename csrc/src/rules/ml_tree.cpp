@@ -260,7 +260,7 @@ Status cost_ensemble(const Call& c, Cost& cost) {
 }  // namespace
 
 std::vector<Rule> tree_rules() {
-  const std::string paths = "compare = N * depth, add = N * (votes - targets), over all trees and their deepest paths";
+  const Text paths = "compare = N * depth, add = N * (votes - targets), over all trees and their deepest paths";
   return {
       ml_row("tree_classifier", "x", "Trees that vote for classes",
              paths + "; add N * classes with base values; then the transform of the scores and the choice of the "

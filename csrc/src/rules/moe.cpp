@@ -31,7 +31,7 @@ enum : std::size_t {
   kSecondZeros,
   kThirdZeros
 };
-constexpr const char* kSlots = "x w1 w2 w3 router mixing b1 b2 b3 scales1 scales2 scales3 zeros1 zeros2 zeros3";
+constexpr char kSlots[] = "x w1 w2 w3 router mixing b1 b2 b3 scales1 scales2 scales3 zeros1 zeros2 zeros3";
 
 /// The sizes of one layer, and of one expert's matrices.
 struct Experts {
@@ -286,7 +286,7 @@ const char* const kVisitFormula =
 }  // namespace
 
 std::vector<Rule> moe_family() {
-  const std::string visit_text = kVisitFormula;
+  const Text visit_text = kVisitFormula;
   std::vector<Rule> rules = {
       {"moe",
        kSlots,

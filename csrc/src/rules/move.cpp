@@ -282,6 +282,16 @@ Status infer_one_hot(const Call& c, Outputs& out) {
   return {};
 }
 
+/// Of as many classes as the data has torch tells, or nobody.
+Status aten_one_hot(const Call& c, Outputs& out) {
+  const Dim depth = c.has(kDepth) ? single(c, kDepth) : Dim::undefined();
+  if (!c.ranked(kX) || !depth.defined() || at_least(depth, 0) == Truth::no) return {};
+  Shape y = c.shape(kX);
+  y.push_back(depth);
+  out.set(0, DType::i64, std::move(y));
+  return {};
+}
+
 Status cost_one_hot(const Call& c, Cost& cost) {
   cost[Work::compare] = numel(c.out_shape());
   return {};
@@ -360,13 +370,47 @@ Status gradient_tile(const Call& c, Gradient& g) {
 
 /// Margins by axis, from the last on: before it and after it. Where torch has more to check it tells the shape.
 Status aten_pad(const Call& c, Outputs& out) {
-  const Span<std::int64_t> pads = c.integers("pad");
-  if (!c.ranked(kX) || c.text("mode", "constant") != "constant") return {};
+  const std::vector<Dim> pads = aten_numbers(c, 1);
+  if (!c.ranked(kX) || !c.given(1) || c.text("mode", "constant") != "constant") return {};
   Shape y = c.shape(kX);
-  if (pads.size() % 2 != 0 || pads.size() > 2 * y.size() || !c.has_attr("pad")) return {};
+  if (pads.size() % 2 != 0 || pads.size() > 2 * y.size()) return {};
   for (std::size_t i = 0; i < pads.size(); i += 2) {
-    if (pads[i] < 0 || pads[i + 1] < 0) return {};
-    y[y.size() - 1 - i / 2] += Dim(pads[i]) + Dim(pads[i + 1]);
+    if (at_least(pads[i], 0) != Truth::yes || at_least(pads[i + 1], 0) != Truth::yes) return {};
+    y[y.size() - 1 - i / 2] += pads[i] + pads[i + 1];
+  }
+  out.set(0, c.dtype(kX), std::move(y));
+  return {};
+}
+
+/// The whole as often as is asked for along each axis, new ones first.
+Status aten_repeat(const Call& c, Outputs& out) {
+  const std::vector<Dim> repeats = aten_numbers(c, 1);
+  const Shape& x = c.shape(kX);
+  const bool tiled = c.op() == "tile";  // which may be told of the last axes only
+  if (!c.ranked(kX) || !c.given(1) || (repeats.size() < x.size() && !tiled)) return {};
+  const std::size_t rank = std::max(repeats.size(), x.size());
+  Shape y;
+  for (std::size_t axis = 0; axis < rank; ++axis) {
+    const std::size_t before_x = rank - x.size(), before_repeats = rank - repeats.size();
+    const Dim times = axis < before_repeats ? Dim(1) : repeats[axis - before_repeats];
+    if (at_least(times, 0) != Truth::yes) return {};
+    y.push_back(axis < before_x ? times : x[axis - before_x] * times);
+  }
+  out.set(0, c.dtype(kX), std::move(y));
+  return {};
+}
+
+/// Each element as often; where they differ torch tells.
+Status aten_repeat_each(const Call& c, Outputs& out) {
+  const Dim times = c.inputs() == 2 ? aten_number(c, 1) : Dim::undefined();
+  if (!c.ranked(kX) || !times.defined() || at_least(times, 0) != Truth::yes) return {};
+  Shape y = c.shape(kX);
+  if (c.has_attr("dim")) {
+    const auto axis = axis_in(c.integer("dim", 0), y.size());
+    if (!axis) return {};
+    y[*axis] *= times;
+  } else {
+    y = Shape{numel(y) * times};
   }
   out.set(0, c.dtype(kX), std::move(y));
   return {};
@@ -376,15 +420,14 @@ Status aten_pad(const Call& c, Outputs& out) {
 
 std::vector<Rule> move_family() {
   const CostFn moves = cost_moves("moves data only");
-  const std::string docs = "https://onnx.ai/onnx/operators/onnx__";
   std::vector<Rule> rules = {
-      {"concat", "xs...", "Tensors joined along one axis", "none: moves data only", docs + "Concat.html", infer_concat,
+      {"concat", "xs...", "Tensors joined along one axis", "none: moves data only", onnx_page("Concat"), infer_concat,
        moves,
        onnx({"Concat"}) + aten({"cat", "concat", "stack", "hstack", "vstack", "dstack"}, aten_cat) + aten({"_stack"}),
        nullptr, gradient_view()},
       {"pad", "x #pads #value #axes", "A tensor with margins added, or cropped", "none: moves data only",
-       docs + "Pad.html", infer_pad, cost_pad,
-       onnx({"Pad"}) + aten({"pad", "constant_pad_nd"}, aten_pad, "x", {}, moves) +
+       onnx_page("Pad"), infer_pad, cost_pad,
+       onnx({"Pad"}) + aten({"pad", "constant_pad_nd"}, aten_pad, "x #pad", {}, moves) +
            aten({"reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "replication_pad1d", "replication_pad2d",
                  "replication_pad3d", "_pad_circular"},
                 {}, "x", {}, moves) +
@@ -400,18 +443,21 @@ std::vector<Rule> move_family() {
        aten({"replication_pad1d_backward", "replication_pad2d_backward", "replication_pad3d_backward"}),
        nullptr,
        gradient_moves()},
-      {"tile", "x #repeats #axis", "A tensor repeated along its axes", "none: moves data only", docs + "Tile.html",
-       infer_tile, moves, onnx({"Tile"}) + aten({"repeat", "tile", "repeat_interleave"}, {}, "x repeats", {}, moves),
+      {"tile", "x #repeats #axis", "A tensor repeated along its axes", "none: moves data only", onnx_page("Tile"),
+       infer_tile, moves,
+       onnx({"Tile"}) + aten({"repeat", "tile"}, aten_repeat, "x #repeats", "dims=repeats", moves) +
+           aten({"repeat_interleave"}, aten_repeat_each, "x #repeats", {}, moves),
        nullptr, gradient_tile},
-      {"one_hot", "indices #depth values", "Indices as rows with one element on", "compare = |y|", docs + "OneHot.html",
-       infer_one_hot, cost_one_hot, onnx({"OneHot"}) + aten({"one_hot"}), nullptr, NoGradient{"it picks by index"}},
-      {"blocks", "x", "Blocks of pixels to channels, and back", "none: moves data only", docs + "DepthToSpace.html",
+      {"one_hot", "indices #depth values", "Indices as rows with one element on", "compare = |y|", onnx_page("OneHot"),
+       infer_one_hot, cost_one_hot, onnx({"OneHot"}) + aten({"one_hot"}, aten_one_hot, {}, "num_classes=depth"),
+       nullptr, NoGradient{"it picks by index"}},
+      {"blocks", "x", "Blocks of pixels to channels, and back", "none: moves data only", onnx_page("DepthToSpace"),
        infer_blocks, moves,
        onnx({"DepthToSpace", "SpaceToDepth"}) + aten({"pixel_shuffle", "pixel_unshuffle", "channel_shuffle"}) +
            std::vector<Binding>{{"com.ms.internal.nhwc::DepthToSpace", {}}, {"com.ms.internal.nhwc::SpaceToDepth", {}}},
        nullptr, gradient_moves()},
       {"reverse_sequence", "x lengths", "Sequences of a batch, each reversed up to its length", "none: moves data only",
-       docs + "ReverseSequence.html", infer_same, moves, onnx({"ReverseSequence"}), nullptr, gradient_moves()},
+       onnx_page("ReverseSequence"), infer_same, moves, onnx({"ReverseSequence"}), nullptr, gradient_moves()},
       {"roll",
        "x",
        "Elements moved along axes, or turned around",

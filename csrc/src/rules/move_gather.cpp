@@ -432,11 +432,10 @@ Status gradient_scatter(const Call& c, Gradient& g) {
 }  // namespace
 
 std::vector<Rule> gather_rules() {
-  const std::string docs = "https://onnx.ai/onnx/operators/onnx__";
-  const std::string moves = "none: moves data only";
-  const std::string reduces = "one add, mul or compare for each update, as the reduction says; otherwise none";
+  const Text moves = "none: moves data only";
+  const Text reduces = "one add, mul or compare for each update, as the reduction says; otherwise none";
   std::vector<Rule> rules = {
-      {"gather", "x indices", "Slices picked by index along one axis", moves, docs + "Gather.html", infer_gather,
+      {"gather", "x indices", "Slices picked by index along one axis", moves, onnx_page("Gather"), infer_gather,
        cost_gather,
        onnx({"Gather"}) + aten({"embedding"}, aten_embedding) + aten({"index_select"}, aten_select) +
            std::vector<Binding>{{"com.microsoft::TorchEmbedding", "x indices #padding_idx #scale_grad"}},
@@ -463,29 +462,30 @@ std::vector<Rule> gather_rules() {
            aten({"_embedding_bag_per_sample_weights_backward"}, {}, {}, {}, cost_bag_weights_backward),
        nullptr,
        gradient_like_run},
-      {"gather_elements", "x indices", "Elements picked by index along one axis", moves, docs + "GatherElements.html",
+      {"gather_elements", "x indices", "Elements picked by index along one axis", moves, onnx_page("GatherElements"),
        infer_gather_elements, cost_gather,
        onnx({"GatherElements"}) + aten({"gather"}, aten_gather) + aten({"take_along_dim", "take"}), nullptr,
        gradient_gather},
-      {"gather_nd", "x indices", "Slices picked by tuples of indices", moves, docs + "GatherND.html", infer_gather_nd,
+      {"gather_nd", "x indices", "Slices picked by tuples of indices", moves, onnx_page("GatherND"), infer_gather_nd,
        cost_gather,
        onnx({"GatherND"}) + microsoft({"GatherND"}) + aten({"index", "_unsafe_index"}, aten_index, "x indices...") +
            aten({"masked_select"}, {}, "x indices..."),
        nullptr, gradient_gather},
       {"scatter_elements", "x indices updates", "Elements put in by index along one axis", reduces,
-       docs + "ScatterElements.html", infer_scatter_elements, cost_scatter,
+       onnx_page("ScatterElements"), infer_scatter_elements, cost_scatter,
        onnx({"ScatterElements", "Scatter"}) +
-           aten({"scatter", "scatter_add", "scatter_reduce", "index_add", "index_copy", "index_fill", "masked_scatter",
-                 "masked_scatter_backward", "put", "index_reduce"},
-                {}, "x indices updates", {}, cost_put),
+           aten({"scatter", "scatter_add", "scatter_reduce", "index_add", "index_copy", "index_fill", "put",
+                 "index_reduce"},
+                aten_same, "x indices updates", {}, cost_put) +
+           aten({"masked_scatter", "masked_scatter_backward"}, {}, "x indices updates", {}, cost_put),
        nullptr, gradient_scatter},
-      {"scatter_nd", "x indices updates", "Slices put in by tuples of indices", reduces, docs + "ScatterND.html",
+      {"scatter_nd", "x indices updates", "Slices put in by tuples of indices", reduces, onnx_page("ScatterND"),
        infer_scatter_nd, cost_scatter,
-       onnx({"ScatterND"}) +
-           aten({"index_put", "_index_put_impl", "select_scatter", "slice_scatter"}, {}, "x indices...", {}, cost_put),
+       onnx({"ScatterND"}) + aten({"index_put", "_index_put_impl", "select_scatter", "slice_scatter"}, aten_same,
+                                  "x indices...", {}, cost_put),
        nullptr, gradient_scatter},
       {"tensor_scatter", "cache update where", "A run of positions written into a cache",
-       "none: moves data only, in place", docs + "TensorScatter.html", infer_same, cost_tensor_scatter,
+       "none: moves data only, in place", onnx_page("TensorScatter"), infer_same, cost_tensor_scatter,
        onnx({"TensorScatter"})},
   };
   return with_gradients({{"tensor_scatter", gradient_moves()}}, std::move(rules));

@@ -434,7 +434,7 @@ Status gradient_mean_variance(const Call& c, Gradient& g) {
 
 std::vector<Binding> with_nhwc(std::string_view op) {
   Binding nhwc;
-  nhwc.op = "com.ms.internal.nhwc::" + std::string(op);
+  nhwc.op = Text::joined({"com.ms.internal.nhwc::", op});
   return onnx({op}) + std::vector<Binding>{nhwc};
 }
 
@@ -461,18 +461,17 @@ Status cost_renorm_rows(const Call& c, Cost& cost) {
 }  // namespace
 
 std::vector<Rule> norm_family() {
-  const std::string docs = "https://onnx.ai/onnx/operators/onnx__";
-  const std::string layer =
+  const Text layer =
       "rows of n: mean add n-1, div 1; centre add n; variance mul n, add n-1, div 1; eps add 1, sqrt 1, div 1; "
       "normalise "
       "mul n; ";
-  const std::string root_mean = "rows of n: squares mul n, add n-1, div 1; eps add 1, sqrt 1, div 1; normalise mul n; ";
+  const Text root_mean = "rows of n: squares mul n, add n-1, div 1; eps add 1, sqrt 1, div 1; normalise mul n; ";
   std::vector<Rule> rules = {
       {"batch_norm", "x scale bias mean var", "Normalisation by channel, with stored statistics or those of the batch",
        "C channels: mul = |x| + C; add = |x| + 2C; sqrt = div = C; training: mul = 2|x| + 4C; add = 4|x| + C; div = "
        "3C; "
        "sqrt = C",
-       docs + "BatchNormalization.html", infer_batch_norm, cost_batch_norm,
+       onnx_page("BatchNormalization"), infer_batch_norm, cost_batch_norm,
        with_nhwc("BatchNormalization") +
            aten({"batch_norm", "native_batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm",
                  "miopen_batch_norm", "_batch_norm_no_update"},
@@ -483,33 +482,33 @@ std::vector<Rule> norm_family() {
                 aten_same, {}, {}, on_quantised(cost_aten_batch_norm)),
        nullptr, gradient_batch_norm},
       {"instance_norm", "x scale bias", "Normalisation of each channel of each image", layer + "bias add n",
-       docs + "InstanceNormalization.html", infer_same, cost_instance_norm,
+       onnx_page("InstanceNormalization"), infer_same, cost_instance_norm,
        with_nhwc("InstanceNormalization") +
            aten({"instance_norm"}, aten_instance_norm, {}, {}, cost_aten_instance_norm) +
            aten({"quantized::instance_norm"}, aten_same, {}, {}, on_quantised(cost_aten_instance_norm)),
        nullptr, gradient_instance_norm},
       {"group_norm", "x scale bias", "Normalisation of groups of channels",
        layer + "scale by channel mul n (by group: none), bias add n; silu: exp, add, div, mul n",
-       docs + "GroupNormalization.html", infer_same, cost_group_norm,
+       onnx_page("GroupNormalization"), infer_same, cost_group_norm,
        onnx({"GroupNormalization"}) + microsoft({"GroupNorm"}) +
            aten({"group_norm"}, aten_group_norm, {}, {}, cost_aten_group_norm) +
            aten({"native_group_norm"}, {}, {}, {}, cost_aten_group_norm) +
            aten({"quantized::group_norm"}, aten_same, {}, {}, on_quantised(cost_aten_group_norm)),
        nullptr, gradient_group_norm},
       {"layer_norm", "x scale bias", "Normalisation over the last axes", layer + "scale mul n; bias add n",
-       docs + "LayerNormalization.html", infer_layer_norm, cost_layer_norm,
+       onnx_page("LayerNormalization"), infer_layer_norm, cost_layer_norm,
        onnx({"LayerNormalization"}) + aten({"layer_norm"}, aten_layer_norm, {}, {}, cost_aten_layer_norm) +
            aten({"native_layer_norm"}, {}, {}, {}, cost_aten_layer_norm) +
            aten({"quantized::layer_norm"}, aten_same, {}, {}, on_quantised(cost_aten_layer_norm)),
        nullptr, gradient_last_axes<true>},
       {"rms_norm", "x scale", "Normalisation by the root of the mean square over the last axes",
-       root_mean + "scale mul n", docs + "RMSNormalization.html", infer_rms_norm, cost_rms_norm,
+       root_mean + "scale mul n", onnx_page("RMSNormalization"), infer_rms_norm, cost_rms_norm,
        onnx({"RMSNormalization", "SimplifiedLayerNormalization"}) +
            aten({"rms_norm", "_fused_rms_norm"}, {}, {}, {}, cost_aten_rms_norm),
        nullptr, gradient_last_axes<false>},
       {"lrn", "x", "Normalisation by the squares of neighbouring channels",
        "mul = 3|x|, add = size*|x|, div = log = exp = |x|; beta = 0.5: sqrt in place of log, mul, exp",
-       docs + "LRN.html", infer_same, cost_lrn, with_nhwc("LRN")},
+       onnx_page("LRN"), infer_same, cost_lrn, with_nhwc("LRN")},
       {"renorm_rows",
        "table indices",
        "Rows of a table that are looked up made no longer than a given norm",
@@ -523,9 +522,9 @@ std::vector<Rule> norm_family() {
        nullptr,
        gradient_view()},
       {"lp_norm", "x", "Division by the norm of each row",
-       "add = |x| - rows; div = |x|; p = 2: mul = |x|, sqrt = rows; p = 1: logic = |x|", docs + "LpNormalization.html",
+       "add = |x| - rows; div = |x|; p = 2: mul = |x|, sqrt = rows; p = 1: logic = |x|", onnx_page("LpNormalization"),
        infer_same, cost_lp_norm, onnx({"LpNormalization"})},
-      {"mean_variance_norm", "x", "Normalisation over chosen axes", layer, docs + "MeanVarianceNormalization.html",
+      {"mean_variance_norm", "x", "Normalisation over chosen axes", layer, onnx_page("MeanVarianceNormalization"),
        infer_same, cost_mean_variance, onnx({"MeanVarianceNormalization"})},
   };
   rules = with_gradients(

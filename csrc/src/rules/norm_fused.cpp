@@ -335,9 +335,9 @@ Status cost_low_rank_mix(const Call& c, Cost& cost) {
 }  // namespace
 
 std::vector<Rule> fused_norm_rules() {
-  const std::string layer = "rows of n as layer_norm: add 3n-1, mul 2n, div 3, sqrt 1; gamma mul n; beta add n; ";
-  const std::string rms = "rows of n as rms_norm: mul 3n, add n, div 2, sqrt 1; ";
-  const std::string dequantise = "convert, add and mul for each element that is looked up, of gamma and of beta";
+  const Text layer = "rows of n as layer_norm: add 3n-1, mul 2n, div 3, sqrt 1; gamma mul n; beta add n; ";
+  const Text rms = "rows of n as rms_norm: mul 3n, add n, div 2, sqrt 1; ";
+  const Text dequantise = "convert, add and mul for each element that is looked up, of gamma and of beta";
   std::vector<Rule> rules = {
       {"skip_layer_norm", "x skip gamma beta bias", "Sum with a skip connection, then layer normalisation",
        layer + "skip add n; bias add n", contrib_doc("SkipLayerNormalization"), infer_skip_norm, cost_skip_norm,

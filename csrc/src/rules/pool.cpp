@@ -378,11 +378,7 @@ Status gradient_unpool(const Call&, Gradient& g) {
 
 std::vector<Binding> layouts(std::string_view op, std::initializer_list<std::string_view> dialects) {
   std::vector<Binding> names = onnx({op});
-  for (const std::string_view dialect : dialects) {
-    Binding binding;
-    binding.op = std::string(dialect) + "::" + std::string(op);
-    names.push_back(std::move(binding));
-  }
+  for (const std::string_view dialect : dialects) names.emplace_back().op = Text::joined({dialect, "::", op});
   return names;
 }
 
@@ -390,11 +386,10 @@ std::vector<Binding> layouts(std::string_view op, std::initializer_list<std::str
 
 std::vector<Rule> pool_family() {
   constexpr std::string_view kNhwc = "com.ms.internal.nhwc", kNchwc = "com.microsoft.nchwc";
-  const std::string docs = "https://onnx.ai/onnx/operators/onnx__";
-  const std::string quantised = "x x_scale x_zero y_scale y_zero";
+  const Text quantised = "x x_scale x_zero y_scale y_zero";
   std::vector<Rule> rules = {
       {"max_pool", "x", "Largest element of each window", "compare = |y| * (|k| - 1), padding counted",
-       docs + "MaxPool.html", infer_pool, cost_max,
+       onnx_page("MaxPool"), infer_pool, cost_max,
        layouts("MaxPool", {kNhwc, kNchwc}) + microsoft({"NhwcMaxPool"}) +
            aten({"max_pool1d", "max_pool2d", "max_pool3d", "quantized::max_pool1d", "quantized::max_pool2d",
                  "quantized_max_pool1d", "quantized_max_pool2d", "quantized_max_pool3d", "mkldnn_max_pool2d",
@@ -408,7 +403,7 @@ std::vector<Rule> pool_family() {
        "compare = |y| * (|k| - 1); logic = |x|", contrib_doc("MaxpoolWithMask"), infer_pool, cost_masked_max,
        microsoft({"MaxpoolWithMask"})},
       {"average_pool", "x", "Mean of each window", "add = |y| * (|k| - 1), padding counted; div = |y|",
-       docs + "AveragePool.html", infer_pool, cost_average,
+       onnx_page("AveragePool"), infer_pool, cost_average,
        layouts("AveragePool", {kNhwc, kNchwc}) +
            aten({"avg_pool1d", "avg_pool2d", "avg_pool3d"}, aten_pool, {}, {}, cost_aten_average),
        nullptr, gradient_average},
@@ -433,14 +428,14 @@ std::vector<Rule> pool_family() {
       {"lp_pool", "x", "Lp norm of each window",
        "add = |y| * (|k| - 1); p = 2: mul = |y|*|k|, sqrt = |y|; p = 1: logic = |y|*|k|; other: logic = |y|*|k| and "
        "log, mul, exp = |y| * (|k| + 1)",
-       docs + "LpPool.html", infer_pool, cost_lp, layouts("LpPool", {kNhwc})},
-      {"global_max_pool", "x", "Largest element of each channel", "compare = |x| - |y|", docs + "GlobalMaxPool.html",
+       onnx_page("LpPool"), infer_pool, cost_lp, layouts("LpPool", {kNhwc})},
+      {"global_max_pool", "x", "Largest element of each channel", "compare = |x| - |y|", onnx_page("GlobalMaxPool"),
        infer_global_pool, cost_max,
        layouts("GlobalMaxPool", {kNhwc, kNchwc}) +
            aten({"adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d"}, {}, {}, {}, cost_adaptive_max),
        nullptr, gradient_max},
-      {"global_average_pool", "x", "Mean of each channel", "add = |x| - |y|; div = |y|",
-       docs + "GlobalAveragePool.html", infer_global_pool, cost_average,
+      {"global_average_pool", "x", "Mean of each channel", "add = |x| - |y|; div = |y|", onnx_page("GlobalAveragePool"),
+       infer_global_pool, cost_average,
        layouts("GlobalAveragePool", {kNhwc, kNchwc}) +
            aten({"adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "_adaptive_avg_pool2d",
                  "_adaptive_avg_pool3d", "mkldnn_adaptive_avg_pool2d"},
@@ -449,17 +444,17 @@ std::vector<Rule> pool_family() {
       {"global_lp_pool", "x", "Lp norm of each channel",
        "add = |x| - |y|; p = 2: mul = |x|, sqrt = |y|; p = 1: logic = |x|; other: logic = |x| and log, mul, exp = |x| "
        "+ |y|",
-       docs + "GlobalLpPool.html", infer_global_pool, cost_lp, layouts("GlobalLpPool", {kNhwc})},
+       onnx_page("GlobalLpPool"), infer_global_pool, cost_lp, layouts("GlobalLpPool", {kNhwc})},
       {"quantised_average_pool", quantised, "Mean of each window of quantised elements",
        "add = |y| * (|k| - 1), and |y| for each zero point; mul = convert = |y|; compare = 2|y|",
        contrib_doc("QLinearAveragePool"), infer_pool, cost_quantised_average,
-       microsoft({"QLinearAveragePool"}) + std::vector<Binding>{{std::string(kNhwc) + "::QLinearAveragePool", {}}}},
+       microsoft({"QLinearAveragePool"}) + std::vector<Binding>{{Text(kNhwc) + "::QLinearAveragePool", {}}}},
       {"quantised_global_average_pool", quantised, "Mean of each channel of quantised elements",
        "add = |x| - |y|, and |y| for each zero point; mul = convert = |y|; compare = 2|y|",
        contrib_doc("QLinearGlobalAveragePool"), infer_global_pool, cost_quantised_average,
        microsoft({"QLinearGlobalAveragePool"})},
       {"max_unpool", "x indices #shape", "Elements put back to where a max pool took them from",
-       "none: moves data only", docs + "MaxUnpool.html", infer_unpool, cost_moves("moves data only"),
+       "none: moves data only", onnx_page("MaxUnpool"), infer_unpool, cost_moves("moves data only"),
        layouts("MaxUnpool", {kNhwc}), nullptr, gradient_unpool},
       {"reorder_channels",
        "x",
@@ -468,7 +463,7 @@ std::vector<Rule> pool_family() {
        "https://github.com/microsoft/onnxruntime/blob/main/onnxruntime/core/graph/contrib_ops/nchwc_schema_defs.cc",
        infer_reorder,
        cost_moves("moves data only"),
-       {{std::string(kNchwc) + "::ReorderInput", {}}, {std::string(kNchwc) + "::ReorderOutput", {}}}},
+       {{Text(kNchwc) + "::ReorderInput", {}}, {Text(kNchwc) + "::ReorderOutput", {}}}},
   };
   for (Rule& rule : region_rules()) rules.push_back(std::move(rule));
   const NoGradient codes{"of codes, which are rounded"};

@@ -176,24 +176,23 @@ Status cost_torch_nms(const Call& c, Cost& cost) {
 }  // namespace
 
 std::vector<Rule> region_rules() {
-  const std::string pooled = "pooled_height=output_height pooled_width=output_width";
-  const std::string docs = "https://onnx.ai/onnx/operators/onnx__";
+  const Text pooled = "pooled_height=output_height pooled_width=output_width";
   std::vector<Rule> rules = {
       {"max_roi_pool", "x rois", "Largest element of each cell of regions",
-       "compare <= rois * channels * (h + cells_y) * (w + cells_x)", docs + "MaxRoiPool.html", infer_max_roi,
+       "compare <= rois * channels * (h + cells_y) * (w + cells_x)", onnx_page("MaxRoiPool"), infer_max_roi,
        cost_max_roi, onnx({"MaxRoiPool"}) + aten({"torchvision::roi_pool"}, torch_regions<false>, "x rois", pooled)},
       {"roi_align", "x rois batch", "Regions sampled bilinearly on a grid",
        "s samples, one for sampling_ratio^2 in each cell: mul = 6s + 4*channels*s; add = 6s + 3*channels*s; compare = "
        "4s; "
        "convert = 2s; average: add channels*s - |y|, div |y|; max: compare channels*s - |y|",
-       docs + "RoiAlign.html", infer_roi_align, cost_roi_align,
+       onnx_page("RoiAlign"), infer_roi_align, cost_roi_align,
        onnx({"RoiAlign"}) + aten({"torchvision::roi_align"}, infer_roi_align, "x rois", pooled) +
            aten({"torchvision::ps_roi_align"}, torch_regions<true>, "x rois", pooled)},
       {"non_max_suppression", "boxes scores #most #overlap #threshold", "Boxes that do not overlap a better one",
        "p = batches * classes * boxes_kept * boxes pairs: compare <= 8p; add <= 4p; mul = div <= p; areas once a box; "
        "the "
        "scores' threshold one compare each",
-       docs + "NonMaxSuppression.html", infer_nms, cost_nms,
+       onnx_page("NonMaxSuppression"), infer_nms, cost_nms,
        onnx({"NonMaxSuppression"}) + aten(
                                          {"torchvision::nms"}, [](const Call&, Outputs&) { return Status(); },
                                          "boxes scores", {}, cost_torch_nms)},

@@ -376,18 +376,17 @@ Status cost_range(const Call& c, Cost& cost) {
 }  // namespace
 
 std::vector<Rule> quant_family() {
-  const std::string docs = "https://onnx.ai/onnx/operators/onnx__";
-  const std::string back = "convert = mul = |y|; add = |y| with a zero point";
+  const Text back = "convert = mul = |y|; add = |y| with a zero point";
   std::vector<Rule> rules = {
       {"quantize", "x scale zero", "saturate(round(x / scale) + zero)",
        "div = convert = |y|; compare = 2|y|; add = |y| with a zero point that is an integer",
-       docs + "QuantizeLinear.html", infer_quantize, cost_quantize,
+       onnx_page("QuantizeLinear"), infer_quantize, cost_quantize,
        onnx({"QuantizeLinear"}) + microsoft({"QuantizeLinear"}) +
            aten({"quantize_per_tensor", "quantize_per_channel"}, aten_quantized, "x", {}, cost_aten_quantize) +
            aten({"quantized_decomposed::quantize_per_tensor", "quantized_decomposed::quantize_per_channel",
                  "quantized_decomposed::quantize_per_channel_group", "quantized_decomposed::quantize_per_token"},
                 {}, "x", {}, cost_aten_quantize)},
-      {"dequantize", "x scale zero", "(x - zero) * scale", back, docs + "DequantizeLinear.html", infer_dequantize,
+      {"dequantize", "x scale zero", "(x - zero) * scale", back, onnx_page("DequantizeLinear"), infer_dequantize,
        cost_dequantize,
        onnx({"DequantizeLinear"}) + microsoft({"DequantizeLinear"}) +
            aten({"dequantize"}, aten_dequantized, "x", {}, cost_aten_dequantize) +
@@ -428,7 +427,7 @@ std::vector<Rule> quant_family() {
              "quantized_decomposed::choose_qparams_per_token",
              "quantized_decomposed::choose_qparams_per_token_asymmetric"})},
       {"dynamic_quantize", "x", "Quantisation over the range that a tensor has",
-       "compare = 4|x| + 2; div = |x| + 2; add = |x| + 2; convert = |x| + 1", docs + "DynamicQuantizeLinear.html",
+       "compare = 4|x| + 2; div = |x| + 2; add = |x| + 2; convert = |x| + 1", onnx_page("DynamicQuantizeLinear"),
        infer_dynamic, cost_dynamic,
        onnx({"DynamicQuantizeLinear"}) + aten({"quantize_per_tensor_dynamic"}, aten_quantized)},
       {"to_block_floats", "x", "Numbers that share their exponents in blocks",

@@ -232,10 +232,10 @@ std::vector<Rule> torch_functions() {
 }  // namespace
 
 std::vector<Rule> quantised_elementwise_rules() {
-  const std::string one = "x x_scale x_zero y_scale y_zero";
-  const std::string two = "a a_scale a_zero b b_scale b_zero y_scale y_zero";
-  const std::string in = "dequantise: convert, mul and (with a zero point) add for each element; ";
-  const std::string out = "requantise: mul, convert, 2 compare and (with a zero point) add for each element";
+  const Text one = "x x_scale x_zero y_scale y_zero";
+  const Text two = "a a_scale a_zero b b_scale b_zero y_scale y_zero";
+  const Text in = "dequantise: convert, mul and (with a zero point) add for each element; ";
+  const Text out = "requantise: mul, convert, 2 compare and (with a zero point) add for each element";
   std::vector<Rule> rules = {
       {"quantised_add", two, "Sum of quantised tensors", in + "add = |y|; " + out, contrib_doc("QLinearAdd"), infer_two,
        cost_add,

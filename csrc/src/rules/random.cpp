@@ -248,31 +248,30 @@ Status gradient_dropout(const Call& c, Gradient& g) {
 
 std::vector<Rule> random_family() {
   const NoGradient drawn{"random numbers"};
-  const std::string docs = "https://onnx.ai/onnx/operators/onnx__";
-  const std::string philox = "each number mul 5, add 5, logic 10, convert 1 (an estimate)";
-  const std::string pair = "; each pair log 1, sqrt 1, trig 2, mul 4; scale mul, mean add";
-  const std::string range = "; range mul, low end add";
+  const Text philox = "each number mul 5, add 5, logic 10, convert 1 (an estimate)";
+  const Text pair = "; each pair log 1, sqrt 1, trig 2, mul 4; scale mul, mean add";
+  const Text range = "; range mul, low end add";
   std::vector<Rule> rules = {
-      {"random_normal", "", "Random numbers from a normal distribution", philox + pair, docs + "RandomNormal.html",
+      {"random_normal", "", "Random numbers from a normal distribution", philox + pair, onnx_page("RandomNormal"),
        infer_random, cost_normal,
        onnx({"RandomNormal"}) +
            aten({"randn", "normal", "randn_like", "normal_functional", "prims::normal"}, {}, {}, "std=scale"),
        nullptr, drawn},
       {"random_normal_like", "#x", "Random numbers from a normal distribution, in the shape of a tensor", philox + pair,
-       docs + "RandomNormalLike.html", infer_random_like, cost_normal, onnx({"RandomNormalLike"}), nullptr, drawn},
-      {"random_uniform", "", "Random numbers evenly spread", philox + range, docs + "RandomUniform.html", infer_random,
+       onnx_page("RandomNormalLike"), infer_random_like, cost_normal, onnx({"RandomNormalLike"}), nullptr, drawn},
+      {"random_uniform", "", "Random numbers evenly spread", philox + range, onnx_page("RandomUniform"), infer_random,
        cost_uniform,
        onnx({"RandomUniform"}) +
            aten({"rand", "rand_like", "uniform", "randint", "randint_like", "random", "prims::uniform"}, {}, {},
                 "from=low to=high"),
        nullptr, drawn},
       {"random_uniform_like", "#x", "Random numbers evenly spread, in the shape of a tensor", philox + range,
-       docs + "RandomUniformLike.html", infer_random_like, cost_uniform, onnx({"RandomUniformLike"}), nullptr, drawn},
-      {"bernoulli", "x", "Zeros and ones with given probabilities", philox + "; compare = |y|", docs + "Bernoulli.html",
+       onnx_page("RandomUniformLike"), infer_random_like, cost_uniform, onnx({"RandomUniformLike"}), nullptr, drawn},
+      {"bernoulli", "x", "Zeros and ones with given probabilities", philox + "; compare = |y|", onnx_page("Bernoulli"),
        infer_random_like, cost_bernoulli, onnx({"Bernoulli"}) + aten({"bernoulli"}), nullptr, drawn},
       {"multinomial", "x", "Classes drawn by their log-probabilities",
        philox + "; compare = |x| - rows + |y| * classes; add = 2|x| - rows; exp = |x|; mul = |y|",
-       docs + "Multinomial.html", infer_multinomial, cost_multinomial,
+       onnx_page("Multinomial"), infer_multinomial, cost_multinomial,
        onnx({"Multinomial"}) + aten({"multinomial"}, {}, "x", {}, cost_aten_multinomial), nullptr, drawn},
       {"random_drawn",
        "",
@@ -311,7 +310,7 @@ std::vector<Rule> random_family() {
        nullptr,
        drawn},
       {"dropout", "x bias residual #ratio #training", "Elements dropped at random in training; nothing at inference",
-       "bias and residual: add = |x| each; training: " + philox + ", compare = |x|, mul = 2|x|", docs + "Dropout.html",
+       "bias and residual: add = |x| each; training: " + philox + ", compare = |x|, mul = 2|x|", onnx_page("Dropout"),
        infer_dropout, cost_dropout,
        aten({"dropout", "feature_dropout", "alpha_dropout", "native_dropout", "quantized::dropout"}, aten_same, "x", {},
             cost_free("the identity at inference: no data moved")) +

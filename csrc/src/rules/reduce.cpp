@@ -215,15 +215,37 @@ Status cost_log_sum_exp(const Call& c, Cost& cost) {
 }
 
 struct Reduction {
-  const char* name;
+  Text name;
   const char* op;
-  const char* summary;
-  const char* formula;
+  Text summary;
+  Text formula;
   Recipe recipe;
   Steps steps;
   std::vector<Binding> torch{};
   GradientFn gradient{};
 };
+
+/// The largest or smallest; along one axis also where it is.
+Status aten_extreme(const Call& c, Outputs& out) {
+  if (c.outputs() > 1) {
+    if (Status status = aten_reduced_to(c, out, DType::i64, 1); !status) return status;
+  }
+  return aten_reduced_to(c, out, c.dtype(kX));
+}
+
+/// Of an empty list of axes torch tells.
+Status aten_test(const Call& c, Outputs& out) {
+  const Attr* axes = c.attr("dim");
+  if (axes != nullptr && axes->kind != Attr::Kind::integer && c.integers("dim").empty()) return {};
+  return aten_reduced_to(c, out, c.dtype(kX) == DType::u8 ? DType::u8 : DType::boolean);
+}
+
+/// Of real numbers; of others torch tells.
+Status aten_norm(const Call& c, Outputs& out) {
+  return class_of(c.dtype(kX)) == DTypeClass::real ? aten_reduced_same(c, out) : Status();
+}
+
+Status aten_log_sum_exp(const Call& c, Outputs& out) { return aten_reduced_to(c, out, real_of(c.dtype(kX))); }
 
 std::vector<Binding> of_torch(const Reduction& r) {
   std::vector<Binding> spelled = r.torch;
@@ -335,7 +357,7 @@ std::vector<Reduction> reductions() {
        "compare = |x| - |y|",
        {nullptr, Scalar::max},
        {{}, compare, {}},
-       aten({"amax", "max", "any", "_is_any_true", "prims::amax"}),
+       aten({"amax", "max"}, aten_extreme) + aten({"any", "_is_any_true"}, aten_test) + aten({"prims::amax"}),
        gradient_extreme},
       {"reduce_min",
        "ReduceMin",
@@ -343,7 +365,7 @@ std::vector<Reduction> reductions() {
        "compare = |x| - |y|",
        {nullptr, Scalar::min},
        {{}, compare, {}},
-       aten({"amin", "min", "all", "_is_all_true", "prims::amin"}),
+       aten({"amin", "min"}, aten_extreme) + aten({"all", "_is_all_true"}, aten_test) + aten({"prims::amin"}),
        gradient_extreme},
       {"reduce_prod",
        "ReduceProd",
@@ -367,7 +389,7 @@ std::vector<Reduction> reductions() {
        "mul = |x|; add = |x| - |y|; sqrt = |y|",
        {},
        {{{mul, 1}}, add, {{sqrt, 1}}},
-       aten({"linalg_vector_norm", "norm", "frobenius_norm"}),
+       aten({"linalg_vector_norm", "norm", "frobenius_norm"}, aten_norm),
        gradient_norm},
       {"reduce_sum_square",
        "ReduceSumSquare",
@@ -393,14 +415,13 @@ std::vector<Reduction> reductions() {
 std::vector<Rule> reduction_rules() {
   std::vector<Rule> rules;
   for (const Reduction& r : reductions()) {
-    rules.push_back({r.name, "x #axes", std::string(r.summary) + " over axes", r.formula, onnx_page(r.op),
-                     infer_reduce(r.recipe), cost_reduce(r.steps, r.recipe.mean), onnx({r.op}) + of_torch(r), nullptr,
-                     r.gradient});
+    rules.push_back({r.name, "x #axes", r.summary + " over axes", r.formula, onnx_page(r.op), infer_reduce(r.recipe),
+                     cost_reduce(r.steps, r.recipe.mean), onnx({r.op}) + of_torch(r), nullptr, r.gradient});
   }
   rules.push_back({"reduce_log_sum_exp", "x #axes", "Logarithm of the sum of exponentials over axes",
                    "compare = |x| - |y|; add = 2|x|; exp = |x|; log = |y|", onnx_page("ReduceLogSumExp"),
-                   infer_reduce({}), cost_log_sum_exp, onnx({"ReduceLogSumExp"}) + aten({"logsumexp"}), nullptr,
-                   gradient_log_sum_exp});
+                   infer_reduce({}), cost_log_sum_exp,
+                   onnx({"ReduceLogSumExp"}) + aten({"logsumexp"}, aten_log_sum_exp), nullptr, gradient_log_sum_exp});
   rules.push_back({"variance",
                    "x",
                    "Variance, or standard deviation, over axes",
@@ -431,12 +452,12 @@ std::vector<Rule> reduction_rules() {
 
 std::vector<Rule> reduce_family() {
   return joined(
-      {with(Access::rows,
-            {"reduce_sum", "reduce_mean", "reduce_max", "reduce_min", "reduce_prod", "reduce_l1", "reduce_l2",
-             "reduce_sum_square", "reduce_log_sum", "reduce_log_sum_exp", "variance", "reduce_sum_integer"},
-            without_gradients("its results are no real numbers", reduction_rules())),
-       running_rules(), selection_rules(),
-       with(Access::softmax, {"softmax", "bias_softmax"}, with(Access::rows, {"log_softmax"}, softmax_rules()))});
+      with(Access::rows,
+           {"reduce_sum", "reduce_mean", "reduce_max", "reduce_min", "reduce_prod", "reduce_l1", "reduce_l2",
+            "reduce_sum_square", "reduce_log_sum", "reduce_log_sum_exp", "variance", "reduce_sum_integer"},
+           without_gradients("its results are no real numbers", reduction_rules())),
+      running_rules(), selection_rules(),
+      with(Access::softmax, {"softmax", "bias_softmax"}, with(Access::rows, {"log_softmax"}, softmax_rules())));
 }
 
 }  // namespace macsim::rules

@@ -32,6 +32,8 @@ Status aten_folded(const Call& c, Cost& cost) {
   return {};
 }
 
+Status aten_positions(const Call& c, Outputs& out) { return aten_reduced_to(c, out, DType::i64); }
+
 template <Work W>
 Status aten_running(const Call& c, Cost& cost) {
   const Shape& x = c.shape(0);
@@ -114,6 +116,11 @@ Status infer_running(const Call& c, Outputs& out) {
     }
   }
   out.know(0, std::move(running));
+  return {};
+}
+
+Status aten_running_shape(const Call& c, Outputs& out) {
+  out.set(0, sum_of(c), c.shape(kX));
   return {};
 }
 
@@ -230,6 +237,22 @@ Status cost_sort(const Call& c, Cost& cost) {
   return {};
 }
 
+Status aten_places(const Call& c, Outputs& out) {
+  out.set(0, DType::i64, c.shape(0));
+  return {};
+}
+
+Status aten_ordered(const Call& c, Outputs& out) {
+  out.set(0, c.dtype(0), c.shape(0));
+  out.set(1, DType::i64, c.shape(0));
+  return {};
+}
+
+Status aten_histc(const Call& c, Outputs& out) {
+  out.set(0, c.dtype(0), {Dim(c.integer("bins", 100))});
+  return {};
+}
+
 Status cost_histogram(const Call& c, Cost& cost) {
   const Count n = numel(c.shape(0));
   cost[Work::add] = n;
@@ -322,7 +345,7 @@ std::vector<Rule> running_rules() {
        "https://docs.pytorch.org/docs/stable/generated/torch.sort.html",
        {},
        cost_sort,
-       aten({"sort", "argsort", "msort"}, {}, "x"),
+       aten({"sort"}, aten_ordered, "x") + aten({"argsort"}, aten_places, "x") + aten({"msort"}, aten_same, "x"),
        nullptr,
        gradient_ordered},
       {"histogram",
@@ -333,24 +356,25 @@ std::vector<Rule> running_rules() {
        "https://docs.pytorch.org/docs/stable/generated/torch.bincount.html",
        {},
        cost_histogram,
-       aten({"bincount", "histc"}, {}, "x weights") +
+       aten({"bincount"}, {}, "x weights") + aten({"histc"}, aten_histc, "x") +
            aten({"histogram"}, infer_histogram, "x edges weights", {}, cost_bins) +
            aten({"_histogramdd_from_bin_cts"}, infer_histogram_of_points, "x weights", {}, cost_bins) +
            aten({"_histogramdd_from_bin_tensors"}, infer_histogram_of_points, "x bins...", {}, cost_bins)},
       {"arg_max", "x", "Position of the largest along an axis", "compare = |x| - |y|", onnx_page("ArgMax"), infer_arg,
-       cost_arg, onnx({"ArgMax"}) + aten({"argmax"}, {}, {}, {}, aten_folded)},
+       cost_arg, onnx({"ArgMax"}) + aten({"argmax"}, aten_positions, {}, {}, aten_folded)},
       {"arg_min", "x", "Position of the smallest along an axis", "compare = |x| - |y|", onnx_page("ArgMin"), infer_arg,
-       cost_arg, onnx({"ArgMin"}) + aten({"argmin"}, {}, {}, {}, aten_folded)},
+       cost_arg, onnx({"ArgMin"}) + aten({"argmin"}, aten_positions, {}, {}, aten_folded)},
       {"cum_sum", "x #axis", "Running sum along an axis", "r rows of n: add = r*(n - 1); exclusive: r*(n - 2)",
        onnx_page("CumSum"), infer_running, cost_running(Work::add),
-       onnx({"CumSum"}) + aten({"cumsum"}, {}, "x", {}, aten_running<Work::add>), nullptr, gradient_running},
+       onnx({"CumSum"}) + aten({"cumsum"}, aten_running_shape, "x", {}, aten_running<Work::add>), nullptr,
+       gradient_running},
       {"cum_prod", "x #axis", "Running product along an axis", "r rows of n: mul = r*(n - 1); exclusive: r*(n - 2)",
        onnx_page("CumProd"), infer_running, cost_running(Work::mul),
-       onnx({"CumProd"}) + aten({"cumprod"}, {}, "x", {}, aten_running<Work::mul>)},
+       onnx({"CumProd"}) + aten({"cumprod"}, aten_running_shape, "x", {}, aten_running<Work::mul>)},
       {"top_k", "x #k", "The k largest or smallest along an axis, and where they are",
        "r rows of n: compare = r*(k*n - k*(k + 1)/2), of many (a constant k): |x| * (2 + 2*ceil(log2(k + 1))); a bound",
-       onnx_page("TopK"), infer_top_k, cost_top_k, onnx({"TopK"}) + aten({"topk"}, {}, {}, "dim=axis"), nullptr,
-       gradient_ordered},
+       onnx_page("TopK"), infer_top_k, cost_top_k, onnx({"TopK"}) + aten({"topk"}, infer_top_k, {}, "dim=axis"),
+       nullptr, gradient_ordered},
   };
   return with_gradients({{"cum_prod", gradient_running_product}},
                         without_gradients("its results are no real numbers", std::move(rules)));

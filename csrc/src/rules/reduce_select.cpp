@@ -71,6 +71,12 @@ Status cost_running(const Call& c, Cost& cost) {
   return {};
 }
 
+Status aten_found(const Call& c, Outputs& out) {
+  out.set(0, c.dtype(0), c.shape(0));
+  out.set(1, DType::i64, c.shape(0));
+  return {};
+}
+
 Status cost_segments(const Call& c, Cost& cost) {
   const std::string_view how = c.text("reduce", "sum");
   const bool extreme = how == "max" || how == "min";
@@ -193,8 +199,8 @@ Status cost_paths_backward(const Call& c, Cost& cost) {
   return {};
 }
 
-std::string page(std::string_view name) {
-  return "https://docs.pytorch.org/docs/stable/generated/torch." + std::string(name) + ".html";
+Text page(std::string_view name) {
+  return Text::joined({"https://docs.pytorch.org/docs/stable/generated/torch.", name, ".html"});
 }
 
 }  // namespace
@@ -232,7 +238,7 @@ std::vector<Rule> selection_rules() {
        page("cummax"),
        {},
        cost_running<false>,
-       aten({"cummax", "cummin", "_cummax_helper", "_cummin_helper"})},
+       aten({"cummax", "cummin"}, aten_found) + aten({"_cummax_helper", "_cummin_helper"})},
       {"running_log_sum",
        "x",
        "Running log(sum(exp(x)))",

@@ -214,10 +214,10 @@ Status gradient_cross_entropy(const Call& c, Gradient& g) {
 }  // namespace
 
 std::vector<Rule> softmax_rules() {
-  const std::string loss =
+  const Text loss =
       "t targets: logic = t; weights: mul = t; ignore_index: compare = logic = t more; a sum: add = t - 1; a mean: "
       "div = 1, and with weights or ignore_index add = t - 1 more";
-  const std::string log_softmax_work = "r rows: compare = |x| - r; add = 3|x| - r; exp = |x|; log = r";
+  const Text log_softmax_work = "r rows: compare = |x| - r; add = 3|x| - r; exp = |x|; log = r";
   std::vector<Rule> rules = {
       {"softmax", "x", "Exponentials that sum to 1 along an axis (before version 13, over all axes from there on)",
        "r rows: compare = |x| - r; add = 2|x| - r; exp = div = |x|", onnx_page("Softmax"), infer_rows, cost_softmax,

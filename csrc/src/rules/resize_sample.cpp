@@ -272,13 +272,12 @@ Status cost_decode(const Call& c, Cost& cost) {
 }  // namespace
 
 std::vector<Rule> sample_rules() {
-  const std::string docs = "https://onnx.ai/onnx/operators/onnx__";
   std::vector<Rule> rules = {
       {"grid_sample", "x grid", "An image sampled at given places",
        "d coordinates a place, t = 1 (nearest), 2 (linear) or 4 (cubic) pixels each: by coordinate mul 1, add 1, "
        "compare 2t, "
        "convert 1; linear: add 2; cubic: mul 12, add 14; then k = t^d: mul = k|y| and k a place, add = (k-1)|y|",
-       docs + "GridSample.html", infer_grid_sample, cost_grid_sample,
+       onnx_page("GridSample"), infer_grid_sample, cost_grid_sample,
        onnx({"GridSample"}) + microsoft({"GridSample"}) +
            aten({"grid_sampler", "grid_sampler_2d", "grid_sampler_3d", "_grid_sampler_2d_cpu_fallback",
                  "cudnn_grid_sampler"},
@@ -297,11 +296,10 @@ std::vector<Rule> sample_rules() {
        nullptr,
        gradient_like_run},
       {"affine_grid", "theta #size", "Places on a grid under an affine map",
-       "mac = |y| * (d + 1) in d dimensions; mul = add = one for each coordinate of each axis",
-       docs + "AffineGrid.html", infer_affine_grid, cost_affine_grid,
-       onnx({"AffineGrid"}) + aten({"affine_grid_generator"}, {}, "x")},
+       "mac = |y| * (d + 1) in d dimensions; mul = add = one for each coordinate of each axis", onnx_page("AffineGrid"),
+       infer_affine_grid, cost_affine_grid, onnx({"AffineGrid"}) + aten({"affine_grid_generator"}, {}, "x")},
       {"center_crop_pad", "x #shape", "The middle of a tensor, or a margin around it", "none: moves data only",
-       docs + "CenterCropPad.html", infer_center, cost_center, onnx({"CenterCropPad"})},
+       onnx_page("CenterCropPad"), infer_center, cost_center, onnx({"CenterCropPad"})},
       {"crop_and_resize", "x rois batch #crop", "Regions of an image, resampled to one size",
        "by row and column of each region: mul 1, add 1, compare 2, convert 1, bilinear: add 2; bilinear: mul = 4|y| "
        "and 4 a "
@@ -309,7 +307,7 @@ std::vector<Rule> sample_rules() {
        contrib_doc("CropAndResize"), infer_crop_resize, cost_crop_resize, microsoft({"CropAndResize"})},
       {"image_decoder", "stream", "An image from its file",
        "as a baseline JPEG: mul = 17|y|, add = 14|y|, convert = |y|, compare = 2|y|; colours: mul = add = 4 a pixel",
-       docs + "ImageDecoder.html", infer_decode, cost_decode, onnx({"ImageDecoder"})},
+       onnx_page("ImageDecoder"), infer_decode, cost_decode, onnx({"ImageDecoder"})},
   };
   return with_gradients({{"grid_sample", gradient_grid_sample},
                          {"affine_grid", gradient_affine_grid},

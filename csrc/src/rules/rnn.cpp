@@ -14,7 +14,7 @@ namespace {
 
 // Inputs of every kind; each row and spelling lists those that it has.
 enum : std::size_t { kX, kW, kR, kB, kLengths, kH0, kC0, kP, kWScale, kWZero, kRScale, kRZero };
-constexpr const char* kSlots = "x w r b #lengths h0 c0 p w_scale w_zero r_scale r_zero";
+constexpr char kSlots[] = "x w r b #lengths h0 c0 p w_scale w_zero r_scale r_zero";
 
 enum class Cell : std::uint8_t { rnn, gru, lstm };
 constexpr int gates_of(Cell cell) { return cell == Cell::rnn ? 1 : cell == Cell::gru ? 3 : 4; }
@@ -452,20 +452,20 @@ std::vector<Rule> rnn_family() {
                          gradient_aten_recurrent(Cell::lstm)),
        nullptr, gradient_recurrent(Cell::lstm)},
       {"dynamic_quantize_lstm", kSlots, "LSTM with 8-bit weights and inputs quantised on the fly",
-       std::string(kLstmFormula) + "; X quantised once a direction and H at each step (compare = 4 n + 2, add = div = "
-                                   "n + 2, convert = n + 1 for n "
-                                   "elements); zero points: add = D T B (I + H) + |W| + |R|; products to floats: "
-                                   "convert and mul = 8 E; mul = |w_scale| "
-                                   "+ T |r_scale|",
+       Text(kLstmFormula) + "; X quantised once a direction and H at each step (compare = 4 n + 2, add = div = "
+                            "n + 2, convert = n + 1 for n "
+                            "elements); zero points: add = D T B (I + H) + |W| + |R|; products to floats: "
+                            "convert and mul = 8 E; mul = |w_scale| "
+                            "+ T |r_scale|",
        contrib_doc("DynamicQuantizeLSTM"), infer_recurrent, cost_dynamic,
        std::vector<Binding>{
            {"com.microsoft::DynamicQuantizeLSTM", "x w r b lengths h0 c0 p w_scale w_zero r_scale r_zero"}} +
            aten({"quantized_lstm"}, aten_recurrent, "x", {}, cost_torch_dynamic(Cell::lstm))},
       {"attentive_lstm", "x w r b #lengths h0 c0 p query_w memory_w v memory #memory_lengths layer_w",
        "LSTM with Bahdanau attention to a memory",
-       std::string(kLstmFormula) + "; with a memory of S places and depth M, width A: mac = D |memory| A + D T B (H A "
-                                   "+ S A + S M + (H + M) |AW[2]|); "
-                                   "add and exp = D T B S A; softmax over S",
+       Text(kLstmFormula) + "; with a memory of S places and depth M, width A: mac = D |memory| A + D T B (H A "
+                            "+ S A + S M + (H + M) |AW[2]|); "
+                            "add and exp = D T B S A; softmax over S",
        contrib_doc("AttnLSTM"), infer_recurrent, cost_attentive, microsoft({"AttnLSTM"})},
   };
   return with_gradients(

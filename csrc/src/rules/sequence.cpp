@@ -414,21 +414,14 @@ Status infer_has(const Call& c, Outputs& out) {
   return {};
 }
 
-Rule row(std::string name, std::string slots, std::string summary, std::string formula, std::string_view op,
-         InferFn infer, CostFn cost) {
-  return {std::move(name),
-          std::move(slots),
-          std::move(summary),
-          std::move(formula),
-          "https://onnx.ai/onnx/operators/onnx__" + std::string(op) + ".html",
-          std::move(infer),
-          std::move(cost),
-          onnx({op}),
-          nullptr};
+Rule row(Text name, Text slots, Text summary, Text formula, std::string_view op, InferFn infer, CostFn cost) {
+  return {std::move(name),    std::move(slots), std::move(summary),
+          std::move(formula), onnx_page(op),    std::move(infer),
+          std::move(cost),    onnx({op}),       nullptr};
 }
 
-Rule list_row(std::string name, std::string slots, std::string summary, std::string_view op, InferFn infer) {
-  return row(std::move(name), std::move(slots), std::move(summary), "no work; " + std::string(kList), op,
+Rule list_row(Text name, Text slots, Text summary, std::string_view op, InferFn infer) {
+  return row(std::move(name), std::move(slots), std::move(summary), Text::joined({"no work; ", kList}), op,
              std::move(infer), cost_free(kList));
 }
 

@@ -175,19 +175,48 @@ Status infer_range(const Call& c, Outputs& out) {
   return {};
 }
 
-/// Of whole numbers; of others torch tells how many there are.
+/// Of whole numbers, up to an end, or from a start to it, by a step; of others torch tells how many there are, and
+/// where the end may lie before the start.
 Status aten_arange(const Call& c, Outputs& out) {
-  for (const std::string_view name : {"start", "end", "step"}) {
-    const Attr* given = c.attr(name);
-    if (given != nullptr && given->kind != Attr::Kind::integer) return {};
-  }
-  const std::int64_t step = c.integer("step", 1);
-  if (!c.has_attr("end") || step == 0) return {};
-  const Dim way = Dim(c.integer("end", 0)) - Dim(c.integer("start", 0));
-  const auto length = ceil_div(way, Dim(step)).constant();
-  if (!length || *length < 0) return {};
-  const std::string_view dtype = c.text("dtype", "");
-  out.set(0, dtype.empty() ? DType::i64 : dtype_named(dtype), {Dim(*length)});
+  const std::size_t given = c.inputs();
+  const Dim start = given > 1 ? aten_number(c, 0) : Dim(0), end = aten_number(c, given > 1 ? 1 : 0);
+  const auto step = (given > 2 ? aten_number(c, 2) : Dim(1)).constant();
+  if (!start.defined() || !end.defined() || !step || *step == 0) return {};
+  const Dim length = ceil_div(end - start, Dim(*step));
+  if (at_least(length, 0) != Truth::yes) return {};
+  out.set(0, c.text("dtype", "").empty() ? DType::i64 : stated(c), {length});
+  return {};
+}
+
+Status evenly_spaced(const Call& c, Outputs& out, const Dim& length) {
+  if (length.defined() && at_least(length, 0) != Truth::no) out.set(0, stated(c), {length});
+  return {};
+}
+
+Status aten_linspace(const Call& c, Outputs& out) { return evenly_spaced(c, out, aten_number(c, 2)); }
+Status aten_frequencies(const Call& c, Outputs& out) { return evenly_spaced(c, out, aten_number(c, 0)); }
+Status aten_half_frequencies(const Call& c, Outputs& out) {
+  return evenly_spaced(c, out, floor_div(aten_number(c, 0), 2) + 1);
+}
+
+/// How many elements of a matrix are on or below a diagonal: rows that grow by one, and whole ones.
+Count on_or_below(const Dim& rows, const Dim& columns, std::int64_t diagonal) {
+  const Dim reached = rows + diagonal;
+  const Dim first = diagonal > 0 ? min(columns, Dim(1 + diagonal)) : min(1, max(0, reached));
+  const Dim last = max(0, min(columns, reached)), sloped = last - first + 1;
+  const Dim whole = max(0, max(0, min(rows, reached)) - sloped);
+  return floor_div((first + last) * sloped, 2) + whole * columns;
+}
+
+/// Rows and columns of the elements of a triangle.
+Status aten_triangle(const Call& c, Outputs& out) {
+  const Dim rows = aten_number(c, 0), columns = aten_number(c, 1);
+  const auto diagonal = aten_number(c, 2).constant();
+  if (!rows.defined() || !columns.defined() || !diagonal) return {};
+  const bool lower = c.op() == "tril_indices";
+  const Count count =
+      lower ? on_or_below(rows, columns, *diagonal) : rows * columns - on_or_below(rows, columns, *diagonal - 1);
+  out.set(0, c.text("dtype", "").empty() ? DType::i64 : stated(c), {Dim(2), count});
   return {};
 }
 
@@ -416,11 +445,16 @@ std::vector<Rule> shape_family() {
        nullptr,
        filled},
       {"eye_like", "#x", "Ones on a diagonal", "no work; writes |y|", onnx_page("EyeLike"), infer_eye_like, cost_fill,
-       onnx({"EyeLike"}) + aten({"eye", "tril_indices", "triu_indices"}, {}, {}, {}, cost_fill), nullptr, filled},
+       onnx({"EyeLike"}) + aten({"eye"}, {}, {}, {}, cost_fill) +
+           aten({"tril_indices", "triu_indices"}, aten_triangle, "#row #col #offset", {}, cost_fill),
+       nullptr, filled},
       {"range", "#start #limit #delta", "Evenly spaced numbers", "add = |y|; mul = |y|", onnx_page("Range"),
        infer_range, cost_range,
-       onnx({"Range"}) + microsoft({"Range"}) + aten({"arange"}, aten_arange, {}, {}, cost_range) +
-           aten({"linspace", "range", "fft_fftfreq", "fft_rfftfreq", "prims::iota"}, {}, {}, {}, cost_range),
+       onnx({"Range"}) + microsoft({"Range"}) + aten({"arange"}, aten_arange, "#start #end #step", {}, cost_range) +
+           aten({"linspace"}, aten_linspace, "#start #end #steps", {}, cost_range) +
+           aten({"fft_fftfreq"}, aten_frequencies, "#n", {}, cost_range) +
+           aten({"fft_rfftfreq"}, aten_half_frequencies, "#n", {}, cost_range) +
+           aten({"range", "prims::iota"}, {}, {}, {}, cost_range),
        nullptr, filled},
       {"nonzero", "x", "Positions of the elements that are not zero", "compare = |x|", onnx_page("NonZero"),
        infer_nonzero, cost_nonzero, onnx({"NonZero"}) + aten({"nonzero", "argwhere", "nonzero_static"}, {}, "x")},

@@ -200,6 +200,12 @@ Status infer_window(const Call& c, Outputs& out) {
   return {};
 }
 
+Status aten_window(const Call& c, Outputs& out) {
+  const Dim size = single(c, kX);
+  if (size.defined()) out.set(0, stated(c), {size});
+  return {};
+}
+
 Status cost_window(const Call& c, Cost& cost) {
   const Count n = numel(c.out_shape());
   const bool blackman = c.op() == "BlackmanWindow" || c.op() == "blackman_window";
@@ -353,31 +359,30 @@ Status cost_warping(const Call& c, Cost& cost) {
 }  // namespace
 
 std::vector<Rule> signal_family() {
-  const std::string docs = "https://onnx.ai/onnx/operators/onnx__";
-  const std::string fast = "n log2 n: mul 2, add 3 (half for real signals), an estimate; symbolic n: n^2, a bound";
+  const Text fast = "n log2 n: mul 2, add 3 (half for real signals), an estimate; symbolic n: n^2, a bound";
   std::vector<Rule> rows = {
       {"dft", "x #length #axis", "Discrete Fourier transform along one axis", fast + "; inverse: mul = |y|",
-       docs + "DFT.html", infer_dft, cost_dft,
+       onnx_page("DFT"), infer_dft, cost_dft,
        onnx({"DFT"}) +
            aten({"_fft_r2c", "_fft_c2r", "prims::fft_r2c", "prims::fft_c2r"}, {}, "x", {}, cost_aten_transform(true)) +
            aten({"_fft_c2c", "prims::fft_c2c"}, {}, "x", {}, cost_aten_transform(false)),
        nullptr, gradient_like_run},
       {"stft", "x #step window #frame", "Fourier transforms of overlapping frames", fast + "; window: mul = frames * n",
-       docs + "STFT.html", infer_stft, cost_stft, onnx({"STFT"})},
+       onnx_page("STFT"), infer_stft, cost_stft, onnx({"STFT"})},
       {"rfft", "x", "Fourier transform of a real signal, and back", fast, contrib_doc("Rfft"), infer_rfft, cost_rfft,
        microsoft({"Rfft", "Irfft"}), nullptr, gradient_like_run},
       {"window", "#size", "A window of cosines, or of torch's others",
        "t terms (Hann and Hamming 1, Blackman 2): trig = add = t*n; mul = 2t*n; Bartlett: mul = logic = n, add = 2n; "
        "Kaiser: mul = 3n, add = 2n, sqrt = exp = div = n, an estimate",
-       docs + "HannWindow.html", infer_window, cost_window,
+       onnx_page("HannWindow"), infer_window, cost_window,
        onnx({"HannWindow", "HammingWindow", "BlackmanWindow"}) +
-           aten({"hann_window", "hamming_window", "blackman_window"}) +
-           aten({"bartlett_window", "kaiser_window"}, {}, {}, {}, cost_window_of_lines)},
+           aten({"hann_window", "hamming_window", "blackman_window"}, aten_window, {}, "window_length=size") +
+           aten({"bartlett_window", "kaiser_window"}, aten_window, {}, "window_length=size", cost_window_of_lines)},
       {"mel_weights", "#mels #dft #rate #low #high", "Weights from a spectrum to mel bands",
        "e = bands + 2 edges: log 2; exp = convert = e; mul = 3e; add = div <= 2e + 2*bins",
-       docs + "MelWeightMatrix.html", infer_mel, cost_mel, onnx({"MelWeightMatrix"})},
+       onnx_page("MelWeightMatrix"), infer_mel, cost_mel, onnx({"MelWeightMatrix"})},
       {"det", "x", "Determinants of square matrices",
-       "for each: add = n(n-1)(2n-1)/6; mul as many and n-1; div = compare = n(n-1)/2", docs + "Det.html", infer_det,
+       "for each: add = n(n-1)(2n-1)/6; mul as many and n-1; div = compare = n(n-1)/2", onnx_page("Det"), infer_det,
        cost_det, onnx({"Det"}) + aten({"_linalg_det", "linalg_det", "det"}, {}, "x")},
       {"inverse", "x", "Inverses of square matrices",
        "for each: mul = n(n-1)(n+1); add = n(n-1)^2; div = n; compare = n(n-1)/2", contrib_doc("Inverse"), infer_same,
@@ -392,7 +397,7 @@ std::vector<Rule> signal_family() {
                          {"inverse", gradient_inverse},
                          {"time_warping", NoGradient{"its results are no real numbers"}}},
                         std::move(rows));
-  return joined({std::move(rows), factor_rules(), spectrum_rules()});
+  return joined(std::move(rows), factor_rules(), spectrum_rules());
 }
 
 }  // namespace macsim::rules

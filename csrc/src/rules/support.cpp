@@ -352,9 +352,7 @@ std::vector<Binding> in_dialect(std::string_view dialect, std::initializer_list<
   std::vector<Binding> out;
   out.reserve(names.size());
   for (const std::string_view name : names) {
-    Binding binding;
-    binding.op = std::string(dialect) + "::" + std::string(name);
-    out.push_back(std::move(binding));
+    out.emplace_back().op = Text::joined({dialect, "::", name});
   }
   return out;
 }
@@ -367,9 +365,7 @@ std::vector<Binding> microsoft(std::initializer_list<std::string_view> names) {
   return in_dialect("com.microsoft", names);
 }
 
-std::string onnx_page(std::string_view op) {
-  return "https://onnx.ai/onnx/operators/onnx__" + std::string(op) + ".html";
-}
+Text onnx_page(std::string_view op) { return Text::joined({"https://onnx.ai/onnx/operators/onnx__", op, ".html"}); }
 
 std::vector<Binding> operator+(std::vector<Binding> a, std::vector<Binding> b) {
   a.insert(a.end(), std::make_move_iterator(b.begin()), std::make_move_iterator(b.end()));

@@ -98,7 +98,9 @@ std::vector<Binding> onnx(std::initializer_list<std::string_view> names);
 /// Spellings in com.microsoft.
 std::vector<Binding> microsoft(std::initializer_list<std::string_view> names);
 /// Where an operator of ONNX is documented.
-std::string onnx_page(std::string_view op);
+Text onnx_page(std::string_view op);
+/// One text after the other.
+inline Text operator+(const Text& a, const Text& b) { return Text::joined({a, b}); }
 std::vector<Binding> operator+(std::vector<Binding> a, std::vector<Binding> b);
 
 }  // namespace macsim::rules

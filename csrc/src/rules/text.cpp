@@ -6,6 +6,7 @@
 #include "rules/families.hpp"
 #include "rules/gradient.hpp"
 #include "rules/support.hpp"
+#include "rules/work.hpp"
 
 namespace macsim::rules {
 namespace {
@@ -157,33 +158,28 @@ Status cost_hash(const Call& c, Cost& cost) {
   return {};
 }
 
-std::string page(std::string_view op) { return "https://onnx.ai/onnx/operators/onnx__" + std::string(op) + ".html"; }
-std::string contrib_page(std::string_view op) {
-  return "https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md#com.microsoft." + std::string(op);
-}
-
 }  // namespace
 
 std::vector<Rule> text_family() {
   std::vector<Rule> rules = {
       {"string_concat", "x y", "Texts joined pair by pair", "no work; the bytes of texts are not counted",
-       page("StringConcat"), infer_concat, cost_concat, onnx({"StringConcat"})},
-      {"string_split", "x", "Texts cut at a delimiter", "compare = |x|, one a text", page("StringSplit"), infer_split,
-       cost_a_text, onnx({"StringSplit"})},
+       onnx_page("StringConcat"), infer_concat, cost_concat, onnx({"StringConcat"})},
+      {"string_split", "x", "Texts cut at a delimiter", "compare = |x|, one a text", onnx_page("StringSplit"),
+       infer_split, cost_a_text, onnx({"StringSplit"})},
       {"string_normalizer", "x", "Stop words dropped, case changed",
-       "compare = |x| * stop words; convert = |y| with a change of case", page("StringNormalizer"), infer_normalizer,
-       cost_normalizer, onnx({"StringNormalizer"})},
+       "compare = |x| * stop words; convert = |y| with a change of case", onnx_page("StringNormalizer"),
+       infer_normalizer, cost_normalizer, onnx({"StringNormalizer"})},
       {"regex_full_match", "x", "Whether a pattern matches each whole text", "compare = |x|, one a text",
-       page("RegexFullMatch"), infer_same_as(DType::boolean), cost_a_text, onnx({"RegexFullMatch"})},
+       onnx_page("RegexFullMatch"), infer_same_as(DType::boolean), cost_a_text, onnx({"RegexFullMatch"})},
       {"tfidf", "x", "Counts of n-grams, perhaps weighted",
        "at most: compare = |x| * max_gram_length * (max_skip_count + 1), + |y| for IDF; add = |x| for each n and "
        "distance, single items once; mul = |y| for TFIDF with weights",
-       page("TfIdfVectorizer"), infer_tfidf, cost_tfidf, onnx({"TfIdfVectorizer"})},
-      {"tokenizer", "x", "Texts cut into tokens", "compare = |x|, one a text", contrib_page("Tokenizer"),
+       onnx_page("TfIdfVectorizer"), infer_tfidf, cost_tfidf, onnx({"TfIdfVectorizer"})},
+      {"tokenizer", "x", "Texts cut into tokens", "compare = |x|, one a text", contrib_doc("Tokenizer"),
        infer_tokenizer, cost_a_text, microsoft({"Tokenizer"})},
       {"murmur_hash", "x", "MurmurHash3 of each element, 32 bits",
        "with b blocks of 4 bytes an element: mul = |x| * (3b + 2); add = |x| * b; logic = |x| * (7b + 7)",
-       contrib_page("MurmurHash3"), infer_hash, cost_hash, microsoft({"MurmurHash3"})},
+       contrib_doc("MurmurHash3"), infer_hash, cost_hash, microsoft({"MurmurHash3"})},
   };
   return without_gradients("a function of texts, or of bits", std::move(rules));
 }

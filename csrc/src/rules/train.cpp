@@ -98,23 +98,22 @@ Status cost_gradient(const Call&, Cost& cost) {
   return {};
 }
 
-Rule row(std::string name, std::string slots, std::string summary, std::string formula, std::string_view op,
-         InferFn infer, CostFn cost) {
+Rule row(Text name, Text slots, Text summary, Text formula, std::string_view op, InferFn infer, CostFn cost) {
   return {std::move(name),
           std::move(slots),
           std::move(summary),
           std::move(formula),
-          "https://onnx.ai/onnx/operators/onnx_aionnxpreviewtraining_" + std::string(op) + ".html",
+          Text::joined({"https://onnx.ai/onnx/operators/onnx_aionnxpreviewtraining_", op, ".html"}),
           std::move(infer),
           std::move(cost),
-          {{"ai.onnx.preview.training::" + std::string(op), ""}},
+          {{Text::joined({"ai.onnx.preview.training::", op}), ""}},
           nullptr};
 }
 
 }  // namespace
 
 std::vector<Rule> train_family() {
-  const std::string norm = "; mul + n, add + n with a norm_coefficient";
+  const Text norm = "; mul + n, add + n with a norm_coefficient";
   std::vector<Rule> rules = {
       row("adagrad", "rate updates tensors...", "A step of Adagrad over n elements",
           "mul = 2n + 1; add = 3n + 1; sqrt = n; div = n + 1" + norm, "Adagrad", infer_step(3), cost_adagrad),

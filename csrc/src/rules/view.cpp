@@ -325,6 +325,19 @@ Status cost_to_sparse(const Call& c, Cost& cost) {
   return {};
 }
 
+/// Slices of a size along an axis, a step apart, on a new last axis.
+Status aten_unfold(const Call& c, Outputs& out) {
+  const Dim size = aten_number(c, 1);
+  const std::int64_t step = c.integer("step", 0);
+  Shape y = c.shape(0);
+  const auto axis = axis_in(c.integer("dimension", 0), y.size());
+  if (!c.ranked(0) || !axis || !size.defined() || step < 1) return {};
+  y[*axis] = floor_div(at_least_zero(c, y[*axis] - size), Dim(step)) + 1;
+  y.push_back(size);
+  out.set(0, c.dtype(0), std::move(y));
+  return {};
+}
+
 /// Rows of different lengths one after the other: as many in all as the call states.
 Status infer_jagged(const Call& c, Outputs& out) {
   const Shape& x = c.shape(0);
@@ -348,8 +361,8 @@ Status infer_stated(const Call& c, Outputs& out) {
 
 std::vector<Rule> view_family() {
   const GradientFn same = gradient_view();
-  const std::string none = "no work; a view: no data moved";
-  const std::string moves = "no work; reads |x|, writes |y|";
+  const Text none = "no work; a view: no data moved";
+  const Text moves = "no work; reads |x|, writes |y|";
   std::vector<Rule> rules = {
       {"reshape", "x #shape", "The same elements in another shape", none, onnx_page("Reshape"), infer_reshape,
        cost_free(kView),
@@ -368,7 +381,8 @@ std::vector<Rule> view_family() {
        onnx({"Flatten"}), nullptr, same},
       {"identity", "x", "The same value", none, onnx_page("Identity"), infer_identity, cost_free(kView),
        onnx({"Identity"}) + with_gradient(aten({"detach"}), NoGradient{"detached"}) +
-           with_gradient(aten({"unfold", "as_strided", "diagonal", "prims::as_strided"}), gradient_moves()) +
+           with_gradient(aten({"unfold"}, aten_unfold, "x #size"), gradient_moves()) +
+           with_gradient(aten({"as_strided", "diagonal", "prims::as_strided"}), gradient_moves()) +
            aten({"alias",
                  "_linalg_check_errors",
                  "prims::view_of",

@@ -56,15 +56,17 @@ class Reads {
 namespace macsim::rules {
 
 /// Where an operator of com.microsoft is documented.
-inline std::string contrib_doc(std::string_view op) {
-  return "https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md#com.microsoft." + std::string(op);
+inline Text contrib_doc(std::string_view op) {
+  return Text::joined(
+      {"https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md#com.microsoft.", op});
 }
 
 /// The rows of several parts, in order.
-inline std::vector<Rule> joined(std::initializer_list<std::vector<Rule>> parts) {
-  std::vector<Rule> all;
-  for (const std::vector<Rule>& part : parts) all.insert(all.end(), part.begin(), part.end());
-  return all;
+template <class... More>
+std::vector<Rule> joined(std::vector<Rule> first, More... more) {
+  first.reserve((first.size() + ... + more.size()));
+  (std::move(more.begin(), more.end(), std::back_inserter(first)), ...);
+  return first;
 }
 
 /// A size that an attribute must state; undefined when it does not, or states less than 1.

@@ -10,9 +10,7 @@ from typing import Any
 
 import torch
 
-from macsim.errors import TraceError
-
-__all__ = ["DataSizeError", "is_by_data", "results_by_data", "with_positions", "with_sizes"]
+__all__ = ["is_by_data", "results_by_data", "with_positions", "with_sizes"]
 
 _UNIQUE = frozenset({"_unique", "_unique2", "unique_dim", "unique_dim_consecutive", "unique_consecutive"})
 _BY_DATA = _UNIQUE | {"argwhere", "masked_select", "nms", "nonzero", "nonzero_numpy"}
@@ -22,10 +20,6 @@ _PADDED = "_padded_dense_to_jagged_forward"  # less its padding
 # Parts of sparse tensors, of which as many elements are stored as the data says.
 _PARTS = frozenset({"values", "_values", "indices", "_indices", "crow_indices", "col_indices", "ccol_indices",
                     "row_indices"})  # fmt: skip
-
-
-class DataSizeError(TraceError):
-    """A size depends on data, and the sizes of the run are numbers."""
 
 
 def is_by_data(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -4,63 +4,19 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import nn
 
-from macsim.sources.torch_layouts import META
+from macsim.sources.torch_modules import SHARDED, loaded, unwrapped
+from macsim.sources.torch_values import META
 
-__all__ = ["called", "is_wrapped", "made_whole", "unwrapped"]
+__all__ = ["made_whole"]
 
 _FLAT = "_flat_param"  # what FSDP keeps the parameters of a module in
-_WRAPPERS = [("torch._dynamo.eval_frame", "OptimizedModule"), ("torch.distributed.fsdp", "FullyShardedDataParallel")]
-_SHARDED = [("torch.distributed.tensor", "DTensor")]
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks")
-
-
-def called(model: Any) -> Any:
-    """Return the wrapper whose ``forward`` it is, other programs as they are."""
-    owner = getattr(model, "__self__", None)
-    is_forward = isinstance(owner, nn.Module) and getattr(model, "__name__", None) == "forward"
-    return owner if is_forward and _inside(owner) is not None else model
-
-
-def unwrapped(model: Any) -> Any:
-    """Return the module inside a compiled or a distributed one."""
-    while True:
-        inner = _inside(model) if isinstance(model, nn.Module) else None
-        if inner is not None:
-            model = inner
-        elif hasattr(model, "_torchdynamo_orig_callable"):
-            model = model._torchdynamo_orig_callable
-        else:
-            return model
-
-
-def _inside(module: nn.Module) -> nn.Module | None:
-    """Return what a wrapper wraps; None: it is none."""
-    children = module._modules
-    for name in ("_orig_mod", "_fsdp_wrapped_module"):
-        if name in children:
-            return children[name]
-    if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
-        return children["module"]
-    return None
-
-
-def is_wrapped(classes: Iterable[type]) -> bool:
-    """Whether there are wrappers among the classes of modules and parameters, or such as hold only a part of one."""
-    wrappers = (nn.DataParallel, nn.parallel.DistributedDataParallel, *_loaded([*_WRAPPERS, *_SHARDED]))
-    return any(issubclass(kind, wrappers) for kind in classes)
-
-
-def _loaded(classes: Iterable[tuple[str, str]]) -> tuple[Any, ...]:
-    """Return those of these classes whose modules somebody imported."""
-    found = (getattr(sys.modules.get(module), name, None) for module, name in classes)
-    return tuple(one for one in found if one is not None)
 
 
 def made_whole(modules: Iterable[nn.Module]) -> None:
@@ -87,7 +43,7 @@ def made_whole(modules: Iterable[nn.Module]) -> None:
 
 
 def _gathered(held: dict[str, Any], same: dict[int, Any]) -> None:
-    sharded = _loaded(_SHARDED)
+    sharded = loaded(SHARDED)
     for name, one in held.items():
         if isinstance(one, sharded):
             full = same.get(id(one))

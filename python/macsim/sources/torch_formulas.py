@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -14,35 +13,12 @@ from torch.utils._pytree import tree_map
 from macsim import _core
 from macsim.custom import Registry
 
-__all__ = ["tape_of"]
+__all__ = ["FormulaTape"]
 
 FROM = "half of the FLOPs of a formula registered with torch.utils.flop_counter"
 
 
-def tape_of(registry: Registry, name: str, facts: dict[str, Any]) -> _core.Tape:
-    """Return a tape that knows the rules, and the formulas of operators that have none."""
-    formulas = _registered(registry)
-    return _FormulaTape(registry, name, facts, formulas) if formulas else _core.Tape(registry.table, name, facts)
-
-
-def _registered(registry: Registry) -> dict[str, Callable[..., Any]]:
-    counter = sys.modules.get("torch.utils.flop_counter")
-    found = {}
-    for operator, formula in dict(getattr(counter, "flop_registry", {})).items():
-        if id(operator) in _ATEN:
-            continue
-        name = getattr(operator, "_qualified_op_name", None)
-        if isinstance(name, str) and name.startswith("aten::"):
-            _ATEN[id(operator)] = operator
-        elif isinstance(name, str) and registry.find(name) is None:
-            found[name] = formula
-    return found
-
-
-_ATEN: dict[int, Any] = {}  # torch's own operators that have formulas, by identity: to hash one is work
-
-
-class _FormulaTape(_core.Tape):
+class FormulaTape(_core.Tape):
     """A tape whose rules for some operators ask a formula about the call that is being recorded."""
 
     def __init__(
@@ -55,6 +31,7 @@ class _FormulaTape(_core.Tape):
         super().__init__(extended.table, name, facts)
 
     def record(self, plan: Any, args: Any, kwargs: Any, scope: int, results: Any) -> None:
+        """Record a call with its results, which a formula may ask about."""
         self._latest.call = (args, kwargs, results)
         super().record(plan, args, kwargs, scope, results)
 

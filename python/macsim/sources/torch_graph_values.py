@@ -15,9 +15,8 @@ from torch.utils._pytree import tree_leaves, tree_unflatten
 
 from macsim import _core
 from macsim.errors import TraceError
-from macsim.sources.torch_nests import placed
-from macsim.sources.torch_ops import DTYPES
 from macsim.sources.torch_sizes import Sizes
+from macsim.sources.torch_values import DTYPES, placed
 
 __all__ = [
     "STORED",

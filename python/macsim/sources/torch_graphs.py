@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import operator as python_operators
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -30,7 +29,7 @@ from macsim.sources.torch_graph_values import (
     user_inputs,
     values,
 )
-from macsim.sources.torch_ops import Operator, operator_of, plain_plan
+from macsim.sources.torch_ops import Operator, operator_of, plain_plan, tape_of
 from macsim.sources.torch_sizes import Sizes
 
 __all__ = ["is_graph", "walk"]
@@ -100,14 +99,6 @@ def walk(
     return ledger, walker.plain.called(ledger), outputs
 
 
-def _tape_of(registry: Registry, name: str, facts: dict[str, Any]) -> _core.Tape:
-    if "torch.utils.flop_counter" not in sys.modules:  # so nobody registered formulas
-        return _core.Tape(registry.table, name, facts)
-    from macsim.sources.torch_formulas import tape_of
-
-    return tape_of(registry, name, facts)
-
-
 # Tensors say what they are without a look at who overrides functions of torch: attributes are no functions to override.
 _plainly = torch._C.DisableTorchFunctionSubclass
 
@@ -140,7 +131,7 @@ class Walker:
         self.registry = registry
         self.name = name
         self.sizes: Sizes = like.sizes if like else Sizes(model.range_constraints if exported else {})
-        self.tape = _tape_of(registry, name, facts(self.sizes))
+        self.tape = tape_of(registry, name, facts(self.sizes))
         self._seen: dict[Any, str | None] = {}  # paths of modules that graphs run for, by these and the calls' names
         self._operators: dict[Any, Operator] = {}
         self.plain = _core.GraphWalk(

@@ -13,14 +13,60 @@ from typing import Any
 import torch
 
 from macsim.errors import RequestError
-from macsim.sources.torch_layouts import META, nonzeros, without_storage
-from macsim.sources.torch_ops import DTYPES
 from macsim.sources.torch_trace import Recorder, is_named_shape, small
+from macsim.sources.torch_values import DTYPES, META, nonzeros, without_storage
 
-__all__ = ["Examples"]
+__all__ = ["Examples", "check_arguments", "check_shape", "has_symbols", "named_arguments", "signature_of"]
 
 _BY_NAME = {name: dtype for dtype, name in reversed(DTYPES.items())}
 _WHOLE = ("_ids", "ids", "_indices", "labels", "tokens")  # names of inputs that are indices, in the field's usage
+
+
+# What is said when they do not fit is imported when it is said.
+
+
+def signature_of(call: Any) -> inspect.Signature | None:
+    """Return what Python says that a call takes; None: nothing."""
+    try:
+        return inspect.signature(call)
+    except (TypeError, ValueError):
+        return None
+
+
+def check_arguments(
+    name: str, call: Any, said: inspect.Signature | None, positional: Sequence[Any], named: Mapping[str, Any]
+) -> None:
+    """Raise when a call, whose signature is known or not, does not take these arguments, and say what it takes."""
+    wanted = said
+    if wanted is None:
+        from macsim.sources.torch_requests import by_schema
+
+        wanted = by_schema(call)
+        if wanted is None:
+            return
+    try:
+        wanted.bind(*positional, **named)
+    except TypeError as error:
+        from macsim.sources.torch_requests import not_taken
+
+        raise not_taken(name, error, wanted, named) from error
+
+
+def check_shape(name: str, shape: Any) -> None:
+    """Raise when a shape that is given as such has something for a size that is none."""
+    for size in shape if isinstance(shape, list | tuple) else ():
+        if size is None or isinstance(size, bool | float):
+            raise RequestError(
+                f"the shape of {name!r} has {size!r}: a size is an int, or a name or an expression, which stays open: "
+                "('batch', 3, 224, 224)"
+            )
+
+
+def has_symbols(given: Any) -> bool:
+    """Whether a shape somewhere in a nest of arguments names sizes."""
+    if isinstance(given, Mapping):
+        return any(has_symbols(one) for one in given.values())
+    return isinstance(given, tuple | list) and (is_named_shape(given) or any(has_symbols(one) for one in given))
 
 
 class Examples:

@@ -7,18 +7,34 @@ from __future__ import annotations
 import random
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from macsim import _core
-from macsim.modules import Called
 
-__all__ = ["class_name", "is_script", "left_as_found", "noted", "watching"]
+if TYPE_CHECKING:
+    from macsim.modules import Called
+
+__all__ = [
+    "SHARDED",
+    "called",
+    "class_name",
+    "is_script",
+    "is_wrapped",
+    "left_as_found",
+    "loaded",
+    "noted",
+    "unwrapped",
+    "watching",
+]
+
+_WRAPPERS = [("torch._dynamo.eval_frame", "OptimizedModule"), ("torch.distributed.fsdp", "FullyShardedDataParallel")]
+SHARDED = [("torch.distributed.tensor", "DTensor")]
 
 
 def class_name(module: nn.Module) -> str:
@@ -27,17 +43,66 @@ def class_name(module: nn.Module) -> str:
     return str(made_from) or type(module).__name__
 
 
-def noted(modules: _core.CalledModules, root: nn.Module | None) -> _core.CalledModules | dict[str, Called]:
+def noted(modules: _core.CalledModules, root: nn.Module | None) -> dict[str, Called] | _core.CalledModules:
     """Return what was called. What TorchScript calls is not seen: that is one module."""
     if root is None or not is_script(root):
         return modules
-    return {"": Called(class_name(root), 1, sum(parameters for *_, parameters in modules.told()))}
+    from macsim.modules import Called
+
+    return {"": Called(class_name(root), 1, sum(own for *_, own in modules.told()))}
 
 
 def is_script(program: Any) -> bool:
     """Whether it is TorchScript, which torch's own interpreter runs."""
     return isinstance(program, torch.jit.ScriptModule | torch.jit.ScriptFunction)
 
+
+# Wrappers. -----------------------------------------------------------------------------------------------------------
+
+
+def called(model: Any) -> Any:
+    """Return the wrapper whose ``forward`` it is, other programs as they are."""
+    owner = getattr(model, "__self__", None)
+    is_forward = isinstance(owner, nn.Module) and getattr(model, "__name__", None) == "forward"
+    return owner if is_forward and _inside(owner) is not None else model
+
+
+def unwrapped(model: Any) -> Any:
+    """Return the module inside a compiled or a distributed one."""
+    while True:
+        inner = _inside(model) if isinstance(model, nn.Module) else None
+        if inner is not None:
+            model = inner
+        elif hasattr(model, "_torchdynamo_orig_callable"):
+            model = model._torchdynamo_orig_callable
+        else:
+            return model
+
+
+def _inside(module: nn.Module) -> nn.Module | None:
+    """Return what a wrapper wraps; None: it is none."""
+    children = module._modules
+    for name in ("_orig_mod", "_fsdp_wrapped_module"):
+        if name in children:
+            return children[name]
+    if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        return children["module"]
+    return None
+
+
+def is_wrapped(classes: Iterable[type]) -> bool:
+    """Whether there are wrappers among the classes of modules and parameters, or such as hold only a part of one."""
+    wrappers = (nn.DataParallel, nn.parallel.DistributedDataParallel, *loaded([*_WRAPPERS, *SHARDED]))
+    return any(issubclass(kind, wrappers) for kind in classes)
+
+
+def loaded(classes: Iterable[tuple[str, str]]) -> tuple[Any, ...]:
+    """Return those of these classes whose modules somebody imported."""
+    found = (getattr(sys.modules.get(module), name, None) for module, name in classes)
+    return tuple(one for one in found if one is not None)
+
+
+# State. ---------------------------------------------------------------------------------------------------------------
 
 _states = _core.ModuleStates(vars(nn.Module()))
 _states_lock = threading.Lock()

@@ -11,8 +11,8 @@ import torch
 from torch.nested._internal.nested_tensor import NestedTensor
 from torch.utils.flop_counter import FlopCounterMode, _FlopCounterMode
 
-from macsim.sources.torch_layouts import META, without_storage
 from macsim.sources.torch_trace import Recorder
+from macsim.sources.torch_values import META, without_storage
 
 __all__ = ["NestedRecorder"]
 

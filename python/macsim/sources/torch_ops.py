@@ -4,52 +4,18 @@
 
 from __future__ import annotations
 
-from functools import cache
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch._ops import OpOverload
 
 from macsim import _core
+from macsim.custom import Registry
 
-__all__ = ["DTYPES", "Operator", "operator_of", "plain_plan"]
+__all__ = ["Operator", "operator_of", "plain_plan", "tape_of"]
 
-DTYPES: dict[torch.dtype, str] = {
-    torch.float64: "f64",
-    torch.float32: "f32",
-    torch.float16: "f16",
-    torch.bfloat16: "bf16",
-    torch.int64: "i64",
-    torch.int32: "i32",
-    torch.int16: "i16",
-    torch.int8: "i8",
-    torch.uint8: "u8",
-    torch.bool: "bool",
-    torch.complex32: "c32",
-    torch.complex64: "c64",
-    torch.complex128: "c128",
-} | {
-    getattr(torch, name): ours
-    for name, ours in (
-        ("uint64", "u64"),
-        ("uint32", "u32"),
-        ("uint16", "u16"),
-        ("float8_e4m3fn", "f8e4m3fn"),
-        ("float8_e4m3fnuz", "f8e4m3fnuz"),
-        ("float8_e5m2", "f8e5m2"),
-        ("float8_e5m2fnuz", "f8e5m2fnuz"),
-        ("float8_e8m0fnu", "f8e8m0"),
-        ("float4_e2m1fn_x2", "u8"),
-        ("quint8", "u8"),
-        ("qint8", "i8"),
-        ("qint32", "i32"),
-        ("uint4", "u4"),
-    )
-    if hasattr(torch, name)
-}
-
-# Arguments that say where a result lies, or which numbers are drawn.
-_WHERE = frozenset({"device", "layout", "pin_memory", "memory_format", "generator", "non_blocking"})
 # In-place operators that change the shape of their tensor: torch itself must run them.
 _RESHAPING = frozenset({"resize_", "resize_as_", "t_", "transpose_", "swapdims_", "swapaxes_", "squeeze_", "unsqueeze_",
                         "as_strided_", "set_", "rename_", "addbmm_", "prims::as_strided", "prims::resize"})  # fmt: skip
@@ -162,19 +128,21 @@ class Operator:
         The second and the third axis of its result lie the other way round.
     method : callable or None
         What makes its results sooner than the operator itself, which asks its schema.
+    hosts : frozenset of str
+        Arguments that the row takes as numbers that may be symbols.
     runs : bool
         Of known contents it is run as it stands, and gives one tensor.
     """
 
     __slots__ = (
-        "copies", "fast", "func", "infers", "known", "method", "native", "packed", "plan", "random", "reshapes", "runs",
-        "turned", "view", "way", "writes",
+        "copies", "fast", "func", "hosts", "infers", "known", "method", "native", "packed", "plan", "random",
+        "reshapes", "runs", "turned", "view", "way", "writes",
     )  # fmt: skip
 
     def __init__(self, func: Any, plan: _core.Plan, said: _Reading) -> None:
         self.func = func
         self.plan = plan
-        self.known, self.infers = plan.known, plan.infers
+        self.known, self.infers, self.hosts = plan.known, plan.infers, frozenset(plan.hosts)
         self.native, self.writes, self.reshapes = said.native, said.writes, said.reshapes
         self.random, self.packed = said.random, tuple(said.packed)
         self.fast = plan.infers and not said.native and said.writes is None and not said.packed and said.takes
@@ -195,19 +163,6 @@ class Operator:
             self.way = "reshape" if self.copies else "orders" if said.name == "contiguous" else "view"
 
 
-def _use(kind: str, name: str) -> str:
-    if name in _WHERE or kind in ("Generator", "Device", "Layout", "MemoryFormat", "Stream"):
-        return "nothing"
-    bare = kind.removeprefix("Optional[").removesuffix("]") if kind.startswith("Optional[") else kind
-    if bare == "Tensor":
-        return "tensor"
-    if bare in ("List[Tensor]", "List[Optional[Tensor]]"):
-        return "tensors"
-    if bare in ("int", "List[int]", "List[Optional[int]]"):
-        return "sizes"
-    return "value"
-
-
 def _parts_of(kind: str, name: str) -> list[tuple[str, str]] | None:
     """Return what stands in the place of an argument that is packed, each with its use; None: it is not."""
     if "__torch__" not in kind:
@@ -220,20 +175,20 @@ def _parts_of(kind: str, name: str) -> list[tuple[str, str]] | None:
 class _Reading:
     """What the schema says, the same for every count."""
 
-    def __init__(self, func: Any) -> None:
-        schema = func._schema
-        self.dialect, _, packet = schema.name.partition("::")
+    def __init__(self, func: Any, schema: tuple[Any, ...]) -> None:
+        name, overload, arguments, results = schema
+        self.dialect, _, packet = name.partition("::")
         self.writes: int | str | None = None
         self.packed: list[tuple[int, str]] = []
-        parameters = self._parameters(schema.arguments)
-        returns = [str(one.type) for one in schema.returns]
-        if returns and all(one.alias_info is None for one in schema.returns):
+        parameters = self._parameters(func, arguments)
+        returns = [kind for kind, _ in results]
+        if returns and not any(alias for _, alias in results):
             self.writes = None  # statistics on the side: what it gives back is new
-        if self.dialect == "mkldnn" and schema.overload_name:  # which takes its tensors in another order
-            packet = f"{packet}.{schema.overload_name}"
+        if self.dialect == "mkldnn" and overload:  # which takes its tensors in another order
+            packet = f"{packet}.{overload}"
         inward = self.writes is not None and packet.endswith("_") and not packet.endswith("__")
-        tensors = all(one in ("Tensor", "List[Tensor]") for one in returns)
-        self.reshapes = (schema.name if self.dialect == "prims" else packet) in _RESHAPING
+        tensors = all(one in ("Tensor", "Tensor[]") for one in returns)
+        self.reshapes = (name if self.dialect == "prims" else packet) in _RESHAPING
         changes = self.writes == 0 and returns == ["Tensor"] and not self.reshapes
         self.name = packet[:-1] if inward else packet
         self.signature = _core.Signature(parameters)
@@ -247,7 +202,7 @@ class _Reading:
             "some" if packet.startswith(("to_sparse", "_spdiags")) else "same" if packet in _STORING else "all"
         )
         aten, single = self.dialect == "aten", len(returns) == 1
-        where = [one.kwarg_only and one.name == "device" for one in schema.arguments if "Device" in str(one.type)]
+        where = [keyword and called == "device" for called, kind, _, _, keyword, _ in arguments if "Device" in kind]
         given = self.takes or self.packed or self.writes is not None
         self.makes = self.native or func is torch.ops.aten.to.dtype  # torch makes its results in no time
         # It makes a tensor out of numbers, and is told by name where that lies.
@@ -255,45 +210,43 @@ class _Reading:
         self.runs = single and not self.random and not where
         self.method = getattr(torch.Tensor, packet) if aten and packet in _METHODS else None
 
-    def _parameters(self, arguments: Any) -> list[tuple[str, str, Any]]:
+    def _parameters(self, func: Any, arguments: list[Any]) -> list[tuple[str, str, Any]]:
         parameters: list[tuple[str, str, Any]] = []
-        for position, argument in enumerate(arguments):
-            written = argument.alias_info is not None and argument.alias_info.is_write
-            kind, name = str(argument.type), argument.name
+        for position, (name, kind, use, written, keyword, default) in enumerate(arguments):
             if written:
-                self.writes = name if argument.kwarg_only else position if self.writes is None else self.writes
+                self.writes = name if keyword else position if self.writes is None else self.writes
             parts = _parts_of(kind, name)
             if parts is not None:
                 self.packed.append((position, name))
                 parameters += [(part, used, None) for part, used in parts]
                 continue
-            use = "nothing" if argument.kwarg_only and written else _use(kind, name)  # out=: it is only written to
-            parameters.append((name, use, argument.default_value if argument.has_default_value() else None))
+            if default is NotImplemented:  # its text does not say it
+                default = func._schema.arguments[position].default_value
+            parameters.append((name, use, default))
         return parameters
 
 
-@cache
 def _reading(func: Any) -> _Reading:
-    return _Reading(_read_as(func))
+    known = _READ.get(id(func))
+    if known is None:
+        known = _READ[id(func)] = (func, _read(func))
+    return known[1]
+
+
+def _read(func: Any) -> _Reading:
+    schema = _core.read_schema(str(func._schema))
+    other = _SAME.get(schema[:2])
+    return _Reading(func, schema) if other is None else _reading(getattr(torch.ops.aten, other).default)
 
 
 def operator_of(func: Any, tape: _core.Tape) -> Operator:
     """Return how calls of ``func``, an ``OpOverload``, are read."""
-    known = _READ.get(id(func))
-    if known is None:
-        known = _READ[id(func)] = (func, _reading(func))
-    said = known[1]
+    said = _reading(func)
     return Operator(func, _plan(said, tape), said)
 
 
 def _plan(said: _Reading, tape: _core.Tape) -> _core.Plan:
     return tape.plan(said.dialect, said.name, said.signature, said.outputs, said.stores)
-
-
-def _read_as(target: OpOverload) -> OpOverload:
-    """Return the operator as whose calls those of this one are read."""
-    other = _SAME.get((target._schema.name, target._schema.overload_name))
-    return target if other is None else getattr(torch.ops.aten, other).default
 
 
 def plain_plan(tape: _core.Tape, target: Any) -> tuple[_core.Plan, bool] | None:
@@ -303,10 +256,7 @@ def plain_plan(tape: _core.Tape, target: Any) -> tuple[_core.Plan, bool] | None:
     """
     if not isinstance(target, OpOverload):
         return None
-    known = _PLAIN.get(id(target))
-    if known is None:
-        known = _PLAIN[id(target)] = (target, _reading(target))
-    said = known[1]
+    said = _reading(target)
     if not said.plain:
         return None
     plan = _plan(said, tape)
@@ -314,10 +264,40 @@ def plain_plan(tape: _core.Tape, target: Any) -> tuple[_core.Plan, bool] | None:
 
 
 _READ: dict[int, tuple[OpOverload, _Reading]] = {}  # by identity: to hash an operator is work
-_PLAIN: dict[int, tuple[OpOverload, _Reading]] = {}
 # Calls that are read as those of another operator.
 _SAME = {
     ("aten::lift_fresh_copy", ""): "clone",
     ("aten::max", "other"): "maximum",
     ("aten::min", "other"): "minimum",
 }
+
+
+# Rules. ---------------------------------------------------------------------------------------------------------------
+
+
+def tape_of(registry: Registry, name: str, facts: dict[str, Any]) -> _core.Tape:
+    """Return a tape that knows the rules, and the formulas of operators that have none."""
+    formulas = _registered(registry) if "torch.utils.flop_counter" in sys.modules else {}
+    if not formulas:
+        return _core.Tape(registry.table, name, facts)
+    from macsim.sources.torch_formulas import FormulaTape  # few programs have operators of their own
+
+    return FormulaTape(registry, name, facts, formulas)
+
+
+def _registered(registry: Registry) -> dict[str, Callable[..., Any]]:
+    """Return the formulas that users registered with torch's own counter, by operators that have no row here."""
+    counter = sys.modules.get("torch.utils.flop_counter")
+    found = {}
+    for operator, formula in dict(getattr(counter, "flop_registry", {})).items():
+        if id(operator) in _ATEN:
+            continue
+        name = getattr(operator, "_qualified_op_name", None)
+        if isinstance(name, str) and name.startswith("aten::"):
+            _ATEN[id(operator)] = operator
+        elif isinstance(name, str) and registry.find(name) is None:
+            found[name] = formula
+    return found
+
+
+_ATEN: dict[int, Any] = {}  # torch's own operators that have formulas, by identity: to hash one is work

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from macsim.sources.torch_layouts import META, PLAIN
+from macsim.sources.torch_values import META, PLAIN
 
 __all__ = ["STORED", "parts_of", "unpacked"]
 
@@ -30,7 +30,7 @@ def parts_of(kind: str, name: str) -> list[tuple[str, str]] | None:
     _, found, bare = kind.partition("__torch__.torch.classes.")
     if not found:
         return None
-    if bare.removesuffix("]") == _CELLS:
+    if bare == f"{_CELLS}[]":
         return [(name, "tensors")]
     return _PARTS.get(bare)
 

@@ -4,13 +4,12 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -18,23 +17,30 @@ from torch import nn
 from macsim import _core
 from macsim.custom import Registry
 from macsim.errors import MacsimError, RequestError, TraceError
-from macsim.modules import Called
-from macsim.sources.torch_data_sizes import DataSizeError
-from macsim.sources.torch_distributed import called, is_wrapped, made_whole, unwrapped
-from macsim.sources.torch_formulas import tape_of
-from macsim.sources.torch_inputs import Examples, named_arguments
-from macsim.sources.torch_layouts import NestedError
-from macsim.sources.torch_modules import class_name, is_script, left_as_found, noted, watching
-from macsim.sources.torch_nests import placed
-from macsim.sources.torch_requests import (
+from macsim.sources.torch_inputs import (
+    Examples,
     check_arguments,
-    check_names,
     check_shape,
     has_symbols,
+    named_arguments,
     signature_of,
-    why_it_failed,
 )
-from macsim.sources.torch_trace import Recorder, ScriptRecorder, small, torch_facts
+from macsim.sources.torch_modules import (
+    called,
+    class_name,
+    is_script,
+    is_wrapped,
+    left_as_found,
+    noted,
+    unwrapped,
+    watching,
+)
+from macsim.sources.torch_ops import tape_of
+from macsim.sources.torch_trace import DataSizeError, Recorder, small, torch_facts
+from macsim.sources.torch_values import NestedError, placed
+
+if TYPE_CHECKING:
+    from macsim.modules import Called
 
 __all__ = ["trace"]
 
@@ -142,13 +148,18 @@ def _traced(
         check_arguments(name, signature, said, positional, named)
         examples = Examples(recorder, default, dtypes)
         names = named_arguments(said, positional, named)
-        stack.enter_context(torch.inference_mode())  # before gradients are turned on in it
         running = partial(_running, stack.enter_context(ExitStack()), recorder, list(paths), training)
         if not traced:
             running()
+        stack.enter_context(torch.inference_mode())
+        if training:  # with gradients on, which inference mode turns off
+            _follow(stack, recorder)
         args = tuple(examples.of(name, one) for name, one in zip(names, positional, strict=True))
         keywords = {name: examples.of(name, one) for name, one in named.items()}
-        check_names(dtypes, hints, examples.used, recorder.named)
+        if dtypes or hints:
+            from macsim.sources.torch_requests import check_names
+
+            check_names(dtypes, hints, examples.used, recorder.named)
         if traced:
             from macsim.sources.torch_traced import walked
 
@@ -170,12 +181,14 @@ def _running(stack: ExitStack, recorder: Recorder, modules: list[nn.Module], tra
     """Let the program run until the stack is closed: its modules are told apart, and left as they were found."""
     stack.enter_context(left_as_found(modules, evaluate=not training))
     stack.enter_context(watching(recorder.calls))
-    if training:
-        from macsim.sources.torch_training import Follower, following
 
-        follower = Follower(recorder.tape)
-        recorder.follow(follower)
-        stack.enter_context(following(follower))
+
+def _follow(stack: ExitStack, recorder: Recorder) -> None:
+    from macsim.sources.torch_training import Follower, following
+
+    follower = Follower(recorder.tape)
+    recorder.follow(follower)
+    stack.enter_context(following(follower))
 
 
 def _is_traced(program: torch.fx.GraphModule) -> bool:
@@ -193,6 +206,8 @@ def _paths(stack: ExitStack, model: Any, modules: nn.Module | None, training: bo
         return paths
     wrapped = list(_core.module_paths(model)[0] if isinstance(model, nn.Module) else paths)
     stack.enter_context(left_as_found(wrapped, evaluate=not training))
+    from macsim.sources.torch_distributed import made_whole
+
     made_whole(wrapped)
     return _core.module_paths(modules)[0]
 
@@ -209,7 +224,7 @@ def _recorder(
 ) -> Recorder:
     nodes = {"node": torch.fx.Node} if traced else {}
     if not symbolic:
-        kind = _nested_recorder() if nested else ScriptRecorder if is_script(program) else Recorder
+        kind = _nested_recorder() if nested else _script_recorder() if is_script(program) else Recorder
         return kind(tape_of(registry, name, torch_facts() | nodes), paths)
     from macsim.sources.torch_symbolic import SymbolicRecorder
     from macsim.sources.torch_symbols import Sizes, expr_of
@@ -217,6 +232,12 @@ def _recorder(
     sizes = Sizes(hints)
     sizes.tape = tape_of(registry, name, torch_facts(expr_of, sizes.size) | nodes)
     return SymbolicRecorder(sizes.tape, paths, sizes)
+
+
+def _script_recorder() -> type[Recorder]:
+    from macsim.sources.torch_scripts import ScriptRecorder  # most programs are Python's
+
+    return ScriptRecorder
 
 
 def _nested_recorder() -> type[Recorder]:
@@ -243,6 +264,8 @@ def _run(
         inside = getattr(recorder, "raised", None)
         if isinstance(inside, MacsimError):  # the interpreter of TorchScript keeps it to itself
             raise inside from error
+        from macsim.sources.torch_requests import why_it_failed
+
         given = dict(zip(names, args, strict=True)) | kwargs
         raise TraceError(why_it_failed(error, given), recorder.calls.failed_in) from error
 
@@ -274,6 +297,8 @@ def _entry(program: Any, method: str | None) -> Callable[..., Any]:
 
 
 def _methods(program: Any, wanted: str) -> str:
+    import difflib
+
     own = [name for name in dir(type(program)) if name[0] != "_" and not hasattr(nn.Module, name)]
     near = difflib.get_close_matches(wanted, own, n=3)
     if near:
@@ -290,9 +315,7 @@ def _announce(recorder: Recorder, module: nn.Module | None) -> torch.dtype:
     default = torch.get_default_dtype()
     if module is None:
         return default
-    with torch._C.DisableTorchFunctionSubclass():  # tensors say what they are without a look at who overrides functions
-        odd = recorder.calls.announce(_refuse_lazy)
-    for buffer in odd:
+    for buffer in recorder.calls.announce(_refuse_lazy):
         if small(buffer) or _lone(buffer):
             recorder.know(buffer, ours=False)
     tensors = (tensor for part in recorder.calls.paths for tensor in part._parameters.values() if tensor is not None)

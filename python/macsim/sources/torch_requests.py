@@ -7,7 +7,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from macsim._core import Expr
 from macsim.errors import RequestError
 from macsim.sources.torch_trace import LOOKS, is_named_shape
 
-__all__ = ["at_sizes", "check_arguments", "check_names", "check_shape", "has_symbols", "signature_of", "why_it_failed"]
+__all__ = ["at_sizes", "by_schema", "check_names", "not_taken", "why_it_failed"]
 
 MOST_SHOWN = 12
 # What torch says where there is no storage to look into.
@@ -27,25 +27,9 @@ _NESTED = ("values and offsets must be on the same device", "NestedTensorImpl st
 _GRAPH_ONLY = ("FlexAttention", "HigherOrderOperator")
 
 
-def signature_of(call: Any) -> inspect.Signature | None:
-    """Return what Python says that a call takes; None: nothing."""
-    try:
-        return inspect.signature(call)
-    except (TypeError, ValueError):
-        return None
-
-
-def check_arguments(
-    name: str, call: Any, said: inspect.Signature | None, positional: Sequence[Any], named: Mapping[str, Any]
-) -> None:
-    """Raise when a call, whose signature is known or not, does not take these arguments, and say what it takes."""
-    wanted = said if said is not None else _by_schema(call)
-    if wanted is None:
-        return
-    try:
-        wanted.bind(*positional, **named)
-    except TypeError as error:
-        raise RequestError(f"{name}: {error}; {_meant(wanted, named)}{_how(wanted)}") from error
+def not_taken(name: str, error: TypeError, wanted: inspect.Signature, named: Mapping[str, Any]) -> RequestError:
+    """Say that a call does not take what it is given, and what it takes."""
+    return RequestError(f"{name}: {error}; {_meant(wanted, named)}{_how(wanted)}")
 
 
 def _meant(wanted: inspect.Signature, named: Mapping[str, Any]) -> str:
@@ -60,7 +44,8 @@ def _meant(wanted: inspect.Signature, named: Mapping[str, Any]) -> str:
     return ""
 
 
-def _by_schema(call: Any) -> inspect.Signature | None:
+def by_schema(call: Any) -> inspect.Signature | None:
+    """Return what TorchScript says that a call takes; None: nothing."""
     schema = getattr(call, "schema", None)  # of TorchScript
     if schema is None:
         return None
@@ -95,16 +80,6 @@ def _spelled(one: inspect.Parameter) -> str:
     stars = "*" if one.kind is one.VAR_POSITIONAL else "**" if one.kind is one.VAR_KEYWORD else ""
     default = "" if one.default is one.empty else f"={one.default!r}"
     return f"{stars}{one.name}{default if len(default) < 20 else '=...'}"
-
-
-def check_shape(name: str, shape: Any) -> None:
-    """Raise when a shape that is given as such has something for a size that is none."""
-    for size in shape if isinstance(shape, list | tuple) else ():
-        if size is None or isinstance(size, bool | float):
-            raise RequestError(
-                f"the shape of {name!r} has {size!r}: a size is an int, or a name or an expression, which stays open: "
-                "('batch', 3, 224, 224)"
-            )
 
 
 def check_names(
@@ -167,13 +142,6 @@ def _shown(one: Any) -> str:
 
 
 # Sizes with names. ----------------------------------------------------------------------------------------------------
-
-
-def has_symbols(given: Any) -> bool:
-    """Whether a shape somewhere in a nest of arguments names sizes."""
-    if isinstance(given, Mapping):
-        return any(has_symbols(one) for one in given.values())
-    return isinstance(given, tuple | list) and (is_named_shape(given) or any(has_symbols(one) for one in given))
 
 
 def at_sizes(given: Any, dims: Mapping[str, int], met: dict[str, int]) -> Any:

@@ -8,15 +8,14 @@ way only when it was refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.overrides import TorchFunctionMode
 
 from macsim.errors import TraceError
-from macsim.sources.torch_layouts import META
 from macsim.sources.torch_symbols import NeedsNumberError, is_symbolic
+from macsim.sources.torch_values import META
 
 if TYPE_CHECKING:
     from macsim.sources.torch_symbolic import SymbolicRecorder
@@ -47,13 +46,13 @@ class SizedCalls(TorchFunctionMode):
             return _set(*args)
         made = _MAKES.get(func)
         if made is not None and any(is_symbolic(one) for one in (*args, *(kwargs or {}).values())):
-            operator, shape_of, named = made
+            operator, named = made
             given = dict(zip(named, args, strict=False)) | (kwargs or {})
             if "input" in given:
                 given["self"] = given.pop("input")
-            shape, dtype = shape_of({**_DEFAULTS, **given})
-            out = torch.empty(shape, dtype=given.get("dtype") or dtype, device=META)
-            return self.recorder.note_made(operator, given, out)
+            if given.get("dtype") is None and named is not _CORNER:
+                given["dtype"] = torch.get_default_dtype()
+            return self.recorder.make(operator, given)
         return func(*args, **(kwargs or {}))
 
 
@@ -97,61 +96,22 @@ def _set(x: Any, index: Any, value: Any) -> None:
 
 # What is made. --------------------------------------------------------------------------------------------------------
 
-_DEFAULTS = {"offset": 0, "step": 1, "num_classes": -1}
-Told = tuple[list[Any], torch.dtype]
-
-
-def _floats(name: str) -> Callable[[dict[str, Any]], Told]:
-    return lambda given: ([given[name]], torch.get_default_dtype())
-
-
-def _below(rows: Any, columns: Any, offset: int) -> Any:
-    """Return how many elements of a matrix are on or below a diagonal."""
-    first = torch.sym_min(columns, 1 + offset) if offset > 0 else int(rows + offset > 0)
-    last = torch.sym_max(0, torch.sym_min(columns, rows + offset))
-    sloped = last - first + 1
-    full = torch.sym_max(0, torch.sym_max(0, torch.sym_min(rows, rows + offset)) - sloped)
-    return (first + last) * sloped // 2 + full * columns
-
-
-def _lower(given: dict[str, Any]) -> Told:
-    return [2, _below(given["row"], given["col"], given["offset"])], torch.int64
-
-
-def _upper(given: dict[str, Any]) -> Told:
-    rows, columns = given["row"], given["col"]
-    return [2, rows * columns - _below(rows, columns, given["offset"] - 1)], torch.int64
-
-
-def _classes(given: dict[str, Any]) -> Told:
-    return [*given["self"].shape, given["num_classes"]], torch.int64
-
-
-def _windows(given: dict[str, Any]) -> Told:
-    x, axis, size, step = (given[name] for name in ("self", "dimension", "size", "step"))
-    shape = list(x.shape)
-    shape[axis] = (shape[axis] - size) // step + 1
-    return [*shape, size], x.dtype
-
-
-# By function: the operator, what tells its result, the names of its arguments.
+# By function: the operator, whose row tells its result, and the names of its arguments.
+_SPACED = ("start", "end", "steps")
 _WINDOW = ("window_length", "periodic")
-_MAKES: dict[Any, tuple[Any, Callable[[dict[str, Any]], Told], tuple[str, ...]]] = {
-    torch.linspace: (_A.linspace.default, _floats("steps"), ("start", "end", "steps")),
-    torch.logspace: (_A.logspace.default, _floats("steps"), ("start", "end", "steps", "base")),
-    torch.hann_window: (_A.hann_window.default, _floats("window_length"), _WINDOW),
-    torch.hamming_window: (_A.hamming_window.default, _floats("window_length"), _WINDOW),
-    torch.blackman_window: (_A.blackman_window.default, _floats("window_length"), _WINDOW),
-    torch.bartlett_window: (_A.bartlett_window.default, _floats("window_length"), _WINDOW),
-    torch.kaiser_window: (_A.kaiser_window.default, _floats("window_length"), (*_WINDOW, "beta")),
-    torch.fft.fftfreq: (_A.fft_fftfreq.default, _floats("n"), ("n", "d")),
-    torch.fft.rfftfreq: (
-        _A.fft_rfftfreq.default,
-        lambda given: ([given["n"] // 2 + 1], torch.get_default_dtype()),
-        ("n", "d"),
-    ),
-    torch.tril_indices: (_A.tril_indices.default, _lower, ("row", "col", "offset")),
-    torch.triu_indices: (_A.triu_indices.default, _upper, ("row", "col", "offset")),
-    torch.nn.functional.one_hot: (_A.one_hot.default, _classes, ("self", "num_classes")),
-    torch.Tensor.unfold: (_A.unfold.default, _windows, ("self", "dimension", "size", "step")),
+_CORNER = ("row", "col", "offset")
+_MAKES: dict[Any, tuple[Any, tuple[str, ...]]] = {
+    torch.linspace: (_A.linspace.default, _SPACED),
+    torch.logspace: (_A.logspace.default, (*_SPACED, "base")),
+    torch.hann_window: (_A.hann_window.default, _WINDOW),
+    torch.hamming_window: (_A.hamming_window.default, _WINDOW),
+    torch.blackman_window: (_A.blackman_window.default, _WINDOW),
+    torch.bartlett_window: (_A.bartlett_window.default, _WINDOW),
+    torch.kaiser_window: (_A.kaiser_window.default, (*_WINDOW, "beta")),
+    torch.fft.fftfreq: (_A.fft_fftfreq.default, ("n", "d")),
+    torch.fft.rfftfreq: (_A.fft_rfftfreq.default, ("n", "d")),
+    torch.tril_indices: (_A.tril_indices.default, _CORNER),
+    torch.triu_indices: (_A.triu_indices.default, _CORNER),
+    torch.nn.functional.one_hot: (_A.one_hot.default, ("self", "num_classes")),
+    torch.Tensor.unfold: (_A.unfold.default, ("self", "dimension", "size", "step")),
 }

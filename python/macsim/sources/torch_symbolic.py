@@ -16,11 +16,11 @@ import torch
 from macsim._core import Expr
 from macsim.errors import MacsimError, TraceError
 from macsim.sources.torch_data_sizes import is_by_data, results_by_data, with_positions
-from macsim.sources.torch_layouts import META
 from macsim.sources.torch_ops import Operator
 from macsim.sources.torch_symbol_nodes import Real
 from macsim.sources.torch_symbols import NeedsNumberError, Sizes, expr_of, is_symbolic
 from macsim.sources.torch_trace import _LOOKS, LOOKS, Recorder, _gather, _placed, mapped
+from macsim.sources.torch_values import META
 from macsim.sources.torch_views import VIEWS, copies, hides_ones
 
 if TYPE_CHECKING:
@@ -83,12 +83,12 @@ class SymbolicRecorder(Recorder):
         operator = self._operators.get(id(func)) or self._operator(func)
         name = func._schema.name.partition("::")[2]
         shown = (args, kwargs or {})
-        plain = True
+        taken = operator.fast
         if _any_symbolic(args) or (kwargs and _any_symbolic(kwargs.values())):
-            shown = self._shown(func, name, operator, args, kwargs or {})
-            plain = name in _BY_KIND
+            shown, plain = self._shown(func, name, operator, args, kwargs or {})
+            taken = plain and (taken or operator.way == "makes")
         self._check(name, args)
-        if operator.fast and plain:
+        if taken:
             out = self._call(operator.plan, shown[0], shown[1], self.scope, True, operator.turned)
             if out is not None and out is not NotImplemented:
                 return out
@@ -98,30 +98,35 @@ class SymbolicRecorder(Recorder):
         """Look at the sizes of a call that the core took: it is the first of its kind."""
         self._check(func._schema.name.partition("::")[2], args)
 
-    def note_made(self, func: Any, given: dict[str, Any], out: torch.Tensor) -> torch.Tensor:
-        """Record a call, its arguments by name, whose result is told."""
-        self.tape.record(self._operator(func).plan, (), given, self.scope, out)
+    def make(self, func: Any, given: dict[str, Any]) -> Any:
+        """Record a call, its arguments by name, whose row takes symbols."""
+        out = self._call(self._operator(func).plan, (), given, self.scope, False)
+        if out is None:
+            raise TraceError(f"{func._schema.name}: nobody knows the shape of its results", self._path)
         return out
 
-    # What the core is told of the arguments: numbers in the place of symbols, where they do not matter.
+    # What the core is told of the arguments, numbers in the place of symbols where they do not matter; and whether its
+    # row takes them so.
     def _shown(
         self, func: Any, name: str, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        if not operator.known or name.removesuffix("_") in _BY_RESULT:
-            return args, kwargs
+    ) -> tuple[tuple[tuple[Any, ...], dict[str, Any]], bool]:
+        if not operator.known:
+            return (args, kwargs), False
         if name.removesuffix("_") in _BY_KIND:
             if is_symbolic(kwargs.get("alpha")) and kwargs["alpha"] == 1:  # noted: by 1 nothing is multiplied
                 kwargs = {**kwargs, "alpha": 1}
             plain = tuple(one.node.hint if is_symbolic(one) else one for one in args)
-            return plain, {key: one.node.hint if is_symbolic(one) else one for key, one in kwargs.items()}
+            return (plain, {key: one.node.hint if is_symbolic(one) else one for key, one in kwargs.items()}), True
         for parameter, value in [*zip(func._schema.arguments, args, strict=False), *_by_name(func, kwargs)]:
-            if _any_symbolic((value,)):
+            if parameter.name not in operator.hosts and _any_symbolic((value,)):
+                if name.removesuffix("_") in _BY_RESULT:
+                    return (args, kwargs), False
                 raise TraceError(
                     f"{func._schema.name}: its {parameter.name!r} is a size that is a symbol ({value!r}), which its "
                     "rule does not take; give a number for it in the shapes",
                     self._path,
                 )
-        return args, kwargs
+        return (args, kwargs), True
 
     # What must fit, and the core takes on trust.
     def _check(self, name: str, args: tuple[Any, ...]) -> None:

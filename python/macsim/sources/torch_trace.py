@@ -20,17 +20,22 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from macsim import _core
 from macsim._core import Expr
 from macsim.errors import TraceError
-from macsim.sources.torch_checks import passing
-from macsim.sources.torch_data_sizes import DataSizeError, is_by_data, with_positions, with_sizes
-from macsim.sources.torch_layouts import META, SCALES, NestedError, nonzeros, scale_of, without_storage
-from macsim.sources.torch_ops import DTYPES, Operator, operator_of
-from macsim.sources.torch_packed import STORED, unpacked
-from macsim.sources.torch_recipes import made_of, without_writing
+from macsim.sources.torch_ops import Operator, operator_of
+from macsim.sources.torch_values import (
+    DTYPES,
+    META,
+    SCALES,
+    NestedError,
+    nonzeros,
+    of_symbols,
+    scale_of,
+    without_storage,
+)
 
 if TYPE_CHECKING:
     from macsim.sources.torch_training import Follower
 
-__all__ = ["Recorder", "ScriptRecorder", "mapped", "small", "torch_facts"]
+__all__ = ["LOOKS", "DataSizeError", "Recorder", "is_named_shape", "mapped", "small", "torch_facts"]
 
 CPU = torch.device("cpu")
 _CLONE = torch.ops.aten.clone.default
@@ -52,12 +57,25 @@ def _make(sizes: tuple[int, ...], strides: tuple[int, ...], dtype: torch.dtype) 
     return torch.empty_strided(sizes, strides, dtype=dtype, device=META)
 
 
+def _make_symbolic(sizes: tuple[Any, ...], strides: tuple[Any, ...], dtype: torch.dtype) -> torch.Tensor:
+    if all(type(one) is int for one in sizes):
+        return _make(sizes, strides, dtype)
+    return of_symbols(sizes, strides, dtype, torch.is_inference_mode_enabled())
+
+
 LOOKS = (
     "the program looks at the contents of a tensor that is not known, to decide what to do next; contents are followed "
     "from tensors of integers and booleans that are given, not from shapes, nor through floats: give such an input as "
     "a tensor, take the decision out of the program, or write it with torch.cond and give "
     "torch.export.export(module, inputs)"
 )
+
+
+class DataSizeError(TraceError):
+    """A size depends on data, and the sizes of the run are numbers."""
+
+
+# What few calls need is imported when there is one: unpacking, recipes, sizes by data, checks of contents.
 
 
 class Recorder(TorchDispatchMode):
@@ -275,6 +293,8 @@ class Recorder(TorchDispatchMode):
             identity = (at, *map(hash, given)) if isinstance(given, list | tuple) else (hash(given),)
             held = self._packed.get(identity)
             if held is None:
+                from macsim.sources.torch_packed import STORED, unpacked
+
                 held = self._packed[identity] = (given, unpacked(name, given))
                 prefix = f"{self._path}." if self._path else ""
                 for part, parameter in zip(held[1], STORED, strict=False):
@@ -289,7 +309,7 @@ class Recorder(TorchDispatchMode):
             self._forget(one)
         back = changed if func._schema.returns else None
         if isinstance(operator.writes, str) and isinstance(changed, torch.Tensor) and changed.numel() == 0:
-            plain = without_writing(func)
+            plain = _without_writing(func)
             if plain is not None:  # torch makes it as large as it has to be
                 with self:
                     made = plain(*args, **{name: one for name, one in kwargs.items() if name != operator.writes})
@@ -298,7 +318,7 @@ class Recorder(TorchDispatchMode):
                 self.tape.same(changed, made)
                 return back
         if not operator.known:
-            plain = without_writing(func)
+            plain = _without_writing(func)
             if plain is not None:  # counted by what it computes
                 with self:
                     made = plain(*args, **{name: one for name, one in kwargs.items() if name != operator.writes})
@@ -314,6 +334,8 @@ class Recorder(TorchDispatchMode):
 
     # Shapes by torch itself.
     def _on_meta(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        from macsim.sources.torch_data_sizes import is_by_data, with_positions, with_sizes
+
         name = func._schema.name.partition("::")[2]
         if is_by_data(name, args, kwargs):
             raise DataSizeError(f"{func._schema.name}: the shape of its results depends on data", self._path)
@@ -390,7 +412,7 @@ class Recorder(TorchDispatchMode):
                     return out
             if self._too_large(func, args, kwargs):
                 return NotImplemented
-        plain = without_writing(func) if changed is not None and not operator.known else None
+        plain = _without_writing(func) if changed is not None and not operator.known else None
         if plain is not None:  # counted by what it computes, before it is written
             with self:
                 plain(*args, **{name: one for name, one in kwargs.items() if name != operator.writes})
@@ -450,6 +472,8 @@ class Recorder(TorchDispatchMode):
             return self._on_cpu(func, args, kwargs, True)
         if func._schema.name in ("aten::item", "aten::_local_scalar_dense") and tensors[0].dtype is not torch.bool:
             return self._number(tensors[0])
+        from macsim.sources.torch_checks import passing
+
         passes = passing()
         if passes is not None:
             return passes
@@ -468,6 +492,8 @@ class Recorder(TorchDispatchMode):
         first = args[0].dtype if args and isinstance(args[0], torch.Tensor) else None
         if (func, first) in self._expanding:  # of complex numbers it may be made of itself, of their parts
             return NotImplemented
+        from macsim.sources.torch_recipes import made_of
+
         self._expanding.append((func, first))
         self._short.expanding = True
         before = self.tape.calls
@@ -488,20 +514,10 @@ class Recorder(TorchDispatchMode):
             self._short.expanding = bool(self._expanding)
 
 
-class ScriptRecorder(Recorder):
-    """The same for TorchScript, which makes tensors of sizes by itself, and keeps to itself what was raised inside."""
+def _without_writing(func: Any) -> Any:
+    from macsim.sources.torch_recipes import without_writing
 
-    raised: BaseException | None = None
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
-        for one in _gather(args, []):
-            if not one.is_meta and not self.tape.knows(one) and small(one):
-                self.know(one, ours=False)
-        try:
-            return super().__torch_dispatch__(func, types, args, kwargs)
-        except BaseException as error:
-            self.raised = error
-            raise
+    return without_writing(func)
 
 
 def _gather(values: Any, into: list[torch.Tensor]) -> list[torch.Tensor]:
@@ -580,7 +596,7 @@ def torch_facts(expr_of: Any = None, size_of: Any = None) -> dict[str, Any]:
     return {
         "tensor": torch.Tensor,
         "parameter": torch.nn.Parameter,
-        "make": _make,
+        "make": _make if size_of is None else _make_symbolic,
         "nonzeros": nonzeros,
         "strided": torch.strided,
         "dtypes": DTYPES,

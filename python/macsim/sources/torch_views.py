@@ -8,6 +8,7 @@ here only what decides the shape is asked.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import Any
@@ -16,18 +17,20 @@ import torch
 
 from macsim import _core
 from macsim._core import Expr
+from macsim.sources.torch_values import of_symbols
 from macsim.sources.torch_symbols import Sizes, expr_of, name_quoted
 
 __all__ = ["VIEWS", "copies", "hides_ones"]
 
-META = torch.device("meta")
-
 
 def _made(sizes: Sizes, shape: Sequence[Any], like: torch.Tensor, strides: Sequence[Any] | None = None) -> torch.Tensor:
     if strides is None:
-        strides = [sizes.size(step) for step in _steps([expr_of(size) for size in shape])]
-    with torch.inference_mode(like.is_inference()):  # views of parameters are no inference tensors
-        return torch.empty_strided(list(shape), list(strides), dtype=like.dtype, device=META)
+        strides = _in_rows(sizes, shape)
+    return of_symbols(shape, strides, like.dtype, like.is_inference())  # views of parameters are no inference tensors
+
+
+def _in_rows(sizes: Sizes, shape: Sequence[Any]) -> list[Any]:
+    return [sizes.size(step) for step in _steps([expr_of(size) for size in shape])]
 
 
 def _steps(shape: Sequence[Any]) -> list[Any]:
@@ -239,6 +242,110 @@ def _unsqueeze(sizes: Sizes, x: torch.Tensor, dim: int) -> Any:
     return _made(sizes, [*shape[:axis], 1, *shape[axis:]], x, [*strides[:axis], stride, *strides[axis:]])
 
 
+# Slices of sizes that are numbers, and whole ones: of others torch tells what it takes for granted.
+def _slice(sizes: Sizes, x: torch.Tensor, dim: int = 0, start: Any = None, end: Any = None, step: Any = 1) -> Any:
+    if x.dim() == 0 or type(step) is not int or step < 1:
+        return NotImplemented
+    axis = dim % x.dim()
+    shape, strides = list(x.shape), list(x.stride())
+    own = shape[axis]
+    if type(own) is int and all(one is None or type(one) is int for one in (start, end)):
+        shape[axis] = len(range(*slice(start, end, step).indices(own)))
+    elif start not in (None, 0) or step != 1 or not (end is None or _is_end(end) or expr_of(end) == expr_of(own)):
+        return NotImplemented
+    strides[axis] = strides[axis] * step
+    return _made(sizes, shape, x, strides)
+
+
+def _is_end(place: Any) -> bool:
+    return type(place) is int and place >= sys.maxsize
+
+
+def _select(sizes: Sizes, x: torch.Tensor, dim: int, index: Any) -> Any:
+    shape, strides = list(x.shape), list(x.stride())
+    axis = dim % max(x.dim(), 1)
+    if x.dim() == 0 or type(index) is not int or type(shape[axis]) is not int:
+        return NotImplemented
+    if not -shape[axis] <= index < shape[axis]:
+        raise IndexError(f"select(): index {index} out of range for a dimension of size {shape[axis]}")
+    del shape[axis], strides[axis]
+    return _made(sizes, shape, x, strides)
+
+
+def _permute(sizes: Sizes, x: torch.Tensor, axes: Sequence[int]) -> Any:
+    if sorted(axis % max(x.dim(), 1) for axis in axes) != list(range(x.dim())):
+        return NotImplemented
+    return _made(sizes, [x.shape[axis] for axis in axes], x, [x.stride(axis) for axis in axes])
+
+
+def _unbind(sizes: Sizes, x: torch.Tensor, dim: int = 0) -> Any:
+    if x.dim() == 0 or type(x.shape[dim]) is not int:
+        return NotImplemented
+    return tuple(_select(sizes, x, dim, i) for i in range(x.shape[dim]))
+
+
+def _split_with_sizes(sizes: Sizes, x: torch.Tensor, parts: Sequence[Any], dim: int = 0) -> Any:
+    axis = dim % max(x.dim(), 1)
+    if x.dim() == 0 or type(x.shape[axis]) is not int or any(type(one) is not int or one < 0 for one in parts):
+        return NotImplemented
+    if sum(parts) != x.shape[axis]:
+        raise RuntimeError(f"split: the parts {list(parts)} are not the {x.shape[axis]} that there are")
+    return [_made(sizes, [*x.shape[:axis], one, *x.shape[axis + 1 :]], x, x.stride()) for one in parts]
+
+
+# Torch asks nothing of sizes for these.
+def _by_torch(method: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda sizes, *args, **kwargs: method(*args, **kwargs)
+
+
+# What is made new. ----------------------------------------------------------------------------------------------------
+
+
+def _alike(sizes: Sizes, x: torch.Tensor, dtype: torch.dtype) -> Any:
+    """Return a tensor like one whose elements lie side by side, in whatever order; of another one torch tells."""
+    shape, strides = _laid(x)
+    if strides != _steps(shape):
+        order = sorted(range(len(shape)), key=lambda axis: -sizes.hint(strides[axis], sizes.usual))
+        if [strides[axis] for axis in order] != _steps([shape[axis] for axis in order]):
+            return NotImplemented
+    return of_symbols(x.shape, x.stride(), dtype, x.is_inference())
+
+
+def _like(sizes: Sizes, x: torch.Tensor, *_: Any, dtype: Any = None, memory_format: Any = None, **__: Any) -> Any:
+    if memory_format not in (None, torch.preserve_format):
+        return NotImplemented
+    return _alike(sizes, x, dtype or x.dtype)
+
+
+def _to(sizes: Sizes, x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+    given = [*args, *kwargs.values()]
+    if any(one is True or isinstance(one, torch.memory_format) for one in given):
+        return NotImplemented
+    dtype = next((one for one in given if isinstance(one, torch.dtype)), None)
+    if dtype is None:
+        dtype = next((one.dtype for one in given if isinstance(one, torch.Tensor)), x.dtype)
+    return x if dtype == x.dtype else _alike(sizes, x, dtype)
+
+
+def _filled_with(sizes: Sizes, shape: Sequence[Any], value: Any = 0.0, *_: Any, dtype: Any = None, **__: Any) -> Any:
+    if dtype is None and isinstance(value, complex):
+        return NotImplemented
+    if dtype is None:
+        dtype = (
+            torch.bool if value is True or value is False
+            else torch.get_default_dtype() if isinstance(value, float | torch.SymFloat)
+            else torch.int64
+        )  # fmt: skip
+    return of_symbols(shape, _in_rows(sizes, shape), dtype, torch.is_inference_mode_enabled())
+
+
+def _filled_like(sizes: Sizes, x: torch.Tensor, shape: Sequence[Any], *_: Any, dtype: Any = None, **__: Any) -> Any:
+    return of_symbols(shape, _in_rows(sizes, shape), dtype or x.dtype, torch.is_inference_mode_enabled())
+
+
+# Sizes that are worked out. -------------------------------------------------------------------------------------------
+
+
 def _upsample(sizes: Sizes, x: torch.Tensor, size: Sequence[Any] | None, *rest: Any, **named: Any) -> Any:
     axes = x.dim() - 2
     if size is None:
@@ -300,8 +407,27 @@ _BY_NAME: dict[str, Callable[..., Any]] = {
     "expand": _expand,
     "expand_as": _expand_as,
     "unsqueeze": _unsqueeze,
+    "slice": _slice,
+    "select": _select,
+    "unbind": _unbind,
+    "split_with_sizes": _split_with_sizes,
+    "transpose": _by_torch(torch.Tensor.transpose),
+    "permute": _permute,
+    "t": _by_torch(torch.Tensor.t),
+    "detach": _by_torch(torch.Tensor.detach),
+    "to": _to,
+    "type_as": _to,
+    "_to_copy": _like,
+    "clone": _like,
     "split": _split,
     "chunk": _chunk,
     "hsplit": _hsplit,
 }
-VIEWS = _BY_NAME | dict.fromkeys(_UPSAMPLES, _upsample)
+VIEWS = (
+    _BY_NAME
+    | dict.fromkeys(_UPSAMPLES, _upsample)
+    | dict.fromkeys(("zeros_like", "ones_like", "full_like", "empty_like"), _like)
+    | dict.fromkeys(("zeros", "ones", "empty"), lambda sizes, shape, *_, **named: _filled_with(sizes, shape, **named))
+    | {"full": _filled_with}
+    | dict.fromkeys(("new_zeros", "new_ones", "new_full", "new_empty"), _filled_like)
+)
