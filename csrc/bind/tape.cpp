@@ -214,7 +214,7 @@ bool Tape::is_host(const Match* match, std::string_view name) {
 // A number that may be a fraction is an input where a spelling of the row says so.
 bool Tape::takes_number(const Match* match, std::string_view name) {
   if (match == nullptr || match->binding == nullptr) return false;
-  const std::string word = "#" + std::string(name), slots = " " + match->binding->slots + " ";
+  const std::string word = "#" + std::string(name), slots = " " + match->binding->slots.str() + " ";
   return slots.find(" " + word + " ") != std::string::npos;
 }
 

@@ -247,15 +247,21 @@ class SymbolicRecorder(Recorder):
 
     # Shapes by torch itself, over symbols.
     def _on_meta(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if is_by_data(func._schema.name.partition("::")[2], args, kwargs):
+        name = func._schema.name.partition("::")[2]
+        if is_by_data(name, args, kwargs):
             return results_by_data(func, args, kwargs, self._counted(func), self._gathered)
+        tensors = _gather([*args, *kwargs.values()], [])
+        if not _any_symbolic((*args, *kwargs.values())) and not any(_any_symbolic(one.shape) for one in tensors):
+            return super()._on_meta(func, args, kwargs)
+        view = VIEWS.get(name)
+        if view is not None:
+            out = view(self.sizes, *mapped(self._bare, args), **mapped(self._bare, kwargs))
+            if out is not NotImplemented:
+                return out
         key = None if func._schema.is_mutable else self._key((func, args, kwargs))
         told = self._told.get(key) if key is not None else None
         if told is not None:
             return told.detach() if isinstance(told, torch.Tensor) else mapped(_view_of, told)
-        tensors = _gather([*args, *kwargs.values()], [])
-        if not _any_symbolic((*args, *kwargs.values())) and not any(_any_symbolic(one.shape) for one in tensors):
-            return super()._on_meta(func, args, kwargs)
         out = self._on_symbols(func, args, kwargs)
         if key is not None and not any(one is other for one in _gather([out], []) for other in tensors):
             self._told[key] = out
@@ -316,11 +322,6 @@ class SymbolicRecorder(Recorder):
         )
         if _placed(func) and (kwargs.get("device") is not None or not _gather(args, [])):
             kwargs = {**kwargs, "device": META}
-        view = VIEWS.get(func._schema.name.removeprefix("aten::"))
-        if view is not None:
-            out = view(self.sizes, *args, **kwargs)
-            if out is not NotImplemented:
-                return out
         with self.sizes.waiting() as decisions:
             try:
                 out = _run(self.sizes, func, args, kwargs)

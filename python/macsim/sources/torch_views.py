@@ -17,6 +17,7 @@ import torch
 
 from macsim import _core
 from macsim._core import Expr
+from macsim.sources.torch_symbol_nodes import Answer
 from macsim.sources.torch_symbols import Sizes, expr_of, name_quoted
 from macsim.sources.torch_values import of_symbols
 
@@ -264,10 +265,13 @@ def _is_end(place: Any) -> bool:
 def _select(sizes: Sizes, x: torch.Tensor, dim: int, index: Any) -> Any:
     shape, strides = list(x.shape), list(x.stride())
     axis = dim % max(x.dim(), 1)
-    if x.dim() == 0 or type(index) is not int or type(shape[axis]) is not int:
+    if x.dim() == 0 or type(index) is not int:
         return NotImplemented
-    if not -shape[axis] <= index < shape[axis]:
-        raise IndexError(f"select(): index {index} out of range for a dimension of size {shape[axis]}")
+    own = expr_of(shape[axis])
+    least = own - index - 1 if index >= 0 else own + index
+    inside = least >= 0 if isinstance(least, int) else sizes.decide(Answer(sizes, least, f"{index} in {own}"))
+    if not inside:
+        raise IndexError(f"select(): index {index} out of range for a dimension of size {own}")
     del shape[axis], strides[axis]
     return _made(sizes, shape, x, strides)
 
