@@ -274,9 +274,10 @@ FUSED: dict[Any, Any] = {
     torch.ops.aten.miopen_rnn.default: _miopen_network,
     torch.ops.aten.mkldnn_rnn_layer.default: _onednn_layer,
     torch.ops.aten._lstm_mps.default: _metal_lstm,
-    torch.ops.aten._cudnn_attention_forward.default: _cudnn_attention,
     torch.ops.aten._triton_scaled_dot_attention.default: _triton_attention,
     torch.ops.aten._triton_multi_head_attention.default: _triton_layer,
     torch.ops.aten.batch_norm_stats.default: _channel_moments,
     torch.ops.aten.batch_norm_elemt.default: _by_moments,
 }
+if hasattr(torch.ops.aten, "_cudnn_attention_forward"):  # not in torch 2.6
+    FUSED[torch.ops.aten._cudnn_attention_forward.default] = _cudnn_attention

@@ -28,7 +28,15 @@ def is_traced(program: Any) -> bool:
     hooked = program._forward_hooks or program._forward_pre_hooks or "forward" in vars(program)
     modes = torch._C._len_torch_function_stack() + torch._C._len_torch_dispatch_stack()
     cast = torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
-    return not (hooked or torch_modules._has_any_global_hook() or modes or cast)
+    return not (hooked or _has_global_hook() or modes or cast)
+
+
+# Those that are called around calls of any module.
+_HOOKS = ("_global_forward_pre_hooks", "_global_forward_hooks")
+
+
+def _has_global_hook() -> bool:
+    return any(getattr(torch_modules, name) for name in _HOOKS)
 
 
 def walked(
