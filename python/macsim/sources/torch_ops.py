@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -14,7 +15,16 @@ from torch._ops import OpOverload
 from macsim import _core
 from macsim.custom import Registry
 
-__all__ = ["Operator", "operator_of", "plain_plan", "tape_of"]
+__all__ = [
+    "Operator",
+    "is_factory",
+    "is_placed",
+    "is_placed_by_name",
+    "only_asks",
+    "operator_of",
+    "plain_plan",
+    "tape_of",
+]
 
 # In-place operators that change the shape of their tensor: torch itself must run them.
 _RESHAPING = frozenset({"resize_", "resize_as_", "t_", "transpose_", "swapdims_", "swapaxes_", "squeeze_", "unsqueeze_",
@@ -301,3 +311,31 @@ def _registered(registry: Registry) -> dict[str, Callable[..., Any]]:
 
 
 _ATEN: dict[int, Any] = {}  # torch's own operators that have formulas, by identity: to hash one is work
+
+
+# What operators are told and give. ------------------------------------------------------------------------------------
+
+
+@cache
+def is_placed(func: Any) -> bool:
+    """Whether it is told where its results lie."""
+    return any("Device" in str(one.type) for one in func._schema.arguments)
+
+
+@cache
+def only_asks(func: Any) -> bool:
+    """Whether it is one of torch's own that says something about tensors, and neither makes nor changes one."""
+    gives = any("Tensor" in str(one.type) for one in func._schema.returns)
+    return func.namespace in ("aten", "prim", "prims", "profiler") and not gives and not func._schema.is_mutable
+
+
+@cache
+def is_placed_by_name(func: Any) -> bool:
+    """Whether it is told by name where its results lie."""
+    return any(one.name == "device" and one.kwarg_only for one in func._schema.arguments)
+
+
+@cache
+def is_factory(func: Any) -> bool:
+    """Whether it makes tensors of numbers."""
+    return any(one.name == "device" for one in func._schema.arguments) or func._schema.name == "aten::lift_fresh"

@@ -16,10 +16,10 @@ import torch
 from macsim._core import Expr
 from macsim.errors import MacsimError, TraceError
 from macsim.sources.torch_data_sizes import is_by_data, results_by_data, with_positions
-from macsim.sources.torch_ops import Operator
+from macsim.sources.torch_ops import Operator, is_placed_by_name
 from macsim.sources.torch_symbol_nodes import Real
 from macsim.sources.torch_symbols import NeedsNumberError, Sizes, expr_of, is_symbolic
-from macsim.sources.torch_trace import _LOOKS, LOOKS, Recorder, _gather, _placed, mapped
+from macsim.sources.torch_trace import _LOOKS, LOOKS, Recorder, _gather, mapped
 from macsim.sources.torch_values import META
 from macsim.sources.torch_views import VIEWS, copies, hides_ones
 
@@ -320,7 +320,7 @@ class SymbolicRecorder(Recorder):
         args, kwargs = mapped(
             self._bare, (with_positions(args) if func._schema.name == "aten::index" else args, kwargs)
         )
-        if _placed(func) and (kwargs.get("device") is not None or not _gather(args, [])):
+        if is_placed_by_name(func) and (kwargs.get("device") is not None or not _gather(args, [])):
             kwargs = {**kwargs, "device": META}
         with self.sizes.waiting() as decisions:
             try:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,7 +19,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from macsim import _core
 from macsim._core import Expr
 from macsim.errors import TraceError
-from macsim.sources.torch_ops import Operator, operator_of
+from macsim.sources.torch_ops import (
+    Operator,
+    is_factory,
+    is_placed,
+    is_placed_by_name,
+    only_asks,
+    operator_of,
+)
 from macsim.sources.torch_values import (
     DTYPES,
     META,
@@ -255,7 +261,7 @@ class Recorder(TorchDispatchMode):
         else:  # torch makes the result a view of what it is given, which is no inference tensor
             with torch.inference_mode(False):
                 out = self._on_meta(func, args, kwargs)
-        if not operator.known and _only_asks(func):
+        if not operator.known and only_asks(func):
             return out
         if name in _BEGINS:
             args, kwargs = mapped(self._read, (args, kwargs))
@@ -342,7 +348,7 @@ class Recorder(TorchDispatchMode):
         kwargs = with_sizes(name, args, kwargs)
         bare = self._without_lengths if name in _READS else self._bare
         args, kwargs = mapped(bare, (with_positions(args) if name == "index" else args, kwargs))
-        if _placed(func) and (kwargs.get("device") is not None or not _gather(args, [])):
+        if is_placed_by_name(func) and (kwargs.get("device") is not None or not _gather(args, [])):
             kwargs = {**kwargs, "device": META}
         try:
             return func(*args, **kwargs)
@@ -392,7 +398,7 @@ class Recorder(TorchDispatchMode):
     def _followed(
         self, func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any], takes: bool
     ) -> Any:
-        if not takes and not _is_factory(func) and func.namespace != "aten":
+        if not takes and not is_factory(func) and func.namespace != "aten":
             return NotImplemented  # of numbers alone aten's results are known
         if not operator.known and not operator.native and operator.writes is None and func._can_decompose():
             return NotImplemented  # what it is made of is followed
@@ -406,7 +412,7 @@ class Recorder(TorchDispatchMode):
             if not isinstance(changed, torch.Tensor) or id(changed) not in self._known:
                 return NotImplemented
         elif not operator.native:
-            if operator.infers and (takes or _is_factory(func)):
+            if operator.infers and (takes or is_factory(func)):
                 out = self._at_hand(func, operator, args, kwargs, takes)
                 if out is not NotImplemented:
                     return out
@@ -420,7 +426,7 @@ class Recorder(TorchDispatchMode):
         results = _gather([out], [])
         if any(one.is_meta for one in results):
             return NotImplemented
-        if plain is None and (takes or _is_factory(func)):  # of numbers alone it is the program's own arithmetic
+        if plain is None and (takes or is_factory(func)):  # of numbers alone it is the program's own arithmetic
             self.tape.record(operator.plan, args, kwargs, self.scope, changed if changed is not None else out)
         for one in results:
             self.know(one)
@@ -446,9 +452,9 @@ class Recorder(TorchDispatchMode):
         """Call an operator where contents are; ``takes``: it takes tensors, which lie there."""
         if self._copies:
             args, kwargs = mapped(self._held, (args, kwargs))
-        if _is_placed(func):
+        if is_placed(func):
             args, kwargs = mapped(lambda value: CPU if isinstance(value, torch.device) else value, (args, kwargs))
-            if _placed(func) and not takes:
+            if is_placed_by_name(func) and not takes:
                 kwargs["device"] = CPU
         return func(*args, **kwargs)
 
@@ -555,30 +561,6 @@ def small(tensor: torch.Tensor) -> bool:
         and tensor.layout is torch.strided
         and tensor.numel() <= MOST_VALUES
     )
-
-
-@cache
-def _is_placed(func: Any) -> bool:
-    """Whether it is told where its results lie."""
-    return any("Device" in str(one.type) for one in func._schema.arguments)
-
-
-@cache
-def _only_asks(func: Any) -> bool:
-    """Whether it is one of torch's own that says something about tensors, and neither makes nor changes one."""
-    gives = any("Tensor" in str(one.type) for one in func._schema.returns)
-    return func.namespace in ("aten", "prim", "prims", "profiler") and not gives and not func._schema.is_mutable
-
-
-@cache
-def _placed(func: Any) -> bool:
-    """Whether it is told by name where its results lie."""
-    return any(one.name == "device" and one.kwarg_only for one in func._schema.arguments)
-
-
-@cache
-def _is_factory(func: Any) -> bool:
-    return any(one.name == "device" for one in func._schema.arguments) or func._schema.name == "aten::lift_fresh"
 
 
 def is_named_shape(given: Any) -> bool:
