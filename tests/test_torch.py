@@ -735,6 +735,16 @@ def test_views_of_tensors_that_lie_alike() -> None:
     assert [tensor.shape for tensor in report.outputs] == [(24,)] * 3 + [(4, 3)] * 4 + [(24,), (4, 6)]
 
 
+def test_a_view_of_what_torch_lays_as_its_input_lies() -> None:
+    def program(x: Any) -> Any:
+        return (x.transpose(1, 2) + 1).transpose(1, 2).view(2, -1)  # torch adds in the order of the input
+
+    assert program(torch.zeros(2, 3, 4)).shape == (2, 12)
+    report = macsim.count(program, (2, 3, 4))
+    assert [row.op for row in report.rows if row.written > 0] == ["aten::add"]
+    assert report.outputs[0].shape == (2, 12)
+
+
 def test_modules_made_on_the_way() -> None:
     """They are called by their class, inside of who calls them; others by the first path that they have."""
 

@@ -345,6 +345,20 @@ def test_conditions(condition, yes, no):
             report.bind(n=other)
 
 
+def test_rows_take_symbols_where_torch_takes_numbers():
+    def program(x):
+        n = x.shape[0]
+        positions = torch.arange(n, device=x.device)
+        ranks = positions.repeat_interleave(3).view(n, 3)
+        return x.repeat(2, n), torch.cumsum(x, 0), x.sort(0).values, ranks, F.one_hot(positions, n), F.pad(x, (0, n))
+
+    report = macsim.count(program, ("n", 4))
+    for size in (2, 5):
+        found = [tuple(int(one.bind({"n": size})) if isinstance(one, macsim.Expr) else one for one in output.shape)
+                 for output in report.outputs]  # fmt: skip
+        assert found == [tuple(one.shape) for one in program(torch.zeros(size, 4))]
+
+
 def test_what_holds_for_all_sizes_is_not_noted():
     model = Called(lambda f, x: f(x) if x.shape[0] >= 0 and 2 * x.shape[0] % 2 == 0 else f(f(x)))
     report = macsim.count(model, ("n", 32))
