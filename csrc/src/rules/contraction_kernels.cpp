@@ -160,7 +160,8 @@ bool wants(const Call& c, std::size_t which) {
 Status infer_linear_backward(const Call& c, Outputs& out) {
   if (!c.ranked(back::kDy) || !c.ranked(back::kW) || c.shape(back::kDy).empty()) return {};
   const DType dtype = c.dtype(back::kDy);
-  const Type w = c.in(back::kW), bias = Type::of(dtype, Shape{c.shape(back::kDy).back()});
+  const Type& w = c.in(back::kW);
+  const Type bias = Type::of(dtype, Shape{c.shape(back::kDy).back()});
   if (c.op().ends_with("_weights")) {
     out.set(0, w);
     out.set(1, bias);

@@ -157,7 +157,7 @@ struct Steps {
 };
 
 CostFn cost_reduce(Steps steps, bool mean) {
-  return [steps = std::move(steps), mean](const Call& c, Cost& cost) -> Status {
+  return [steps, mean](const Call& c, Cost& cost) -> Status {
     const Count n = numel(c.shape(kX)), rows = numel(c.out_shape());
     Axes axes;
     if (Status status = axes_of(c, axes); !status) return status;
@@ -180,7 +180,7 @@ CostFn cost_reduce(Steps steps, bool mean) {
 
 // As torch calls it: which axes go shows in the sizes.
 CostFn cost_aten(Steps steps, bool mean) {
-  return [steps = std::move(steps), mean](const Call& c, Cost& cost) -> Status {
+  return [steps, mean](const Call& c, Cost& cost) -> Status {
     const Count n = numel(c.shape(kX)), rows = numel(c.out_shape());
     add_each(cost, steps.before, n);
     cost[steps.fold] += folding(n, rows);
