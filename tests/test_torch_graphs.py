@@ -309,7 +309,7 @@ def test_graphs_with_results_are_walked() -> None:
     assert macsim.count(decomposed).macs == ran.macs
 
 
-def test_graphs_without_are_run() -> None:
+def test_graphs_whose_nodes_say_nothing_count_as_their_module() -> None:
     model = Conv().eval()
     graph = torch.fx.symbolic_trace(model)
     assert scopes(macsim.count(graph, (2, 3, 9, 9))) == scopes(macsim.count(model, (2, 3, 9, 9)))

@@ -176,7 +176,7 @@ void bind_tape(py::module_& m) {
   m.def("is_graph", &is_graph, py::arg("nodes"), py::arg("node"), py::arg("sort"),
         "Whether nodes are calls of operators that say what their results are.");
   m.def("placeholders", &placeholders, py::arg("nodes"), py::arg("node"),
-        "The placeholders among nodes, and the first node that is none, or None.");
+        "The inputs among nodes, which torch.fx calls placeholders, and the first node that is none, or None.");
   bind_graph_walk(m);
   bind_traced_walk(m);
 }

@@ -2,13 +2,10 @@
 // Copyright macsim contributors. SPDX-License-Identifier: Apache-2.0
 #include "dispatcher.hpp"
 
+#include "items.hpp"
+
 namespace macsim::bind {
 namespace {
-
-py::object owned(PyObject* made) {
-  if (made == nullptr) throw py::error_already_set();
-  return py::reinterpret_steal<py::object>(made);
-}
 
 py::object address_of(PyObject* one) { return owned(PyLong_FromVoidPtr(one)); }  // what id() says
 

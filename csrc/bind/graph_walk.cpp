@@ -64,7 +64,7 @@ bool is_graph(const py::list& nodes, const py::object& node_class, const py::obj
 
 py::tuple placeholders(const py::list& nodes, const py::object& node_class) {
   const Field op("op", node_class);
-  const py::str placeholder = interned("placeholder");
+  const py::str placeholder = interned("placeholder");  // what torch.fx calls an input
   py::list found;
   py::object first = py::none();
   for (const py::handle node : nodes) {

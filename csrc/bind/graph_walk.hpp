@@ -18,7 +18,8 @@ namespace macsim::bind {
 /// True of an operator, False of what such calls are yet to be made of, None of anything else.
 bool is_graph(const py::list& nodes, const py::object& node, const py::object& sort);
 
-/// The placeholders among nodes, and the first node that is none, or None.
+/// The placeholders among nodes, which is what torch.fx calls the inputs of a graph, and the first node that is none,
+/// or None.
 py::tuple placeholders(const py::list& nodes, const py::object& node);
 
 /// Walks the plain calls of a graph: those of operators with a row, on tensors that are known, to tensors.

@@ -8,6 +8,12 @@
 
 namespace macsim::bind {
 
+// What C Python made, which is ours from now on.
+inline py::object owned(PyObject* made) {
+  if (made == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(made);
+}
+
 // What a mapping holds, as (key, value): of a dict without making pairs.
 template <class Do>
 void each_item(const py::object& mapping, const Do& act) {

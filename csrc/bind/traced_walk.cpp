@@ -10,11 +10,6 @@
 namespace macsim::bind {
 namespace {
 
-py::object owned(PyObject* made) {
-  if (made == nullptr) throw py::error_already_set();
-  return py::reinterpret_steal<py::object>(made);
-}
-
 py::object borrowed(PyObject* one) { return py::reinterpret_borrow<py::object>(one); }
 
 bool is_text(const py::object& text, const py::str& which) { return is_same_text(text.ptr(), which.ptr()); }
